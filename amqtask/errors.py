@@ -1,0 +1,213 @@
+"""The exception tree; every error amqtask raises on purpose is defined here.
+
+AmqtaskError
+├── ConfigError                 a setting, an option or the app itself is wrong; exit code 78
+│   └── TopologyError           routing.yaml, or the objects that exist on the broker
+│       ├── DocumentError       routing.yaml: one or more problems with file:line:column
+│       └── InequivalentArguments   an object exists on the broker with other arguments (AMQP 406)
+├── UnknownTask                 a task name that no registered task has
+├── BrokerError
+│   ├── BrokerUnavailable       no connection could be made, or it was lost for good
+│   ├── AccessRefused           credentials, vhost, permission: trying again does not help
+│   └── PublishError            a message that the broker did not take
+│       ├── Unroutable          no queue would have received it (mandatory return), or no such exchange
+│       ├── PublishTimeout      no confirm in time: the message may or may not be stored
+│       ├── BrokerBlocked       the broker blocks publishers (memory or disk alarm)
+│       ├── QueueFull           negative confirm: a full queue with overflow reject-publish
+│       ├── MessageTooLarge     body or headers over the limit; nothing was sent
+│       └── PartialPublish      some messages of a batch failed; says which
+├── SerializationError
+│   ├── EncodeError             arguments that the serializer can't write
+│   ├── DecodeError             a body or headers that can't be read
+│   └── ContentRefused          a content type outside accept_content
+└── TaskControl                 raised by a task to say what becomes of its message
+    ├── Retry                   run again later
+    ├── Reject                  dead-letter it, or put it back
+    └── Ignore                  done, keep nothing
+MaxRetriesExceeded              is a TaskError: the last attempt failed and no exception was given
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+
+class AmqtaskError(Exception):
+    """Base of every error amqtask raises on purpose."""
+
+
+class ConfigError(AmqtaskError):
+    """A setting, an option or the app itself is wrong; the program can't start like this (exit 78)."""
+
+
+class TopologyError(ConfigError):
+    """The topology, as declared or as it exists on the broker, is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding about a routing document.
+
+    Attributes:
+        where: ``file:line:column``, or the name of the object when it was made in code.
+        text: the cause, and the fix where one is known.
+    """
+
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+class DocumentError(TopologyError):
+    """routing.yaml can't be used; carries every problem found, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class InequivalentArguments(TopologyError):
+    """An exchange or queue exists on the broker with other arguments than declared.
+
+    Attributes:
+        kind: ``"queue"`` or ``"exchange"``.
+        name: its name.
+        argument: the argument the broker named, for example ``x-message-ttl``.
+        wanted: what was declared, as the broker printed it.
+        existing: what exists, as the broker printed it.
+    """
+
+    def __init__(self, kind: str, name: str, argument: str, wanted: str, existing: str) -> None:
+        self.kind, self.name, self.argument = kind, name, argument
+        self.wanted, self.existing = wanted, existing
+        super().__init__(
+            f"{kind} {name!r} exists with other arguments: {argument} is {existing}, wanted {wanted}"
+        )
+
+
+class UnknownTask(AmqtaskError):
+    """No registered task has this name."""
+
+
+class BrokerError(AmqtaskError):
+    """The broker, or the way to it, failed."""
+
+
+class BrokerUnavailable(BrokerError, ConnectionError):
+    """No connection could be made in time, or it was lost; trying again later may help."""
+
+
+class AccessRefused(BrokerError):
+    """Wrong credentials, missing vhost or missing permission; trying again does not help."""
+
+
+class PublishError(BrokerError):
+    """A message was not taken by the broker."""
+
+
+class Unroutable(PublishError):
+    """No queue would have received the message, or its exchange does not exist; nothing was stored."""
+
+
+class PublishTimeout(PublishError, TimeoutError):
+    """No confirm came in time; the message may have been stored, so sending it again may duplicate it."""
+
+
+class BrokerBlocked(PublishError):
+    """The broker has blocked publishers (memory or disk alarm) for longer than allowed."""
+
+
+class QueueFull(PublishError):
+    """The broker refused the message: a queue is at its length limit (overflow: reject-publish)."""
+
+
+class MessageTooLarge(PublishError):
+    """Body or headers are over the limit; raised before anything is sent."""
+
+
+class PartialPublish(PublishError):
+    """Some messages of a batch were not taken.
+
+    Attributes:
+        errors: index in the batch -> error; every other message is confirmed.
+    """
+
+    def __init__(self, errors: dict[int, PublishError], total: int) -> None:
+        self.errors = errors
+        first = next(iter(errors.items()))
+        super().__init__(f"{len(errors)} of {total} messages failed; first, index {first[0]}: {first[1]}")
+
+
+class SerializationError(AmqtaskError):
+    """A message could not be written or read."""
+
+
+class EncodeError(SerializationError, TypeError):
+    """The arguments can't be written by the chosen serializer."""
+
+
+class DecodeError(SerializationError):
+    """A body or its headers can't be read as a task message."""
+
+
+class ContentRefused(SerializationError):
+    """The content type is not in ``accept_content``."""
+
+
+class TaskControl(AmqtaskError):
+    """Raised inside a task to say what becomes of its message."""
+
+
+class Retry(TaskControl):
+    """Run the task again later; usually raised by ``self.retry()``.
+
+    Attributes:
+        exc: the error that caused it, if any.
+        countdown: seconds from now, or None to follow the retry policy.
+        eta: absolute time instead of ``countdown``.
+        args, kwargs: new arguments, or None to keep those of this attempt.
+        max_retries: limit for this task from now on, or None for the policy's.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        exc: BaseException | None = None,
+        countdown: float | None = None,
+        *,
+        eta: datetime | None = None,
+        args: Sequence[object] | None = None,
+        kwargs: dict[str, object] | None = None,
+        max_retries: int | None = None,
+    ) -> None:
+        self.exc, self.countdown, self.eta = exc, countdown, eta
+        self.args_, self.kwargs_, self.max_retries = args, kwargs, max_retries
+        super().__init__(message or (f"retry: {exc!r}" if exc is not None else "retry"))
+
+
+class Reject(TaskControl):
+    """Dead-letter this message (default), or put it back into its queue.
+
+    Attributes:
+        reason: text kept with the dead letter.
+        requeue: True puts the message back at once; it will be delivered again.
+    """
+
+    def __init__(self, reason: object = None, requeue: bool = False) -> None:
+        self.reason, self.requeue = reason, requeue
+        super().__init__("rejected" if reason is None else str(reason))
+
+
+class Ignore(TaskControl):
+    """The message is done with: acknowledge it and keep nothing."""
+
+
+class MaxRetriesExceeded(AmqtaskError):
+    """The last permitted attempt asked for another one and gave no exception of its own."""

@@ -1,0 +1,69 @@
+"""Registries of interchangeable parts: one module per part in a folder, plus entry points of other packages.
+
+Owns look-up and its error message. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from importlib import metadata
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from amqtask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'prefork'?"``, or an empty text when nothing is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class Registry(Generic[T]):
+    """Parts of one kind, by name. Thread-safe: look-ups only add equal values.
+
+    Args:
+        kind: for error messages, for example ``"pool"``.
+        package: the folder to scan; each module of it that has ``attribute`` is a part of the module's name.
+        attribute: the name of the part inside its module.
+        group: entry point group for parts from other packages.
+    """
+
+    def __init__(self, kind: str, package: str, attribute: str, group: str) -> None:
+        self.kind, self._package, self._attribute, self._group = kind, package, attribute, group
+        self._loaded: dict[str, T] = {}
+
+    def names(self) -> list[str]:
+        """Every name that :meth:`get` knows, sorted; imports nothing but the folder's package."""
+        folder = importlib.import_module(self._package)
+        own = [module.name for module in pkgutil.iter_modules(folder.__path__)]
+        other = [entry.name for entry in metadata.entry_points(group=self._group)]
+        return sorted({*(name for name in own if name != "base" and not name.startswith("_")), *other})
+
+    def get(self, name: str) -> T:
+        """The part of this name.
+
+        Raises:
+            ConfigError: there is none; names the nearest.
+        """
+        part = self._loaded.get(name)
+        if part is None:
+            part = self._loaded[name] = self._load(name)
+        return part
+
+    def _load(self, name: str) -> T:
+        if name not in self.names():
+            known = self.names()
+            raise ConfigError(
+                f"unknown {self.kind} {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}"
+            )
+        for entry in metadata.entry_points(group=self._group, name=name):
+            return cast("T", entry.load())
+        module = importlib.import_module(f"{self._package}.{name}")
+        return cast("T", getattr(module, self._attribute))

@@ -1,0 +1,1 @@
+"""Body serializers, one file each; a serializer is a module-level ``SERIALIZER``."""

@@ -1,0 +1,1 @@
+"""The worker: consumes queues, runs tasks in a pool, settles every message exactly once."""

@@ -1,0 +1,74 @@
+"""What travels between the I/O thread and a pool: a job out, an outcome back.
+
+Owns the two shapes. Both are tuples of plain values, so that they cross a pipe as msgpack.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+Error = tuple[str, str, str]
+"""Exception type path, message and trimmed traceback."""
+
+
+class Job(NamedTuple):
+    """One delivery on its way to user code. Has the attributes of ``PropertiesLike``, so the codec reads it.
+
+    ``key`` identifies the delivery inside this worker; ``deliveries`` is how often it was delivered before without
+    being settled (0 when the broker does not tell); ``lost`` how many workers or children died running it.
+    """
+
+    key: int
+    queue: str
+    exchange: str
+    routing_key: str
+    redelivered: bool
+    deliveries: int
+    content_type: str | None
+    content_encoding: str | None
+    correlation_id: str | None
+    reply_to: str | None
+    message_id: str | None
+    priority: int | None
+    headers: dict[str, Any]
+    body: bytes
+
+
+class Kind(IntEnum):
+    """How a job ended; :mod:`amqtask.worker.outcome` says what follows from each."""
+
+    SUCCESS = 0
+    IGNORED = 1
+    RETRY = 2
+    FAILED = 3
+    REJECTED = 4
+    REQUEUE = 5
+    EXPIRED = 6
+    UNKNOWN_TASK = 7
+    UNDECODABLE = 8
+    REFUSED = 9
+
+
+class Outcome(NamedTuple):
+    """What a pool reports for one job.
+
+    Attributes:
+        key: of the job.
+        kind: see :class:`Kind`.
+        runtime: seconds inside the task function; 0 when it was not called.
+        text: repr of the result (success, when INFO is logged), else the reason in words.
+        error: type, message and traceback of the exception, when there was one.
+        delay: seconds until the next attempt, for RETRY.
+        headers: header changes for the next attempt (None removes one).
+        body: body of the next attempt when its arguments changed, else None: keep the received one.
+    """
+
+    key: int
+    kind: int
+    runtime: float = 0.0
+    text: str = ""
+    error: Error | None = None
+    delay: float = 0.0
+    headers: dict[str, Any] | None = None
+    body: bytes | None = None

@@ -1,0 +1,83 @@
+"""The contract between the worker and a pool. Owns the shape and the registry; each pool is a module beside it.
+
+Threads: ``prepare`` and ``run_main`` run on the main thread, everything else on the I/O thread. A pool calls the
+host's ``done`` and ``lost`` on the I/O thread only (``host.loop.call_soon_threadsafe`` gets it there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from amqtask.plugins import Registry
+
+if TYPE_CHECKING:
+    from amqtask.app.app import Amqtask
+    from amqtask.broker.interface import Loop, PublishDone
+    from amqtask.wire.message import Outgoing
+    from amqtask.worker.job import Job, Outcome
+
+
+@dataclass(slots=True)
+class PoolHost:
+    """What the worker offers its pool.
+
+    Attributes:
+        app: the application, its tasks imported.
+        hostname: the worker's node name.
+        concurrency: slots wanted.
+        loop: the I/O thread's loop.
+        done: hands over outcomes, in any number; they are settled before the turn ends.
+        lost: (blamed, innocent, reason): a child died; ``blamed`` keys were running, ``innocent`` ones
+            were handed over but not started.
+        publish: confirmed publish through the worker's connection, for ``delay()`` inside tasks.
+    """
+
+    app: Amqtask
+    hostname: str
+    concurrency: int
+    loop: Loop
+    done: Callable[[Iterable[Outcome]], None]
+    lost: Callable[[Sequence[int], Sequence[int], str], None]
+    publish: Callable[[Outgoing, float, PublishDone], None]
+
+
+class Pool(Protocol):
+    """Runs jobs in user code's own place: children, threads, an event loop or the main thread."""
+
+    def prepare(self) -> None:
+        """Main thread, before any other thread or connection exists: fork what has to be forked."""
+
+    def start(self) -> None:
+        """Start slots; jobs may come from now on."""
+
+    def free(self) -> int:
+        """How many more jobs :meth:`submit` takes right now."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; its outcome (or loss) is reported exactly once."""
+
+    def flush(self) -> None:
+        """End of a loop turn: write what :meth:`submit` has gathered."""
+
+    def close(self) -> None:
+        """No more jobs will come; running ones go on. Idle slots end."""
+
+    def terminate(self) -> None:
+        """End now, running jobs included (cold); nothing is reported after this returns."""
+
+    def run_main(self) -> None:
+        """Main thread: run until :meth:`release_main`; solo and asyncio run user code here."""
+
+    def release_main(self) -> None:
+        """I/O thread: let :meth:`run_main` return."""
+
+
+class PoolFactory(Protocol):
+    """What a pool module exports as ``POOL``."""
+
+    def __call__(self, host: PoolHost) -> Pool: ...
+
+
+pools: Registry[PoolFactory] = Registry("pool", "amqtask.worker.pools", "POOL", "amqtask.pools")
