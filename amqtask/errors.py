@@ -137,10 +137,11 @@ class PartialPublish(PublishError):
 
     Attributes:
         errors: index in the batch -> error; every other message is confirmed.
+        ids: task ids of the whole batch, in order, when they are known.
     """
 
-    def __init__(self, errors: dict[int, PublishError], total: int) -> None:
-        self.errors = errors
+    def __init__(self, errors: dict[int, PublishError], total: int, ids: Sequence[str] = ()) -> None:
+        self.errors, self.ids = errors, tuple(ids)
         first = next(iter(errors.items()))
         super().__init__(f"{len(errors)} of {total} messages failed; first, index {first[0]}: {first[1]}")
 

@@ -151,7 +151,80 @@ class Channel(Protocol):
     def add_on_cancel_callback(self, callback: Callable[[Any], None]) -> None: ...
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None: ...
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None: ...
+    def exchange_declare(
+        self,
+        exchange: str,
+        exchange_type: Any = "direct",
+        *,
+        passive: bool = False,
+        durable: bool = False,
+        auto_delete: bool = False,
+        internal: bool = False,
+        arguments: dict[str, Any] | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> None: ...
+    def exchange_bind(
+        self,
+        destination: str,
+        source: str,
+        routing_key: str = "",
+        *,
+        arguments: dict[str, Any] | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> None: ...
+    def queue_declare(
+        self,
+        queue: str,
+        *,
+        passive: bool = False,
+        durable: bool = False,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: dict[str, Any] | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> None: ...
+    def queue_bind(
+        self,
+        queue: str,
+        exchange: str,
+        routing_key: str | None = None,
+        *,
+        arguments: dict[str, Any] | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> None: ...
     def close(self) -> None: ...
+
+
+class ConfirmChannel(Protocol):
+    """A channel in confirm mode, for publishing only. Not thread-safe; lives on its loop."""
+
+    def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
+        """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""
+
+    def flush(self) -> None:
+        """Hand what was published to the socket; until then the driver may hold it back."""
+
+    def close(self) -> None:
+        """Close the channel; ``on_closed`` follows."""
+
+
+class ConfirmEvents(Protocol):
+    """Told what happens on a :class:`ConfirmChannel`."""
+
+    def on_ready(self, channel: ConfirmChannel) -> None:
+        """The channel is open and in confirm mode."""
+
+    def on_ack(self, tag: int, multiple: bool) -> None:
+        """The broker has stored a message, or has returned it before."""
+
+    def on_nack(self, tag: int, multiple: bool) -> None:
+        """The broker did not take a message."""
+
+    def on_return(self, text: str, exchange: str, routing_key: str, properties: PropertiesLike, body: bytes) -> None:
+        """A mandatory message reached no queue; its ack follows."""
+
+    def on_closed(self, code: int, text: str) -> None:
+        """The channel is gone, whoever closed it; code 0 for the connection's end. Called once."""
 
 
 class Connection(Protocol):
@@ -167,6 +240,9 @@ class Connection(Protocol):
         self, on_open: Callable[[Channel], None], on_closed: Callable[[int, str], None]
     ) -> None:
         """Open a channel; ``on_closed(code, text)`` is called once, whoever closed it, 0 for the connection's end."""
+
+    def open_confirm_channel(self, events: ConfirmEvents) -> None:
+        """Open a channel in confirm mode; ``events`` is told of everything that happens on it."""
 
     def close(self) -> None:
         """Close in an orderly way; ``on_down`` of the link follows."""

@@ -82,7 +82,7 @@ class Exchange:
     bindings: tuple[Binding, ...] = ()
     """Exchange-to-exchange bindings: this exchange receives what ``binding.exchange`` routes with the key."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    where: str = ""
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +92,18 @@ class Binding:
     exchange: str
     routing_key: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    where: str = ""
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A task queue, with everything amqtask lays out around it (see :mod:`amqtask.topology.delays`).
+    """A task queue, with everything amqtask lays out around it (see :mod:`amqtask.topology.layout`).
 
     Attributes:
-        type: None lets the layout choose: quorum, or classic where ``max_priority`` needs it (RabbitMQ < 4.3).
+        exchange, routing_key: Celery's way to write one binding, ``Queue("a", Exchange("a"), routing_key="a")``;
+            it becomes the first of ``bindings``.
+        type: None lets the layout choose: quorum, or classic where ``max_priority`` needs it (RabbitMQ <
+            4.3).
         max_priority: highest message priority, 0..9 with 9 first; None: priorities are not ranked.
         prefetch: messages a worker holds, or None for auto.
         retry: retry policy for every task of this queue; None: only tasks that ask for retries have them.
@@ -112,6 +115,8 @@ class Queue:
     """
 
     name: str
+    exchange: Exchange | None = None
+    routing_key: str | None = None
     bindings: tuple[Binding, ...] = ()
     type: QueueType | None = None
     durable: bool = True
@@ -129,7 +134,13 @@ class Queue:
     consumer_priority: int | None = None
     single_active_consumer: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    where: str = ""
+    where: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.exchange is not None and self.exchange.name != DEFAULT_EXCHANGE:
+            binding = Binding(self.exchange.name, self.routing_key or "")
+            if binding not in self.bindings:
+                object.__setattr__(self, "bindings", (binding, *self.bindings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,7 @@ class Route:
     exchange: str | None = None
     routing_key: str | None = None
     priority: int | None = None
-    where: str = ""
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +179,7 @@ class Pool:
     pool: str | None = None
     concurrency: int | None = None
     prefetch: int | None = None
-    where: str = ""
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

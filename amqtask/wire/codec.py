@@ -23,13 +23,13 @@ serializers: Registry[Serializer] = Registry(
 )
 
 _BODY_ELEMENTS = 3
-_NAMED = frozenset(
+PROTOCOL_HEADERS = frozenset(
     {
         "task", "id", "retries", "eta", "expires", "root_id", "parent_id", "group", "group_index",
         "timelimit", "ignore_result", "shadow", "lang", "compression", "argsrepr", "kwargsrepr", "origin",
     }
 )  # fmt: skip
-"""Headers that :class:`TaskMessage` has fields for, and those that say nothing to a receiver."""
+"""Headers that the protocol gives a meaning: :class:`TaskMessage` has fields for them, or they say nothing to us."""
 
 
 def encode_body(
@@ -51,6 +51,7 @@ def encode(
     *,
     serializer: Serializer,
     compression: str | None = None,
+    compression_min: int = 0,
     priority: int | None = None,
     reply_to: str | None = None,
     expiration: str | None = None,
@@ -62,7 +63,11 @@ def encode(
         message: what to send; ``message.headers`` are merged in beside the protocol's own.
         serializer: writes the body.
         compression: name of a compressor, or None.
-        priority, reply_to, expiration, delivery_mode: AMQP properties, as they are.
+        compression_min: bytes; a smaller body is left as it is.
+        priority: AMQP property, as the others below.
+        reply_to: queue for the result.
+        expiration: milliseconds, as text.
+        delivery_mode: persistent unless said otherwise.
 
     Raises:
         EncodeError: an argument that the serializer can't write.
@@ -84,7 +89,7 @@ def encode(
     if message.ignore_result is not None:
         headers["ignore_result"] = message.ignore_result
     body = encode_body(message.args, message.kwargs, message.embed, serializer)
-    if compression is not None:
+    if compression is not None and len(body) >= compression_min:
         body, headers["compression"] = compress(body, compression)
     properties = Properties(
         content_type=serializer.content_type,
@@ -138,7 +143,7 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str]) -> 
             timelimit=_limits(limits) if limits else (None, None),
             ignore_result=headers.get("ignore_result"),
             shadow=headers.get("shadow"),
-            headers={key: value for key, value in headers.items() if key not in _NAMED},
+            headers={key: value for key, value in headers.items() if key not in PROTOCOL_HEADERS},
         )
     except (TypeError, ValueError) as error:
         raise DecodeError(f"a header can't be read: {error}") from None

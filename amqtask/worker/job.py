@@ -62,6 +62,7 @@ class Outcome(NamedTuple):
         delay: seconds until the next attempt, for RETRY.
         headers: header changes for the next attempt (None removes one).
         body: body of the next attempt when its arguments changed, else None: keep the received one.
+        exact: ``delay`` is one of the queue's own retry delays, so its retry queue exists.
     """
 
     key: int
@@ -72,3 +73,4 @@ class Outcome(NamedTuple):
     delay: float = 0.0
     headers: dict[str, Any] | None = None
     body: bytes | None = None
+    exact: bool = False

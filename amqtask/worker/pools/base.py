@@ -6,6 +6,7 @@ host's ``done`` and ``lost`` on the I/O thread only (``host.loop.call_soon_threa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from amqtask.worker.job import Job, Outcome
 
 
+def _log_failure(reason: str) -> None:
+    logging.getLogger("amqtask.worker").critical("the pool can't go on: %s", reason)
+
+
 @dataclass(slots=True)
 class PoolHost:
     """What the worker offers its pool.
@@ -28,10 +33,14 @@ class PoolHost:
         hostname: the worker's node name.
         concurrency: slots wanted.
         loop: the I/O thread's loop.
-        done: hands over outcomes, in any number; they are settled before the turn ends.
+        done: hands over outcomes, in any number; they are settled before the turn ends. None at all tells that
+            there is room again.
         lost: (blamed, innocent, reason): a child died; ``blamed`` keys were running, ``innocent`` ones
             were handed over but not started.
-        publish: confirmed publish through the worker's connection, for ``delay()`` inside tasks.
+        publish: confirmed publish through the worker's connection, for ``delay()`` inside tasks. It declares what is
+            missing (declare on miss) and keeps the deadline; any exception may come back.
+        log_results: whether successful outcomes carry the repr of their result.
+        failed: the pool can't go on, with the reason; everything it held was reported by ``lost`` before.
     """
 
     app: Amqtask
@@ -41,6 +50,8 @@ class PoolHost:
     done: Callable[[Iterable[Outcome]], None]
     lost: Callable[[Sequence[int], Sequence[int], str], None]
     publish: Callable[[Outgoing, float, PublishDone], None]
+    log_results: bool = False
+    failed: Callable[[str], None] = _log_failure
 
 
 class Pool(Protocol):

@@ -1,0 +1,1 @@
+"""The application object and the sending side: route, encode, publish."""

@@ -1,0 +1,201 @@
+"""From a call to a message ready to publish. Owns that step; it neither publishes nor declares.
+
+What is constant for a task (destination, serializer, priority, ...) is worked out once and kept; a plain ``delay()``
+then costs an id, a header table and the serializer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amqtask.app import times
+from amqtask.app.destination import Destination, call_destination, task_destination
+from amqtask.errors import ConfigError, EncodeError
+from amqtask.tasks.context import current
+from amqtask.tasks.options import SendOptions, check_priority
+from amqtask.topology.declarations import DEFAULT_EXCHANGE
+from amqtask.topology.delays import delay_target
+from amqtask.wire.codec import PROTOCOL_HEADERS, encode, encode_body, serializers
+from amqtask.wire.compression import known_compression
+from amqtask.wire.ids import new_id
+from amqtask.wire.message import PERSISTENT, Outgoing, Properties, TaskMessage
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from amqtask.config.settings import Settings
+    from amqtask.tasks.options import TaskOptions
+    from amqtask.tasks.sender import Call
+    from amqtask.topology.router import Router
+    from amqtask.wire.serializers.base import Serializer
+
+_PLANS_KEPT = 10_000
+"""``send_task`` may be given any number of names."""
+
+
+class _Plan(NamedTuple):
+    """What is the same for every call of a task that says nothing of its own."""
+
+    destination: Destination
+    priority: int
+    serializer: Serializer
+    compression: str | None
+    expires: float | datetime | None
+    ignore_result: bool | None
+    plain: bool
+    """Nothing has to be worked out per call."""
+
+
+class MessageBuilder:
+    """Makes messages of calls. Thread-safe: plans are pure, and kept per task name."""
+
+    def __init__(self, settings: Settings, router: Router) -> None:
+        self._settings, self._router = settings, router
+        self._zone = times.zone(settings.timezone)
+        self._plans: dict[str, _Plan] = {}
+
+    def build(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> Outgoing:
+        """The message of one call; its ``correlation_id`` is the task id.
+
+        Args:
+            task: name.
+            defaults: options of the task.
+            call: arguments.
+            options: of this call, or None.
+
+        Raises:
+            EncodeError: an argument can't be serialized; names it.
+            ConfigError, TypeError: an option that can't be used.
+        """
+        plan = self._plans.get(task) or self._plan(task, defaults)
+        if options or not plan.plain or current() is not None:
+            return self._build(plan, task, call, options or {})
+        # The common case, written out: see encode() for what it leaves away.
+        task_id = new_id()
+        headers: dict[str, Any] = {"task": task, "id": task_id}
+        if plan.ignore_result:
+            headers["ignore_result"] = True
+        serializer = plan.serializer
+        try:
+            body = serializer.dumps((*call, _NO_EMBED))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise _culprit(task, call, serializer, error) from error
+        properties = Properties(
+            serializer.content_type,
+            serializer.content_encoding,
+            headers,
+            PERSISTENT,
+            plan.priority,
+            task_id,
+        )
+        return Outgoing(*plan.destination, properties, body)
+
+    def _build(self, plan: _Plan, task: str, call: Call, options: SendOptions) -> Outgoing:
+        destination = call_destination(plan.destination, options)
+        eta, delay = times.start(options.get("countdown"), options.get("eta"), self._zone)
+        given = options.get("expires")
+        expires = times.expiry(plan.expires if given is None else given, self._zone)
+        headers = _own_headers(options)
+        if delay:
+            destination, headers = self._delayed(task, destination, headers, delay)
+        message = self._message(plan, task, call, options)
+        message.eta, message.expires, message.headers = eta, expires, headers
+        properties, body = self._encode(plan, message, options)
+        if expires is not None and not delay:
+            # In a delay queue the broker would pass an expired message on early, as if its delay were over: while
+            # delayed, only the header holds, and the worker reads it.
+            properties = properties._replace(expiration=times.expiration(expires))
+        return Outgoing(*destination, properties, body)
+
+    def _message(self, plan: _Plan, task: str, call: Call, options: SendOptions) -> TaskMessage:
+        task_id: Any = options.get("task_id")
+        if task_id is not None and (not isinstance(task_id, str) or not task_id):
+            raise TypeError(f"task_id must be a text, not {task_id!r}")
+        ignore = options.get("ignore_result")
+        message = TaskMessage(task, task_id or new_id(), tuple(call[0]), dict(call[1]))
+        message.ignore_result = plan.ignore_result if ignore is None else ignore
+        parent = current()
+        if parent is not None and parent.id is not None:
+            message.parent_id, message.root_id = parent.id, parent.root_id or parent.id
+        return message
+
+    def _encode(self, plan: _Plan, message: TaskMessage, options: SendOptions) -> tuple[Properties, bytes]:
+        name, asked, priority = options.get("serializer"), options.get("compression"), options.get("priority")
+        serializer = plan.serializer if name is None else serializers.get(name)
+        compression = plan.compression if asked is None else known_compression(asked)
+        try:
+            return encode(
+                message,
+                serializer=serializer,
+                compression=compression,
+                compression_min=self._settings.task_compression_min,
+                priority=plan.priority if priority is None else check_priority(priority),
+                reply_to=options.get("reply_to"),
+            )
+        except EncodeError as error:
+            call = (message.args, message.kwargs)
+            raise _culprit(message.task, call, serializer, error) from error
+
+    def _delayed(
+        self, task: str, destination: Destination, headers: dict[str, Any], delay: timedelta
+    ) -> tuple[Destination, dict[str, Any]]:
+        """The delay ladder leads to queues, not to exchanges: find out which queues are meant."""
+        queues = self._router.queues_for(*destination, headers)
+        if not queues and destination.exchange == DEFAULT_EXCHANGE:
+            queues = [destination.routing_key]  # not declared here, but named
+        if not queues:
+            raise ConfigError(
+                f"{task}: countdown and eta need a queue, but no declared queue is bound to exchange "
+                f"{destination.exchange!r} with key {destination.routing_key!r}"
+            )
+        target = delay_target(queues, delay)
+        return Destination(target.exchange, target.routing_key), {**headers, **target.headers}
+
+    def _plan(self, task: str, defaults: TaskOptions) -> _Plan:
+        settings = self._settings
+        routing = self._router.route(task)
+        priority = next(
+            given
+            for given in (defaults.priority, routing.priority, settings.task_default_priority)
+            if given is not None
+        )
+        compression = defaults.compression or settings.task_compression
+        ignore = defaults.ignore_result
+        plan = _Plan(
+            task_destination(routing, defaults),
+            priority,
+            serializers.get(defaults.serializer or settings.task_serializer),
+            None if compression is None else known_compression(compression),
+            defaults.expires,
+            (settings.task_ignore_result if ignore is None else ignore) or None,
+            compression is None and defaults.expires is None,
+        )
+        if len(self._plans) >= _PLANS_KEPT:
+            self._plans.clear()
+        self._plans[task] = plan
+        return plan
+
+
+_NO_EMBED: dict[str, Any] = {}
+
+
+def _own_headers(options: SendOptions) -> dict[str, Any]:
+    headers = dict(options.get("headers") or {})
+    for name in headers:
+        if not isinstance(name, str):
+            raise TypeError(f"a header's name must be a text, not {name!r}")
+        if name in PROTOCOL_HEADERS:
+            raise ConfigError(f"header {name!r} belongs to the message protocol; choose another name")
+    return headers
+
+
+def _culprit(task: str, call: Call, serializer: Serializer, error: Exception) -> EncodeError:
+    """Names the argument that can't be written."""
+    named = [(f"argument {position}", value) for position, value in enumerate(call[0], start=1)]
+    named += [(f"argument {name!r}", value) for name, value in call[1].items()]
+    for name, value in named:
+        try:
+            encode_body([value], {}, None, serializer)
+        except EncodeError as reason:
+            return EncodeError(f"{task}: {name} can't be sent: {reason.__cause__}")
+    return EncodeError(f"{task}: the arguments can't be sent as {serializer.name}: {error}")

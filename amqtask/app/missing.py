@@ -1,0 +1,74 @@
+"""Declare on miss: what to declare when a message finds no queue, and what to say when nothing can be done.
+
+Owns the mapping from a message to the topology it needs. Nothing is declared while everything exists.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amqtask.errors import Unroutable
+from amqtask.plugins import did_you_mean
+from amqtask.topology.declarations import DEFAULT_EXCHANGE
+from amqtask.topology.delays import ladder_level, ladder_steps
+from amqtask.topology.layout import topology_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amqtask.broker.interface import Layout
+    from amqtask.config.settings import Settings
+    from amqtask.topology.declarations import Step, Version
+    from amqtask.topology.model import Topology
+    from amqtask.topology.router import Router
+    from amqtask.wire.message import Outgoing
+
+Need = tuple[int, tuple[str, ...]]
+"""Ladder level (-1: none) and declared queues."""
+
+
+class Missing:
+    """Knows what messages need on the broker. Thread-safe, immutable."""
+
+    def __init__(self, settings: Settings, topology: Topology, router: Router) -> None:
+        self._settings, self._topology, self._router = settings, topology, router
+
+    def need(self, message: Outgoing) -> Need | None:
+        """The declared objects this message passes through; None when none of them is declared."""
+        headers = message.properties.headers or {}
+        level = ladder_level(message.exchange)
+        if level is not None:
+            named = headers.get("CC") or ()
+            return level, tuple(name for name in named if name in self._topology.queues)
+        queues = self._router.queues_for(message.exchange, message.routing_key, headers)
+        return (-1, tuple(queues)) if queues else None
+
+    def layout(self, need: Need) -> Layout:
+        """What to declare for it."""
+        level, queues = need
+        ladder = ladder_steps(level, self._settings.delay_queue_type) if level >= 0 else ()
+
+        def steps(version: Version) -> Sequence[Step]:
+            return (*topology_steps(self._topology, version, queues), *ladder)
+
+        return steps
+
+    def explain(self, message: Outgoing, error: Unroutable) -> Unroutable:
+        """The error for the user: why nothing was declared, and what to do."""
+        mode = self._settings.topology_mode
+        if self.need(message) is not None:
+            if mode == "declare":
+                return Unroutable(f"{error}, even after declaring what routing.yaml says")
+            return Unroutable(f"{error}; topology_mode is {mode!r}: create it with 'amqtask topology apply'")
+        if message.exchange == DEFAULT_EXCHANGE:
+            known = self._topology.queues
+            hint = did_you_mean(message.routing_key, known) or f"; declared are {', '.join(known)}"
+            return Unroutable(f"queue {message.routing_key!r} does not exist and is not declared{hint}")
+        known_exchanges = self._topology.exchanges
+        if message.exchange not in known_exchanges:
+            hint = did_you_mean(message.exchange, known_exchanges)
+            return Unroutable(f"{error}; exchange {message.exchange!r} is not declared{hint}")
+        return Unroutable(
+            f"{error}; no declared queue is bound to exchange {message.exchange!r} with key "
+            f"{message.routing_key!r}"
+        )

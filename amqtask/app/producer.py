@@ -1,0 +1,141 @@
+"""Producer: sends calls and waits until the broker has them. Implements what tasks ask of a Sender.
+
+Owns the order of steps: build the message, see that a delayed one will find its queue, publish, and declare on miss
+once. ``adelay`` and ``delay`` take the same steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amqtask.app.messages import MessageBuilder
+from amqtask.app.missing import Missing
+from amqtask.errors import PartialPublish, Unroutable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from amqtask.app.missing import Need
+    from amqtask.broker.interface import Transport
+    from amqtask.config.settings import Settings
+    from amqtask.errors import PublishError
+    from amqtask.tasks.options import SendOptions, TaskOptions
+    from amqtask.tasks.sender import Call
+    from amqtask.topology.declarations import RetryPolicy
+    from amqtask.topology.model import Topology
+    from amqtask.topology.router import Router
+    from amqtask.wire.message import Outgoing
+
+
+class Producer:
+    """The sending side of an app. Thread-safe.
+
+    Args:
+        settings: of the app.
+        topology, router: what is declared, and where tasks go.
+        transport: gives the transport in use, which may change (inside a worker).
+    """
+
+    def __init__(
+        self, settings: Settings, topology: Topology, router: Router, transport: Callable[[], Transport]
+    ) -> None:
+        self._timeout = settings.broker_confirm_timeout
+        self._declares = settings.topology_mode == "declare"
+        self._topology, self._transport = topology, transport
+        self._missing = Missing(settings, topology, router)
+        self._messages = MessageBuilder(settings, router)
+        self._ready: set[Need] = set()
+
+    def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
+        """Send one call; see :meth:`amqtask.tasks.task.Task.delay` for what may be raised."""
+        message = self._messages.build(task, defaults, call, options)
+        transport = self._transport()
+        if options and (need := self._unprepared(message)):
+            transport.declare(self._missing.layout(need))
+            self._ready.add(need)
+        try:
+            transport.send(message, timeout=self._timeout)
+        except Unroutable as error:
+            transport.declare(self._missing.layout(self._remedy(message, error)))
+            try:
+                transport.send(message, timeout=self._timeout)
+            except Unroutable as again:
+                raise self._missing.explain(message, again) from None
+        return _id(message)
+
+    async def asend(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
+        """Like :meth:`send`, without blocking the running loop."""
+        message = self._messages.build(task, defaults, call, options)
+        transport = self._transport()
+        if options and (need := self._unprepared(message)):
+            await transport.adeclare(self._missing.layout(need))
+            self._ready.add(need)
+        try:
+            await transport.asend(message, timeout=self._timeout)
+        except Unroutable as error:
+            await transport.adeclare(self._missing.layout(self._remedy(message, error)))
+            try:
+                await transport.asend(message, timeout=self._timeout)
+            except Unroutable as again:
+                raise self._missing.explain(message, again) from None
+        return _id(message)
+
+    def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> list[str]:
+        """Send calls of one task with pipelined confirms; their ids in order.
+
+        Raises:
+            PartialPublish: some were not taken; the others are confirmed.
+        """
+        build = self._messages.build
+        messages = [build(task, defaults, call, None) for call in calls]
+        ids = [_id(message) for message in messages]
+        if not messages:
+            return ids
+        transport = self._transport()
+        errors = dict(transport.send_many(messages, timeout=self._timeout))
+        lost = [index for index, error in errors.items() if isinstance(error, Unroutable)]
+        if lost and self._declares and (need := self._missing.need(messages[lost[0]])) is not None:
+            transport.declare(self._missing.layout(need))
+            again = transport.send_many([messages[index] for index in lost], timeout=self._timeout)
+            for place, index in enumerate(lost):
+                errors.pop(index) if place not in again else errors.update({index: again[place]})
+        if errors:
+            raise PartialPublish(self._explained(messages, errors), len(messages), ids)
+        return ids
+
+    def retry_policy(self, queue: str) -> RetryPolicy | None:
+        """The retry policy of a queue, if it is declared and has one."""
+        declared = self._topology.queues.get(queue)
+        return declared.retry if declared is not None else None
+
+    def _unprepared(self, message: Outgoing) -> Need | None:
+        """What a delayed message needs, the first time it is needed.
+
+        A message that waits in the broker can't come back as unroutable when its time has come, so its queues are
+        made sure of before.
+        """
+        if not self._declares or "CC" not in (message.properties.headers or {}):
+            return None
+        need = self._missing.need(message)
+        return None if need in self._ready else need
+
+    def _remedy(self, message: Outgoing, error: Unroutable) -> Need:
+        """What has to be declared for the message; raises the error for the user when there is nothing."""
+        need = self._missing.need(message)
+        if need is None or not self._declares:
+            raise self._missing.explain(message, error) from None
+        return need
+
+    def _explained(
+        self, messages: list[Outgoing], errors: dict[int, PublishError]
+    ) -> dict[int, PublishError]:
+        return {
+            index: self._missing.explain(messages[index], error) if isinstance(error, Unroutable) else error
+            for index, error in sorted(errors.items())
+        }
+
+
+def _id(message: Outgoing) -> str:
+    task_id = message.properties.correlation_id
+    assert task_id is not None
+    return task_id

@@ -1,0 +1,75 @@
+"""When a call may start: ``countdown``, ``eta`` and ``expires`` as moments in time.
+
+Owns their reading. Naive datetimes are in the time zone of the settings.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from amqtask import clock
+from amqtask.durations import parse_duration, to_milliseconds
+from amqtask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from amqtask.tasks.options import Seconds
+
+_LONGEST_EXPIRATION = 2**32 - 1
+"""Milliseconds; RabbitMQ takes no longer message TTL. Later expiry is left to the worker, which reads the header."""
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone of this name.
+
+    Raises:
+        ConfigError: it is unknown here.
+    """
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        raise ConfigError(f"setting timezone: {name!r} is no time zone this machine knows: {error}") from None
+
+
+def start(
+    countdown: Seconds | None, eta: datetime | None, naive: tzinfo
+) -> tuple[datetime | None, timedelta]:
+    """When the task may start, and how long that is from now; (None, 0) when it may at once.
+
+    Raises:
+        ConfigError: both are given, or ``countdown`` is negative.
+    """
+    if countdown is not None and eta is not None:
+        raise ConfigError("give either countdown or eta, not both")
+    if countdown is not None:
+        delay = _duration("countdown", countdown)
+        return (clock.utcnow() + delay, delay) if delay else (None, delay)
+    if eta is None:
+        return None, timedelta(0)
+    if not isinstance(eta, datetime):
+        raise TypeError(f"eta must be a datetime, not {eta!r}")
+    aware = eta if eta.tzinfo is not None else eta.replace(tzinfo=naive)
+    return aware, max(aware - clock.utcnow(), timedelta(0))
+
+
+def expiry(expires: Seconds | datetime | None, naive: tzinfo) -> datetime | None:
+    """The moment after which the task is not started any more."""
+    if expires is None or isinstance(expires, datetime):
+        return expires if expires is None or expires.tzinfo is not None else expires.replace(tzinfo=naive)
+    return clock.utcnow() + _duration("expires", expires)
+
+
+def expiration(expires: datetime) -> str | None:
+    """The AMQP property that lets the broker drop the message in time; None when that is too far away."""
+    milliseconds = max(to_milliseconds(expires - clock.utcnow()), 0)
+    return str(milliseconds) if milliseconds <= _LONGEST_EXPIRATION else None
+
+
+def _duration(name: str, value: Seconds) -> timedelta:
+    try:
+        return parse_duration(value)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None

@@ -1,0 +1,84 @@
+"""The app's own way to the broker: pika for blocking calls, aio-pika for coroutines.
+
+Owns the choice between the two; each is imported and connected when it is first needed.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amqtask.broker.aio import AioTransport
+    from amqtask.broker.interface import ConnectionOptions, Layout
+    from amqtask.broker.sync import SyncTransport
+    from amqtask.broker.url import BrokerURL
+    from amqtask.errors import PublishError
+    from amqtask.wire.message import Outgoing
+
+
+class BrokerTransport:
+    """Implements :class:`~amqtask.broker.interface.Transport`; thread-safe.
+
+    Args:
+        urls: of the broker.
+        options: of the connections.
+    """
+
+    def __init__(self, urls: Sequence[BrokerURL], options: ConnectionOptions) -> None:
+        self._urls, self._options = tuple(urls), options
+        self._lock = threading.Lock()
+        self._blocking: SyncTransport | None = None
+        self._awaiting: AioTransport | None = None
+
+    def send(self, message: Outgoing, *, timeout: float) -> None:
+        """See :meth:`Transport.send <amqtask.broker.interface.Transport.send>`."""
+        self._sync.send(message, timeout=timeout)
+
+    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, PublishError]:
+        """See :meth:`Transport.send_many <amqtask.broker.interface.Transport.send_many>`."""
+        return self._sync.send_many(messages, timeout=timeout)
+
+    async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
+        """See :meth:`Transport.asend <amqtask.broker.interface.Transport.asend>`."""
+        await self._aio.asend(message, timeout=timeout)
+
+    def declare(self, layout: Layout) -> None:
+        """See :meth:`Transport.declare <amqtask.broker.interface.Transport.declare>`."""
+        self._sync.declare(layout)
+
+    async def adeclare(self, layout: Layout) -> None:
+        """See :meth:`Transport.adeclare <amqtask.broker.interface.Transport.adeclare>`."""
+        await self._aio.adeclare(layout)
+
+    def close(self) -> None:
+        """Close what was opened for blocking calls; coroutines use :meth:`aclose`. A later send opens it again."""
+        if self._blocking is not None:
+            self._blocking.close()
+
+    async def aclose(self) -> None:
+        """Close what was opened for coroutines; to be awaited in their loop."""
+        if self._awaiting is not None:
+            await self._awaiting.aclose()
+
+    @property
+    def _sync(self) -> SyncTransport:
+        if self._blocking is None:
+            from amqtask.broker.sync import SyncTransport  # noqa: PLC0415 -- loads pika
+
+            with self._lock:
+                if self._blocking is None:
+                    self._blocking = SyncTransport(self._urls, self._options)
+        return self._blocking
+
+    @property
+    def _aio(self) -> AioTransport:
+        if self._awaiting is None:
+            from amqtask.broker.aio import AioTransport  # noqa: PLC0415 -- loads aio-pika
+
+            with self._lock:
+                if self._awaiting is None:
+                    self._awaiting = AioTransport(self._urls, self._options)
+        return self._awaiting

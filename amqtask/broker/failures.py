@@ -1,0 +1,142 @@
+"""What brokers and sockets say when something fails, turned into our errors with readable texts.
+
+Owns the reading of reply codes and texts; knows no client library. No text ever contains a password.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import TYPE_CHECKING
+
+from amqtask.errors import (
+    AccessRefused,
+    AmqtaskError,
+    BrokerError,
+    BrokerUnavailable,
+    InequivalentArguments,
+    MessageTooLarge,
+    PublishError,
+    TopologyError,
+    Unroutable,
+)
+
+if TYPE_CHECKING:
+    from amqtask.broker.url import BrokerURL
+
+ACCESS_REFUSED = 403
+NOT_FOUND = 404
+RESOURCE_LOCKED = 405
+PRECONDITION_FAILED = 406
+COMMAND_INVALID = 503
+NOT_ALLOWED = 530
+
+_INEQUIVALENT = re.compile(
+    r"inequivalent arg '(?P<argument>[^']*)' for (?P<kind>queue|exchange) '(?P<name>[^']*)'[^:]*: "
+    r"received (?P<wanted>.*?) but current is (?P<existing>.*)"
+)
+_VALUE = re.compile(r"^(?:the value )?'(?P<value>.*?)'(?: of type '.*')?$")
+_NO_EXCHANGE = re.compile(r"no exchange '([^']*)'")
+_NO_ACCESS = re.compile(r"access to exchange '([^']*)'")
+_TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
+_REFUSED_LOGIN = re.compile(r"ACCESS_REFUSED|Login was refused", re.IGNORECASE)
+
+
+def unavailable(url: BrokerURL, reason: str) -> BrokerUnavailable:
+    """No connection, or no more, to this broker."""
+    return BrokerUnavailable(f"no connection to RabbitMQ at {url.where}: {reason}")
+
+
+def login_refused(url: BrokerURL) -> AccessRefused:
+    """Wrong user or password."""
+    if url.external:
+        return AccessRefused(f"RabbitMQ at {url.where} refused the client certificate (SASL EXTERNAL)")
+    return AccessRefused(f"RabbitMQ at {url.where} refused user {url.user!r}: wrong user or password")
+
+
+def vhost_refused(url: BrokerURL, text: str) -> BrokerError:
+    """The login was fine, opening the vhost was not."""
+    if "not found" in text:
+        return AccessRefused(f"RabbitMQ at {url.where} has no vhost {url.vhost!r}")
+    if "refused" in text or "ACCESS_REFUSED" in text:
+        return AccessRefused(f"RabbitMQ at {url.where}: user {url.user!r} may not use vhost {url.vhost!r}")
+    return unavailable(url, f"vhost {url.vhost!r}: {text}" if text else f"vhost {url.vhost!r} can't be opened")
+
+
+def closed_while_opening(url: BrokerURL, text: str) -> BrokerError:
+    """The other side hung up before the handshake was through: tell the usual causes apart by what we offered."""
+    if url.tls:
+        return unavailable(
+            url,
+            "the broker closed the TLS connection before AMQP began; it may demand a client certificate "
+            f"(cert_file and key_file) or not speak TLS on this port ({text})",
+        )
+    return unavailable(
+        url, f"the other side closed the connection before AMQP began; is it a TLS port (amqps://)? ({text})"
+    )
+
+
+def socket_reason(error: BaseException) -> str:
+    """A short cause from a socket, TLS or name resolution error."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the broker's certificate was not accepted: {error.verify_message or error.reason}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def publish_refused(code: int, text: str) -> BrokerError:
+    """Why a channel was closed, as the error of the message that caused it."""
+    if code == NOT_FOUND:
+        return Unroutable(f"the exchange does not exist: {text}")
+    if code == ACCESS_REFUSED:
+        return AccessRefused(f"publishing was refused: {text}")
+    if code == PRECONDITION_FAILED and "larger than" in text:
+        return MessageTooLarge(f"the broker refused the message: {text}")
+    return PublishError(f"the broker refused the message: {code} {text}")
+
+
+def culprit_exchange(code: int, text: str) -> str | None:
+    """The exchange that a channel was closed for, when the text tells; ``amq.default`` is the empty name."""
+    match = {NOT_FOUND: _NO_EXCHANGE, ACCESS_REFUSED: _NO_ACCESS}.get(code, _TOO_LARGE).search(text)
+    if match is None or match.re is _TOO_LARGE:
+        return None
+    return "" if match[1] == "amq.default" else match[1]
+
+
+def culprit_size(text: str) -> int | None:
+    """The size that a too large message exceeded, when the text tells."""
+    match = _TOO_LARGE.search(text)
+    return int(match[1]) if match else None
+
+
+def declare_refused(code: int, text: str, subject: str) -> AmqtaskError:
+    """Why the broker closed the channel of a declaration.
+
+    Args:
+        code: AMQP reply code; 0 when the connection went.
+        text: AMQP reply text, or the reason of the loss.
+        subject: what was declared, for the message: ``queue 'emails'``.
+    """
+    match = _INEQUIVALENT.search(text)
+    if match:
+        return InequivalentArguments(
+            match["kind"], match["name"], match["argument"], _value(match["wanted"]), _value(match["existing"])
+        )
+    if code in (ACCESS_REFUSED, NOT_ALLOWED):
+        return AccessRefused(f"{subject}: {text}")
+    if code in (NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, COMMAND_INVALID) or "COMMAND_INVALID" in text:
+        return TopologyError(f"{subject}: {text}")
+    if code == 0:
+        return BrokerUnavailable(f"connection lost while declaring {subject}: {text}")
+    return BrokerError(f"{subject}: {code} {text}")
+
+
+def _value(printed: str) -> str:
+    printed = printed.strip()
+    match = _VALUE.match(printed)
+    return match["value"] if match else printed

@@ -1,0 +1,181 @@
+"""Kinds of setting values: how each is checked when it comes from code, and read when it comes as text.
+
+Owns the checks and their wording; knows no setting by name. Every check raises ValueError saying what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from amqtask.durations import parse_duration
+from amqtask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_ABSENT = ("", "none", "null")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value.
+
+    Attributes:
+        name: as shown in the reference, unit included.
+        check: value given in code -> value kept; raises ValueError.
+        parse: text of an environment variable or option -> value for ``check``; raises ValueError.
+    """
+
+    name: str
+    check: Callable[[Any], Any]
+    parse: Callable[[str], Any] = str
+
+
+def optional(kind: Kind) -> Kind:
+    """The same kind, or None."""
+    return Kind(
+        f"{kind.name}, or none",
+        lambda value: None if value is None else kind.check(value),
+        lambda text: None if text.strip().lower() in _ABSENT else kind.parse(text),
+    )
+
+
+def integer(minimum: int = 0, maximum: int | None = None, unit: str = "") -> Kind:
+    """A whole number within bounds, both included."""
+    bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"a whole number is wanted, not {type(value).__name__}")
+        if value < minimum or (maximum is not None and value > maximum):
+            raise ValueError(f"it must be {bounds}")
+        return value
+
+    return Kind(f"whole number{f' of {unit}' if unit else ''}", check, _whole)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("a whole number is wanted") from None
+
+
+def choice(*values: str) -> Kind:
+    """One of a few words."""
+    words = ", ".join(values)
+
+    def check(value: Any) -> str:
+        if value not in values:
+            raise ValueError(f"it must be one of {words}")
+        return str(value)
+
+    return Kind(f"one of {words}", check)
+
+
+def _check_text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a text is wanted, not {value!r}" if value != "" else "it must not be empty")
+    return value
+
+
+def _check_flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"true or false is wanted, not {type(value).__name__}")
+    return value
+
+
+def _parse_flag(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE + _FALSE:
+        raise ValueError("true or false is wanted")
+    return word in _TRUE
+
+
+def _check_seconds(value: Any) -> float:
+    return _duration(value).total_seconds()
+
+
+def _duration(value: Any) -> timedelta:
+    try:
+        return parse_duration(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, list | tuple | set | frozenset) or not all(
+        isinstance(item, str) and item for item in value
+    ):
+        raise ValueError("a list of texts is wanted")
+    return tuple(value)
+
+
+def _check_durations(value: Any) -> tuple[timedelta, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of durations is wanted, for example ['5s', '1m']")
+    return tuple(_duration(item) for item in value)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _seconds_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def table(*keys: str) -> Kind:
+    """A mapping with these keys only."""
+
+    def check(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"a mapping is wanted, not {type(value).__name__}")
+        if unknown := [str(key) for key in value if key not in keys]:
+            raise ValueError(f"unknown {', '.join(unknown)}; there are {', '.join(keys)}")
+        return dict(value)
+
+    return Kind(f"mapping of {', '.join(keys)}", check, _pairs)
+
+
+def _pairs(text: str) -> dict[str, Any]:
+    """``ca_certs=/etc/ca.pem,verify=false``."""
+    found: dict[str, Any] = {}
+    for part in _split(text):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError("write key=value,key=value")
+        found[key] = _parse_flag(value) if value.lower() in _TRUE[1:] + _FALSE[1:] else value
+    return found
+
+
+def _check_sequence(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise ValueError("a list is wanted")
+    return tuple(value)
+
+
+def _check_any(value: Any) -> Any:
+    return value
+
+
+def _not_text(text: str) -> Any:
+    raise ValueError("it can only be set in code")
+
+
+text = Kind("text", _check_text)
+flag = Kind("true or false", _check_flag, _parse_flag)
+seconds = Kind("seconds, or a duration such as 5s", _check_seconds, _seconds_text)
+texts = Kind("list of texts", _check_texts, _split)
+urls = Kind("URL, or list of URLs", _check_texts, lambda value: (value,))
+durations = Kind("list of durations", _check_durations, _split)
+values = Kind("list", _check_sequence, _not_text)
+anything = Kind("see text", _check_any, _not_text)

@@ -1,0 +1,171 @@
+"""Every setting amqtask has, each described once: type, default, unit, meaning.
+
+Owns the list. Names are Celery's lower-case ones where Celery has the thing. ``docs/reference/settings.md`` and
+``amqtask report`` are made from it; :mod:`amqtask.config.sources` fills it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from amqtask.config import kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from amqtask.config.kinds import Kind
+
+_MEBIBYTE = 1024 * 1024
+
+
+def setting(default: Any, kind: Kind, doc: str) -> Any:
+    """A field of :class:`Settings` with its kind and its description."""
+    return field(default=default, metadata={"kind": kind, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One consistent set of settings; immutable. Times in seconds, sizes in bytes."""
+
+    broker_url: tuple[str, ...] = setting(
+        ("amqp://guest:guest@localhost:5672/",),
+        kinds.urls,
+        "Broker to connect to, as amqp:// or amqps:// URL; a list, or URLs joined by ';', fails over.",
+    )
+    broker_failover_strategy: Literal["round-robin", "shuffle", "priority"] = setting(
+        "round-robin",
+        kinds.choice("round-robin", "shuffle", "priority"),
+        "Order in which several broker URLs are tried; priority always starts with the first.",
+    )
+    broker_connection_timeout: float = setting(
+        5.0, kinds.seconds, "Time for TCP, TLS and AMQP handshake together, per URL."
+    )
+    broker_heartbeat: int = setting(
+        30, kinds.integer(0, 65535, "seconds"), "Heartbeat interval asked of the broker; 0 turns heartbeats off."
+    )
+    broker_confirm_timeout: float = setting(
+        5.0,
+        kinds.seconds,
+        "How long a publish may take until the broker has confirmed it, reconnects included; then PublishTimeout.",
+    )
+    broker_blocked_timeout: float = setting(
+        10.0,
+        kinds.seconds,
+        "How long the broker may block publishers (memory or disk alarm) before BrokerBlocked is raised.",
+    )
+    broker_max_message_size: int = setting(
+        16 * _MEBIBYTE,
+        kinds.integer(1, 512 * _MEBIBYTE, "bytes"),
+        "Largest body that is sent; above it MessageTooLarge is raised before anything is sent.",
+    )
+    broker_use_ssl: Mapping[str, Any] | None = setting(
+        None,
+        kinds.optional(kinds.table("ca_certs", "certfile", "keyfile", "verify")),
+        "TLS for amqps:// URLs: PEM files, and verify (true unless said otherwise) for certificate and host name.",
+    )
+    broker_connection_retry_on_startup: bool = setting(
+        True, kinds.flag, "Whether a worker that finds no broker at start keeps trying; otherwise it exits with 69."
+    )
+    routing: str | None = setting(
+        None,
+        kinds.optional(kinds.text),
+        "Path of routing.yaml. A relative path is looked up in the current folder, then beside the app's module.",
+    )
+    topology_mode: Literal["declare", "verify", "none"] = setting(
+        "declare",
+        kinds.choice("declare", "verify", "none"),
+        "declare: create what is missing on the broker; verify: only check it; none: neither.",
+    )
+    delay_queue_type: Literal["quorum", "classic"] = setting(
+        "quorum", kinds.choice("quorum", "classic"), "Queue type of the shared delay ladder (countdown, eta)."
+    )
+    task_default_queue: str = setting(
+        "amqtask", kinds.text, "Queue of tasks that no route sends elsewhere, when there is no routing.yaml."
+    )
+    task_queues: Sequence[Any] | Mapping[str, Any] = setting(
+        (), kinds.anything, "Queue values, or a Celery-style mapping: a topology in code instead of routing.yaml."
+    )
+    task_routes: Sequence[Any] | Mapping[str, Any] = setting(
+        (), kinds.anything, "Route values, or Celery-style route mappings, for a topology in code."
+    )
+    task_serializer: str = setting("msgpack", kinds.text, "Serializer of task messages: msgpack, json or yaml.")
+    accept_content: tuple[str, ...] = setting(
+        ("msgpack", "json"), kinds.texts, "Serializers a worker reads; any other message goes to the dead letters."
+    )
+    task_compression: str | None = setting(
+        None, kinds.optional(kinds.text), "Compression of message bodies: zlib, bz2 or lzma."
+    )
+    task_compression_min: int = setting(
+        1024, kinds.integer(0, unit="bytes"), "Bodies smaller than this are sent uncompressed."
+    )
+    task_default_priority: int = setting(
+        0, kinds.integer(0, 9), "Priority (0 to 9, 9 first) of messages that get none from call, task or route."
+    )
+    task_ignore_result: bool = setting(False, kinds.flag, "Tell workers to keep no results of tasks.")
+    task_acks_late: bool = setting(
+        True,
+        kinds.flag,
+        "Acknowledge after the task has ended (a crash runs it again); false: when it starts (a crash loses it).",
+    )
+    timezone: str = setting("UTC", kinds.text, "Time zone of eta and expires values without one.")
+    include: tuple[str, ...] = setting((), kinds.texts, "Modules a worker imports, because they define tasks.")
+    worker_pool: str = setting("prefork", kinds.text, "What runs tasks: prefork, threads, asyncio or solo.")
+    worker_concurrency: int | None = setting(
+        None,
+        kinds.optional(kinds.integer(1, unit="slots")),
+        "How many tasks run at once; none lets the pool choose (prefork: the CPUs the process may use).",
+    )
+    worker_prefetch: int | None = setting(
+        None,
+        kinds.optional(kinds.integer(1, 65535, "messages")),
+        "Messages a worker holds per queue; none: as the queue says, else by concurrency and run time.",
+    )
+    worker_queue_order: Literal["strict", "weighted", "fair"] = setting(
+        "fair", kinds.choice("strict", "weighted", "fair"), "Which of a worker's queues is served first."
+    )
+    worker_shutdown_timeout: float = setting(
+        30.0, kinds.seconds, "How long running tasks may go on after SIGTERM before they are stopped and requeued."
+    )
+    worker_lost_max_deliveries: int = setting(
+        3,
+        kinds.integer(1, unit="deliveries"),
+        "After the loss of this many workers or children with a message, it goes to the dead letters.",
+    )
+    worker_dedupe_window: int = setting(
+        10_000,
+        kinds.integer(0, unit="task ids"),
+        "Finished tasks a worker remembers, to recognise one that is delivered again; 0 turns that off.",
+    )
+    unknown_task_policy: Literal["retry", "dead"] = setting(
+        "retry",
+        kinds.choice("retry", "dead"),
+        "A message for a task the worker doesn't have: try again later (rolling deploys), or dead-letter at once.",
+    )
+    unknown_task_delays: tuple[timedelta, ...] = setting(
+        (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10)),
+        kinds.durations,
+        "Delays of those later tries; after the last the message goes to the dead letters.",
+    )
+
+
+NAMES = tuple(item.name for item in fields(Settings))
+"""Every setting's name, in the order of the reference."""
+
+_FIELDS = {item.name: item for item in fields(Settings)}
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of a setting."""
+    return cast("Kind", _FIELDS[name].metadata["kind"])
+
+
+def doc_of(name: str) -> str:
+    """What a setting means, in a sentence or two."""
+    return cast("str", _FIELDS[name].metadata["doc"])
+
+
+def default_of(name: str) -> Any:
+    """The value a setting has when nobody sets it."""
+    return _FIELDS[name].default

@@ -1,0 +1,1 @@
+"""What a caller holds after sending a task."""

@@ -1,0 +1,74 @@
+"""What a running task knows about its message: ``self.request``.
+
+Owns the value and the context variable that holds it, one per thread, asyncio task or greenlet.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+
+@dataclass(slots=True)
+class Context:
+    """The request of a running task; meant to be read, valid while it runs.
+
+    Attributes:
+        task, id, args, kwargs: the call. ``id`` is None when the task was called directly, as a function.
+        retries: how often it was retried; 0 on the first attempt.
+        eta, expires: earliest and latest start, aware; or None.
+        hostname: node name of the worker.
+        queue: the queue that delivered it.
+        delivery_info: ``exchange``, ``routing_key``, ``priority`` and ``redelivered``.
+        priority: of the message, or None.
+        redelivered: it was delivered before and not settled, for whatever reason.
+        delivery_count: how often it was delivered before without being settled; 0 when the broker doesn't tell.
+        headers: headers of the message that are not part of the protocol.
+        root_id, parent_id: first task of the tree it belongs to, and the task that sent it.
+        correlation_id, reply_to: AMQP properties of the message.
+        ignore_result: what the sender asked for, or None.
+        called_directly: it runs as a plain function call, without a message.
+    """
+
+    task: str
+    id: str | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    retries: int = 0
+    eta: datetime | None = None
+    expires: datetime | None = None
+    hostname: str | None = None
+    queue: str | None = None
+    delivery_info: Mapping[str, Any] = field(default_factory=dict)
+    priority: int | None = None
+    redelivered: bool = False
+    delivery_count: int = 0
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    root_id: str | None = None
+    parent_id: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    ignore_result: bool | None = None
+    called_directly: bool = False
+
+
+_current: ContextVar[Context | None] = ContextVar("amqtask_request", default=None)
+
+current = _current.get
+"""The context of the innermost running task, or None outside of any."""
+
+
+@contextmanager
+def running(context: Context) -> Iterator[None]:
+    """Make ``context`` the current one for the block."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,249 @@
+"""Task: a function that can be called here, or sent to run in a worker.
+
+Owns the calling interface (``delay`` and its relatives) and ``self.retry()``. Routing, encoding and publishing are
+the app's; running is the worker's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property, update_wrapper
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack, cast
+
+from amqtask.errors import Retry
+from amqtask.results.future import AsyncResult
+from amqtask.tasks.context import Context, current, running
+from amqtask.tasks.options import (
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_RETRY_DELAY,
+    SEND_OPTIONS,
+    SendOptions,
+    TaskOptions,
+    Unset,
+    refuse_unknown,
+)
+from amqtask.tasks.params import compile_check
+from amqtask.tasks.retry import Verdict, next_delay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from amqtask.tasks.sender import Call, Sender
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Task(Generic[P, R]):
+    """A task. Made by ``@app.task``; calling it calls the function, here and now.
+
+    Immutable but for what the function does; thread-safe.
+
+    Attributes:
+        name: by which workers know it.
+        run: the function itself, bound to this task when ``bind`` was given. What a worker calls.
+        options: as given to ``@app.task``, checked.
+        is_async: ``run`` is a coroutine function.
+    """
+
+    is_async = False
+
+    def __init__(
+        self, function: Callable[..., Any], name: str, options: TaskOptions, sender: Callable[[], Sender]
+    ) -> None:
+        self.name, self.options, self._sender = name, options, sender
+        self.run: Callable[..., Any] = MethodType(function, self) if options.bind else function
+        update_wrapper(cast("Callable[..., Any]", self), function)
+        self.__wrapped__ = self.run  # so that inspect.signature() shows what a caller has to give
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here, without a message; ``self.request`` says ``called_directly``."""
+        with running(Context(self.name, args=args, kwargs=kwargs, called_directly=True)):
+            return cast("R", self.run(*args, **kwargs))
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Send the task to run in a worker.
+
+        Returns once the broker has confirmed the message and put it into a queue; it will run at least once.
+
+        Raises:
+            TypeError: the arguments don't fit the function; nothing was sent.
+            EncodeError: an argument can't be serialized; nothing was sent.
+            PublishError: the broker did not take it; see :mod:`amqtask.errors`.
+            BrokerUnavailable: no broker could be reached.
+        """
+        self.check_arguments(*args, **kwargs)
+        return AsyncResult(self._sender().send(self.name, self.options, (args, kwargs), None), self.name)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Like :meth:`delay`, for coroutines: never blocks the running loop."""
+        self.check_arguments(*args, **kwargs)
+        task_id = await self._sender().asend(self.name, self.options, (args, kwargs), None)
+        return AsyncResult(task_id, self.name)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncResult[R]:
+        """Send the task with options for this one call (see :class:`~amqtask.tasks.options.SendOptions`).
+
+        With ``countdown`` or ``eta`` the message waits in the broker and arrives when it is due, never early.
+
+        Raises:
+            TypeError: arguments or option names that don't fit; nothing was sent.
+            ConfigError: an option value that can't be used; nothing was sent.
+            PublishError: as for :meth:`delay`.
+        """
+        call = self._checked(args, kwargs, options)
+        return AsyncResult(self._sender().send(self.name, self.options, call, options), self.name)
+
+    async def aapply_async(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncResult[R]:
+        """Like :meth:`apply_async`, for coroutines: never blocks the running loop."""
+        call = self._checked(args, kwargs, options)
+        task_id = await self._sender().asend(self.name, self.options, call, options)
+        return AsyncResult(task_id, self.name)
+
+    def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> list[AsyncResult[R]]:
+        """Send one message per item, with pipelined confirms: many times faster than a loop of ``delay``.
+
+        Args:
+            calls: per call a tuple (or list) of positional arguments, or a dict of keyword arguments. All are
+                checked and encoded, and held in memory, before the first is sent.
+
+        Raises:
+            TypeError, EncodeError: arguments that don't fit; nothing was sent.
+            PartialPublish: some were not taken; says which. The others are confirmed.
+        """
+        ids = self._sender().send_many(self.name, self.options, self._each_checked(calls))
+        name = self.name
+        return [AsyncResult(task_id, name) for task_id in ids]
+
+    def retry(
+        self,
+        args: Sequence[Any] | BaseException | None = None,
+        kwargs: dict[str, Any] | None = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        *,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+        max_retries: int | None = None,
+    ) -> Retry:
+        """End this attempt and run the task again later; call it as ``raise self.retry(...)``.
+
+        Args:
+            args, kwargs: other arguments for the next attempt; by default the same.
+            exc: the cause, reported when no retry is left.
+            throw: False returns the :class:`~amqtask.errors.Retry` instead of raising it.
+            countdown: seconds to wait; by default as the task's options or the queue's policy say.
+            eta: when to run again, instead of ``countdown``.
+            max_retries: instead of the task's.
+
+        Raises:
+            Retry: another attempt follows.
+            Exception: ``exc``, when no retry is left or the task was called directly, as a function.
+            MaxRetriesExceeded: no retry is left and there is no ``exc``.
+        """
+        if isinstance(args, BaseException):
+            warnings.warn(
+                f"{self.name}: self.retry({type(args).__name__}(...)) was taken as self.retry(exc=...); the first "
+                "parameter of retry() is args",
+                stacklevel=2,
+            )
+            args, exc = None, args
+        request = self.request
+        error = Retry(
+            None, exc, countdown, eta=eta, args=args, kwargs=kwargs, max_retries=max_retries
+        )
+        if request.called_directly:
+            _raise(exc or error, None)
+        policy = self._sender().retry_policy(request.queue) if request.queue is not None else None
+        decision = next_delay(self, policy, request.retries, error)
+        if decision.verdict is Verdict.EXHAUSTED:
+            _raise(decision.error, exc)
+        if throw:
+            _raise(error, exc)
+        return error
+
+    @property
+    def request(self) -> Context:
+        """What is known about the message this task is running for."""
+        context = current()
+        if context is None or context.task != self.name:
+            return Context(self.name, called_directly=True)
+        return context
+
+    @property
+    def max_retries(self) -> int | None:
+        """Retries after the first attempt, as far as the task itself says; None is no limit."""
+        limit = self.options.max_retries
+        return DEFAULT_MAX_RETRIES if isinstance(limit, Unset) else limit
+
+    @property
+    def default_retry_delay(self) -> float:
+        """Seconds, as far as the task itself says."""
+        delay = self.options.default_retry_delay
+        return DEFAULT_RETRY_DELAY if delay is None else delay
+
+    @cached_property
+    def check_arguments(self) -> Callable[..., None]:
+        """Raises TypeError for arguments that don't fit the function; does nothing else."""
+        return compile_check(self.run, self.name)
+
+    def _checked(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: SendOptions
+    ) -> Call:
+        refuse_unknown(options, SEND_OPTIONS, "option")
+        if isinstance(args, str | bytes):
+            raise TypeError(f"args must be a list or tuple of arguments, not the text {args!r}")
+        kwargs = {} if kwargs is None else kwargs
+        self.check_arguments(*args, **kwargs)
+        return args, kwargs
+
+    def _each_checked(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> Iterator[Call]:
+        check = self.check_arguments
+        for index, call in enumerate(calls):
+            try:
+                if isinstance(call, tuple | list):
+                    check(*call)
+                    yield call, {}
+                elif isinstance(call, dict):
+                    check(**call)
+                    yield (), call
+                else:
+                    raise TypeError(f"a tuple, list or dict of arguments is wanted, not {call!r:.100}")
+            except TypeError as error:
+                raise TypeError(f"call {index}: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<Task: {self.name}>"
+
+
+class AsyncTask(Task[P, R]):
+    """A task whose function is a coroutine function; ``R`` is what awaiting it gives."""
+
+    is_async = True
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        """The coroutine of the function, to be awaited here."""
+        return self._call(args, kwargs)
+
+    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        with running(Context(self.name, args=args, kwargs=kwargs, called_directly=True)):
+            return cast("R", await self.run(*args, **kwargs))
+
+
+def _raise(error: BaseException, cause: BaseException | None) -> NoReturn:
+    """Raise without naming an exception as its own cause."""
+    if cause is None or cause is error:
+        raise error
+    raise error from cause

@@ -1,0 +1,133 @@
+"""The topology as one immutable value: exchanges, queues, routes and pools.
+
+Owns the whole and look-up in it. It comes from a file (:mod:`amqtask.topology.document`), from code, or is
+the
+default: one queue on the default exchange.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from amqtask.errors import TopologyError
+from amqtask.plugins import did_you_mean
+from amqtask.topology.celery_routes import by_name, read_queues, read_routes
+from amqtask.topology.declarations import Exchange, Pool, Queue, Route
+from amqtask.topology.matching import catches_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DEFAULT_QUEUE = "amqtask"
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything that is declared; mappings are by name, in the order of declaration.
+
+    Attributes:
+        default_queue: where tasks go that no route matches. It is one of ``queues``, unless a route matches
+            every name.
+        source: the file it was read from, for messages.
+    """
+
+    exchanges: Mapping[str, Exchange]
+    queues: Mapping[str, Queue]
+    routes: tuple[Route, ...]
+    pools: Mapping[str, Pool]
+    default_queue: Queue
+    source: str = field(default="", compare=False)
+
+    def queue(self, name: str) -> Queue:
+        """The queue of this name.
+
+        Raises:
+            TopologyError: it is not declared; names the nearest.
+        """
+        queue = self.queues.get(name)
+        if queue is None:
+            raise TopologyError(self._unknown("queue", name, self.queues))
+        return queue
+
+    def pool(self, name: str) -> Pool:
+        """The worker pool of this name.
+
+        Raises:
+            TopologyError: it is not declared; names the nearest.
+        """
+        pool = self.pools.get(name)
+        if pool is None:
+            raise TopologyError(self._unknown("pool", name, self.pools))
+        return pool
+
+    def _unknown(self, kind: str, name: str, known: Mapping[str, object]) -> str:
+        place = f"{self.source} has" if self.source else "there is"
+        names = f"; there are {', '.join(known)}" if known else ""
+        return f"{place} no {kind} {name!r}{did_you_mean(name, known) or names}"
+
+    @classmethod
+    def from_code(
+        cls,
+        queues: Iterable[Queue] | Mapping[str, object] = (),
+        routes: object = (),
+        exchanges: Iterable[Exchange] = (),
+        pools: Iterable[Pool] = (),
+        default_queue: str = DEFAULT_QUEUE,
+    ) -> Topology:
+        """A topology from values, or from Celery's ``task_queues`` and ``task_routes``.
+
+        Args:
+            queues: Queue values; ``Queue("a", Exchange("a"), routing_key="a")`` declares its exchange too. A mapping
+                is read like Celery's: name -> ``{"exchange": …, "exchange_type": …, "routing_key": …}``.
+            routes: Route values; a mapping of task name, glob, ``/regex/`` or compiled pattern to a queue's
+                name or ``{"queue": …}`` or ``{"exchange": …, "routing_key": …}``, with ``priority`` if
+                wanted; pairs of these; or a list of any of them. First match wins. With ``queue`` given, the
+                task goes to this queue by name, and ``exchange`` and ``routing_key`` beside it say nothing
+                new.
+            exchanges: those that no queue brings along.
+            pools: worker pools.
+            default_queue: name of the queue for tasks that no route matches.
+
+        Raises:
+            TopologyError: a value of another shape, or two different objects of one name.
+        """
+        listed = read_queues(queues)
+        carried = [queue.exchange for queue in listed if queue.exchange is not None and queue.exchange.name]
+        return assemble(
+            exchanges=by_name("exchange", [*exchanges, *carried]),
+            queues=by_name("queue", listed),
+            routes=tuple(read_routes(routes)),
+            pools=by_name("pool", pools),
+            default=Queue(default_queue),
+        )
+
+
+def default_topology(queue_name: str = DEFAULT_QUEUE) -> Topology:
+    """What holds without any declaration: one quorum queue on the default exchange."""
+    return assemble(default=Queue(queue_name))
+
+
+def assemble(
+    *,
+    default: Queue,
+    exchanges: Mapping[str, Exchange] | None = None,
+    queues: Mapping[str, Queue] | None = None,
+    routes: tuple[Route, ...] = (),
+    pools: Mapping[str, Pool] | None = None,
+    source: str = "",
+) -> Topology:
+    """Put the parts together, and the default queue to them, unless a route catches every task before it."""
+    known = dict(queues or {})
+    chosen = known.get(default.name, default)
+    if not any(catches_all(route.task) for route in routes):
+        known.setdefault(default.name, default)
+    return Topology(
+        exchanges=MappingProxyType(dict(exchanges or {})),
+        queues=MappingProxyType(known),
+        routes=routes,
+        pools=MappingProxyType(dict(pools or {})),
+        default_queue=chosen,
+        source=source,
+    )

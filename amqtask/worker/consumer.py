@@ -1,0 +1,237 @@
+"""The worker's consuming connection: declare, open a channel, consume; and all of it again after every loss.
+
+Owns the consume channel and its epochs. After a reconnect the desired state is rebuilt from our own model:
+topology, prefetch, consumers. Prefetch is per consumer, never global (quorum queues refuse that and close the
+connection); changing it means a new consumer first and the cancel of the old one second.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from amqtask.broker.declare import declare_steps
+from amqtask.errors import AccessRefused, BrokerError, TopologyError
+
+if TYPE_CHECKING:
+    from amqtask.broker.interface import Channel, Connection, Layout, Loop, Method
+    from amqtask.wire.message import PropertiesLike
+
+    OnMessage = Callable[[str, Method, PropertiesLike, bytes], None]
+
+logger = logging.getLogger(__name__)
+
+_PAUSE = 2.0
+"""Seconds before a refused channel or consumer is tried again."""
+
+_NOT_FOUND = 404
+
+
+@dataclass(slots=True)
+class _Consumer:
+    queue: str
+    prefetch: int
+    arguments: dict[str, Any]
+    tag: str = ""
+    generation: int = 0
+
+
+class Consumers:
+    """The consumers of one worker. Lives on the I/O thread.
+
+    Args:
+        loop: of the I/O thread.
+        name: start of the consumer tags; the node name.
+        layout: what to declare before consuming, or None to declare nothing.
+        on_message: called for each delivery with the queue's name.
+        on_open: a new channel exists, nothing was delivered on it yet.
+        on_ready: every queue is consumed.
+        on_lost: the channel is gone, with everything unsettled on it.
+        on_fatal: the topology or our rights don't let us consume at all.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        name: str,
+        layout: Layout | None,
+        *,
+        on_message: OnMessage,
+        on_open: Callable[[Channel], None],
+        on_ready: Callable[[], None],
+        on_lost: Callable[[], None],
+        on_fatal: Callable[[Exception], None],
+    ) -> None:
+        self._loop, self._name, self._layout = loop, name, layout
+        self._on_message, self._on_open, self._on_ready = on_message, on_open, on_ready
+        self._on_lost, self._on_fatal = on_lost, on_fatal
+        self._on_closed: Callable[[], None] | None = None
+        self._consumers: dict[str, _Consumer] = {}
+        self._connection: Connection | None = None
+        self.channel: Channel | None = None
+        self._was_ready = False
+        self._stopping = False
+        self._awaiting = 0
+
+    def add(self, queue: str, prefetch: int, priority: int | None) -> None:
+        """Consume this queue from the next channel on."""
+        arguments = {} if priority is None else {"x-priority": priority}
+        self._consumers[queue] = _Consumer(queue, prefetch, arguments)
+
+    # -- connection and channel -------------------------------------------------------------------
+
+    def connected(self, connection: Connection) -> None:
+        """The link is up: declare, then open the channel."""
+        self._connection = connection
+        if self._layout is None:
+            self._open_channel()
+            return
+        steps = self._layout(connection.version)
+        declare_steps(connection, steps, partial(self._declared, connection))
+
+    def disconnected(self, error: BrokerError) -> None:
+        """The link is down; it comes back by itself, unless the broker does not let us in."""
+        self._connection = self.channel = None
+        if isinstance(error, AccessRefused):
+            self.fail_unless_ready(error)
+
+    def fail_unless_ready(self, error: Exception) -> None:
+        """End the worker for this error, unless it has consumed before: then it keeps trying."""
+        if not self._was_ready:
+            self._on_fatal(error)
+
+    def _declared(self, connection: Connection, failure: Exception | None) -> None:
+        if connection is not self._connection or self._stopping:
+            return
+        if failure is None:
+            self._open_channel()
+        elif isinstance(failure, TopologyError | AccessRefused) and not self._was_ready:
+            self._on_fatal(failure)
+        else:
+            self._again_later(failure)
+
+    def _again_later(self, error: Exception) -> None:
+        logger.error("Can't consume yet: %s; next attempt in %.0fs", error, _PAUSE)
+        connection = self._connection
+        self._loop.call_later(
+            _PAUSE,
+            lambda: self.connected(connection) if connection and connection is self._connection else None,
+        )
+
+    def _open_channel(self) -> None:
+        connection = self._connection
+        if connection is not None and not self._stopping:
+            connection.open_channel(self._channel_open, partial(self._channel_closed, connection))
+
+    def _channel_closed(self, connection: Connection, code: int, text: str) -> None:
+        self.channel = None
+        self._on_lost()
+        if self._on_closed is not None:
+            self._on_closed()
+        if connection is not self._connection or self._stopping or not code:
+            return
+        if code == _NOT_FOUND and not self._was_ready:
+            hint = "run 'amqtask topology apply'" if self._layout is None else "declare it"
+            self._on_fatal(TopologyError(f"can't consume: {text}; {hint}"))
+        else:
+            self._again_later(BrokerError(f"channel closed by the broker: {code} {text}"))
+
+    def _channel_open(self, channel: Channel) -> None:
+        self.channel = channel
+        self._on_open(channel)
+        channel.add_on_cancel_callback(self._cancelled_by_broker)
+        self._awaiting = len(self._consumers)
+        for consumer in self._consumers.values():
+            self._consume(channel, consumer)
+
+    # -- consumers --------------------------------------------------------------------------------
+
+    def _consume(
+        self, channel: Channel, consumer: _Consumer, then: Callable[[], None] | None = None
+    ) -> None:
+        consumer.generation += 1
+        consumer.tag = f"{self._name}:{consumer.queue}:{consumer.generation}"
+
+        def consuming(_: Any) -> None:
+            if then is not None:
+                then()
+            elif self._awaiting:
+                self._awaiting -= 1
+                if not self._awaiting:
+                    self._was_ready = True
+                    self._on_ready()
+
+        queue, on_message = consumer.queue, self._on_message
+        channel.basic_qos(prefetch_count=consumer.prefetch)
+        channel.basic_consume(
+            queue,
+            lambda _channel, method, properties, body: on_message(queue, method, properties, body),
+            consumer_tag=consumer.tag,
+            arguments=consumer.arguments,
+            callback=consuming,
+        )
+
+    def _cancelled_by_broker(self, frame: Any) -> None:
+        tag = frame.method.consumer_tag
+        consumer = next((one for one in self._consumers.values() if one.tag == tag), None)
+        if consumer is None or self._stopping:
+            return
+        logger.warning("The broker cancelled the consumer of %s; consuming it again", consumer.queue)
+        connection, channel = self._connection, self.channel
+
+        def again() -> None:
+            if channel is None or channel is not self.channel or connection is not self._connection:
+                return
+            if connection is None or self._layout is None:
+                self._consume(channel, consumer, lambda: None)
+            else:
+                declare_steps(connection, self._layout(connection.version), declared)
+
+        def declared(failure: Exception | None) -> None:
+            if failure is not None:
+                logger.error("Can't declare again: %s; next attempt in %.0fs", failure, _PAUSE)
+                self._loop.call_later(_PAUSE, again)
+            elif channel is not None and channel is self.channel:
+                self._consume(channel, consumer, lambda: None)
+
+        self._loop.call_later(_PAUSE / 10, again)
+
+    def set_prefetch(self, queue: str, prefetch: int) -> None:
+        """Change how many messages of a queue are held: a new consumer, then the cancel of the old one."""
+        consumer = self._consumers[queue]
+        if consumer.prefetch == prefetch:
+            return
+        consumer.prefetch = prefetch
+        channel, old = self.channel, consumer.tag
+        if channel is not None and not self._stopping and not self._awaiting:
+            self._consume(channel, consumer, lambda: channel.basic_cancel(old) if channel.is_open else None)
+
+    def cancel_all(self, then: Callable[[], None]) -> None:
+        """Stop deliveries for good; ``then`` is called when none can come any more."""
+        self._stopping = True
+        channel = self.channel
+        if channel is None or not channel.is_open or not self._consumers:
+            then()
+            return
+        left = len(self._consumers)
+
+        def cancelled(_: Any) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                then()
+
+        for consumer in self._consumers.values():
+            channel.basic_cancel(consumer.tag, cancelled)
+
+    def close_channel(self, then: Callable[[], None]) -> None:
+        """Close the channel and call back when the broker has answered: it has our acks then."""
+        channel = self.channel
+        if channel is None or not channel.is_open:
+            then()
+            return
+        self._on_closed = then
+        channel.close()

@@ -1,0 +1,170 @@
+"""The I/O side of a worker: both connections, custody and shutdown wired together on one loop.
+
+Owns the wiring and the I/O thread's life; each part owns its own rules. Two connections whatever the pool size: one
+to consume, one to publish.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from amqtask.broker.link import Link
+from amqtask.broker.publisher import Publisher
+from amqtask.errors import AccessRefused, BrokerError
+from amqtask.topology.layout import topology_steps
+from amqtask.topology.missing import missing_steps
+from amqtask.worker.consumer import Consumers
+from amqtask.worker.custody import Custody
+from amqtask.worker.outbox import Outbox
+from amqtask.worker.outcome import Effects
+from amqtask.worker.prefetch import AutoPrefetch
+from amqtask.worker.ready import Ready
+from amqtask.worker.recent import Recent
+from amqtask.worker.settle import Settler
+from amqtask.worker.shutdown import Shutdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amqtask.app.app import Amqtask
+    from amqtask.broker.interface import Connection, Layout
+    from amqtask.broker.loop import SelectLoop
+    from amqtask.wire.message import Outgoing
+    from amqtask.worker.options import WorkerOptions
+    from amqtask.worker.pools.base import Pool
+
+logger = logging.getLogger("amqtask.worker")
+
+_PREFETCH_CHECK = 1.0
+"""Seconds between looks at whether the automatic prefetch should change."""
+
+
+class Engine:
+    """Everything that lives on the I/O thread, from start to the end of its loop.
+
+    Args:
+        app: tasks, topology and settings.
+        options: of this worker.
+        loop: driven by :meth:`run`.
+        pool: prepared, not started.
+    """
+
+    def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
+        self._app, self._options, self._loop, self._pool = app, options, loop, pool
+        conf = app.conf
+        names = [name for name, _ in options.queues]
+        connection = replace(app.connection_options, name=options.hostname)
+        self._publisher = Publisher(loop, app.broker_urls, connection)
+        self.outbox = Outbox(self._publisher, self._layout_for)
+        parked = conf.unknown_task_delays if conf.unknown_task_policy == "retry" else ()
+        effects = Effects(
+            app.topology.queue,
+            options.hostname,
+            [delay.total_seconds() for delay in parked],
+            conf.worker_lost_max_deliveries,
+        )
+        self._auto = AutoPrefetch(options.concurrency)
+        self.custody = Custody(
+            loop,
+            pool,
+            ready=Ready(dict(options.queues), options.order),
+            recent=Recent(conf.worker_dedupe_window),
+            effects=effects,
+            acks_late=self._acks_late,
+            observe=self._auto.observe,
+            lost_max=conf.worker_lost_max_deliveries,
+        )
+        self.custody.settler = Settler(loop, self.outbox, conf.broker_confirm_timeout, self.custody.settled)
+        declares = conf.topology_mode == "declare"
+        self._consumers = Consumers(
+            loop,
+            options.hostname,
+            (lambda version: topology_steps(app.topology, version, names)) if declares else None,
+            on_message=self.custody.arrive,
+            on_open=self.custody.open,
+            on_ready=self._ready,
+            on_lost=self.custody.closed,
+            on_fatal=self.fail,
+        )
+        self._automatic = [name for name in names if self._add_queue(name)]
+        self._link = Link(loop, app.broker_urls, connection, on_up=self._up, on_down=self._down)
+        self.shutdown = Shutdown(
+            loop,
+            consumers=self._consumers,
+            custody=self.custody,
+            pool=pool,
+            link=self._link,
+            publisher=self._publisher,
+            grace=options.shutdown_timeout,
+        )
+        self.failure: Exception | None = None
+        """Why the worker can't go on, when it ended by itself."""
+
+    def run(self) -> None:
+        """Run the I/O thread until the shutdown is complete. Never returns before."""
+        self._pool.start()
+        self._publisher.start()
+        self._link.start()
+        if self._automatic:
+            self._loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
+        try:
+            self._loop.run()
+        except BaseException as error:
+            logger.critical("The I/O thread failed", exc_info=True)
+            self.failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self._pool.terminate()
+        finally:
+            self._pool.release_main()
+
+    def fail(self, error: Exception) -> None:
+        """End the worker because of an error; warm, so that what runs may finish."""
+        if self.failure is None:
+            self.failure = error
+        self.shutdown.warm()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call back on the I/O thread; from any thread and from signal handlers."""
+        self._loop.call_soon_threadsafe(callback)
+
+    # -- what the parts ask -----------------------------------------------------------------------
+
+    def _add_queue(self, name: str) -> bool:
+        """Consume a queue; True when its prefetch is automatic."""
+        queue = self._app.topology.queue(name)
+        prefetch = self._options.prefetch or queue.prefetch
+        self._consumers.add(name, prefetch or self._auto.value, queue.consumer_priority)
+        return prefetch is None
+
+    def _acks_late(self, name: object) -> bool:
+        task = self._app.tasks.get(name) if isinstance(name, str) else None
+        late = None if task is None else task.acks_late
+        return self._app.conf.task_acks_late if late is None else late
+
+    def _layout_for(self, message: Outgoing) -> Layout | None:
+        app = self._app
+        if app.conf.topology_mode != "declare":
+            return None
+        ladder = app.conf.delay_queue_type
+        address = message.exchange, message.routing_key
+        return lambda version: missing_steps(app.topology, app.router, *address, version, ladder)
+
+    def _up(self, connection: Connection) -> None:
+        self._consumers.connected(connection)
+
+    def _down(self, error: BrokerError) -> None:
+        self._consumers.disconnected(error)
+        if not self._app.conf.broker_connection_retry_on_startup and not isinstance(error, AccessRefused):
+            self._consumers.fail_unless_ready(error)
+
+    def _ready(self) -> None:
+        names = ", ".join(name for name, _ in self._options.queues)
+        logger.info("%s ready, consuming %s", self._options.hostname, names)
+
+    def _adapt_prefetch(self) -> None:
+        prefetch = self._auto.change()
+        if prefetch is not None:
+            for name in self._automatic:
+                self._consumers.set_prefetch(name, prefetch)
+        self._loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)

@@ -1,0 +1,226 @@
+"""Runs one job: decode -> resolve the task -> check expiry -> call -> classify. Owns the steps, and no thread.
+
+Whatever a message or a task does, the answer is an :class:`~amqtask.worker.job.Outcome`: nothing is raised, not even
+for ``SystemExit`` in user code. Effects of the outcome (retry, dead letter, ack) are the worker's.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import copy_context
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from amqtask import clock
+from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, Retry
+from amqtask.tasks.context import Context, running
+from amqtask.tasks.retry import Decision, Verdict, next_delay
+from amqtask.wire.codec import decode, serializers
+from amqtask.worker.failure import clip, describe, message
+from amqtask.worker.job import Kind, Outcome
+from amqtask.worker.next_attempt import next_body, next_headers
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
+    from amqtask.app.app import Amqtask
+    from amqtask.tasks.task import Task
+    from amqtask.topology.declarations import RetryPolicy
+    from amqtask.wire.message import TaskMessage
+    from amqtask.worker.job import Job
+
+_RESULT_LIMIT = 512
+"""Bytes of a result's repr in the log."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of a task that is ready to be called."""
+
+    job: Job
+    message: TaskMessage
+    task: Task[..., Any]
+    context: Context
+
+
+class Executor:
+    """Runs jobs. Thread-safe; one per process is enough.
+
+    Args:
+        app: with its tasks imported.
+        hostname: the worker's node name, for ``self.request.hostname``.
+        log_results: put the repr of results into outcomes.
+    """
+
+    def __init__(self, app: Amqtask, hostname: str, log_results: bool = False) -> None:
+        self._app, self._hostname, self._log_results = app, hostname, log_results
+        self._accept = app.settings.accept_content
+        self._tasks = app.tasks
+        self._local = threading.local()
+        for name in self._accept:  # before a fork: looking them up reads the metadata of all packages
+            serializers.get(name)
+
+    def is_async(self, job: Job) -> bool:
+        """Whether the job is for an ``async def`` task; False for anything that can't be run."""
+        name = job.headers.get("task")
+        task = self._tasks.get(name) if isinstance(name, str) else None
+        return task is not None and task.is_async
+
+    def run(self, job: Job) -> Outcome:
+        """Run a job on this thread; a coroutine on an event loop that the thread keeps for that."""
+        attempt = self._open(job)
+        if isinstance(attempt, Outcome):
+            return attempt
+        started = perf_counter()
+        try:
+            with running(attempt.context):
+                args, kwargs = attempt.message.args, attempt.message.kwargs
+                if attempt.task.is_async:
+                    result = self._run_coroutine(attempt.task.run(*args, **kwargs))
+                else:
+                    result = attempt.task.run(*args, **kwargs)
+        except BaseException as error:
+            return self._classify(attempt, error, perf_counter() - started)
+        return self._succeed(job, result, perf_counter() - started)
+
+    async def arun(self, job: Job) -> Outcome:
+        """Run a job of an ``async def`` task on the running loop; cancelling it fails the task."""
+        attempt = self._open(job)
+        if isinstance(attempt, Outcome):
+            return attempt
+        started = perf_counter()
+        try:
+            with running(attempt.context):
+                result = await attempt.task.run(*attempt.message.args, **attempt.message.kwargs)
+        except BaseException as error:
+            return self._classify(attempt, error, perf_counter() - started)
+        return self._succeed(job, result, perf_counter() - started)
+
+    # ---- steps
+
+    def _open(self, job: Job) -> Attempt | Outcome:
+        """Decode, resolve and check; an outcome when there is nothing to call."""
+        try:
+            message = decode(job, job.body, self._accept)
+        except ContentRefused as error:
+            return Outcome(job.key, Kind.REFUSED, text=str(error), error=describe(error))
+        except BaseException as error:
+            return Outcome(job.key, Kind.UNDECODABLE, text=_short(error), error=describe(error))
+        task = self._tasks.get(message.task)
+        if task is None:
+            return Outcome(job.key, Kind.UNKNOWN_TASK, text=clip(f"no task is named {message.task!r}", 512))
+        if message.expires is not None and message.expires <= clock.utcnow():
+            return Outcome(job.key, Kind.EXPIRED, text=f"expired at {message.expires.isoformat()}")
+        return Attempt(job, message, task, self._context(job, message))
+
+    def _context(self, job: Job, message: TaskMessage) -> Context:
+        return Context(
+            message.task,
+            message.id,
+            message.args,
+            message.kwargs,
+            message.retries,
+            message.eta,
+            message.expires,
+            self._hostname,
+            job.queue,
+            {
+                "exchange": job.exchange,
+                "routing_key": job.routing_key,
+                "priority": job.priority,
+                "redelivered": job.redelivered,
+            },
+            job.priority,
+            job.redelivered,
+            job.deliveries,
+            message.headers,
+            message.root_id or message.id,
+            message.parent_id,
+            job.correlation_id,
+            job.reply_to,
+            message.ignore_result,
+        )
+
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        runner: asyncio.Runner | None = getattr(self._local, "runner", None)
+        if runner is None:
+            import asyncio  # noqa: PLC0415 -- megabytes that a worker without async tasks does without
+
+            runner = self._local.runner = asyncio.Runner()
+        try:
+            return runner.run(coroutine, context=copy_context())
+        except (KeyboardInterrupt, SystemExit):
+            # raised in a task of the loop, which stops in mid-air: a new one next time
+            self._local.runner = None
+            _close_quietly(runner)
+            raise
+
+    def _succeed(self, job: Job, result: Any, runtime: float) -> Outcome:
+        return Outcome(job.key, Kind.SUCCESS, runtime, _repr(result) if self._log_results else "")
+
+    def _classify(self, attempt: Attempt, error: BaseException, runtime: float) -> Outcome:
+        """What an exception means; never raises, and lets go of the exception's frames."""
+        try:
+            return self._judge(attempt, error, runtime)
+        except BaseException as problem:
+            return Outcome(attempt.job.key, Kind.FAILED, runtime, _short(problem), describe(error))
+        finally:
+            BaseException.with_traceback(error, None)
+
+    def _judge(self, attempt: Attempt, error: BaseException, runtime: float) -> Outcome:
+        key = attempt.job.key
+        if isinstance(error, Ignore):
+            return Outcome(key, Kind.IGNORED, runtime, _short(error))
+        if isinstance(error, Reject):
+            kind = Kind.REQUEUE if error.requeue else Kind.REJECTED
+            return Outcome(key, kind, runtime, _short(error), describe(error))
+        decision = next_delay(
+            attempt.task, self._retry_policy(attempt.job.queue), attempt.message.retries, error
+        )
+        if decision.verdict is Verdict.RETRY:
+            return self._retry(attempt, error, decision, runtime)
+        text = f"failed after {decision.limit} retries" if decision.verdict is Verdict.EXHAUSTED else "failed"
+        return Outcome(key, Kind.FAILED, runtime, text, describe(decision.error))
+
+    def _retry(self, attempt: Attempt, error: BaseException, decision: Decision, runtime: float) -> Outcome:
+        body = None
+        if isinstance(error, Retry) and (error.args_ is not None or error.kwargs_ is not None):
+            try:
+                body = next_body(attempt.job, attempt.message, error, self._accept)
+            except (EncodeError, AmqtaskError) as problem:
+                return Outcome(attempt.job.key, Kind.FAILED, runtime, _short(problem), describe(problem))
+        return Outcome(
+            attempt.job.key,
+            Kind.RETRY,
+            runtime,
+            _short(decision.error),
+            describe(decision.error),
+            decision.delay,
+            next_headers(attempt.message, decision.delay),
+            body,
+            decision.exact,
+        )
+
+    def _retry_policy(self, queue: str) -> RetryPolicy | None:
+        declared = self._app.topology.queues.get(queue)
+        return None if declared is None else declared.retry
+
+
+def _short(error: BaseException) -> str:
+    return clip(f"{type(error).__name__}: {message(error)}", 512)
+
+
+def _repr(value: Any) -> str:
+    try:
+        return clip(str.__str__(repr(value)), _RESULT_LIMIT)
+    except BaseException as problem:
+        return f"<repr() of the result raised {type(problem).__name__}>"
+
+
+def _close_quietly(runner: asyncio.Runner) -> None:
+    try:
+        runner.close()
+    except BaseException:
+        return  # its loop is in pieces already

@@ -1,0 +1,90 @@
+"""The worker's log lines about tasks: received, succeeded, retried, failed.
+
+Owns their wording. Each record carries ``task``, ``task_id``, ``queue`` and ``event`` as attributes for the JSON
+format.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from amqtask.worker.job import Kind
+from amqtask.worker.outcome import WORKER_LOST
+
+if TYPE_CHECKING:
+    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.job import Outcome
+    from amqtask.worker.outcome import Effect
+
+logger = logging.getLogger("amqtask.task")
+
+
+def _fields(delivery: Delivery, event: str) -> dict[str, object]:
+    return {"task": delivery.name, "task_id": delivery.id, "queue": delivery.queue, "event": event}
+
+
+def received(delivery: Delivery) -> None:
+    """A message has arrived."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(
+            "Task %s[%s] received", delivery.name, delivery.id, extra=_fields(delivery, "task-received")
+        )
+
+
+def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
+    """A job has ended, and this is what follows."""
+    if outcome.kind == Kind.SUCCESS:
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(
+                "Task %s[%s] succeeded in %.3fs: %s",
+                delivery.name,
+                delivery.id,
+                outcome.runtime,
+                outcome.text,
+                extra={**_fields(delivery, "task-succeeded"), "runtime": outcome.runtime},
+            )
+    elif effect.dead:
+        _dead(delivery, outcome, effect)
+    elif effect.delay is not None:
+        logger.log(
+            logging.WARNING if outcome.kind == Kind.UNKNOWN_TASK else logging.INFO,
+            "Task %s[%s] %s in %.3gs: %s",
+            delivery.name,
+            delivery.id,
+            "is not known here; tried again" if outcome.kind == Kind.UNKNOWN_TASK else "retry",
+            effect.delay,
+            outcome.text or _cause(outcome),
+            extra=_fields(delivery, "task-retried"),
+        )
+    else:
+        word = "put back" if effect.message is not None else "ignored"
+        logger.info("Task %s[%s] %s", delivery.name, delivery.id, word, extra=_fields(delivery, f"task-{word}"))
+
+
+def _dead(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
+    expected = outcome.kind in (Kind.EXPIRED, Kind.REJECTED)
+    traceback = outcome.error[2] if outcome.error and not expected else ""
+    logger.log(
+        logging.WARNING if expected else logging.ERROR,
+        "Task %s[%s] dead-lettered (%s) after %.3fs: %s%s",
+        delivery.name,
+        delivery.id,
+        effect.dead,
+        outcome.runtime,
+        _cause(outcome),
+        f"\n{traceback.rstrip()}" if traceback else "",
+        extra={**_fields(delivery, "task-failed"), "reason": effect.dead},
+    )
+
+
+def _cause(outcome: Outcome) -> str:
+    return f"{outcome.error[0]}: {outcome.error[1]}" if outcome.error else outcome.text
+
+
+def lost(delivery: Delivery, effect: Effect, reason: str) -> None:
+    """The process that ran the task is gone."""
+    what = f"dead-lettered ({WORKER_LOST})" if effect.dead else "will run again"
+    logger.error(
+        "Task %s[%s]: %s; %s", delivery.name, delivery.id, reason, what, extra=_fields(delivery, "task-lost")
+    )

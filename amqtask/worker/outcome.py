@@ -1,0 +1,143 @@
+"""What follows from each way a job can end: a table from outcome to effect (sans I/O).
+
+Owns the decision only. An effect is at most one message that must be confirmed before the delivery is acked; all
+effects end with that ack. Nothing is refused with nack or reject: the reason would be lost.
+
+    SUCCESS, IGNORED                            ack
+    RETRY                                       next attempt  → Q.retry.<ms> or the delay ladder, ack
+    REQUEUE                                     the same      → Q, ack
+    FAILED, REJECTED, EXPIRED, UNDECODABLE,
+    REFUSED, crash loop                         dead letter   → Q.dead, ack
+    UNKNOWN_TASK                                the same, parked with a growing delay; at last Q.dead, ack
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from amqtask.topology.delays import dead_name, delay_target, retry_target
+from amqtask.worker.job import Kind, Outcome
+from amqtask.worker.republish import LOST, PARKED, again, dead_letter, lost_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from amqtask.topology.declarations import Queue
+    from amqtask.wire.message import Outgoing
+    from amqtask.worker.delivery import Delivery
+
+DEAD_REASONS = {
+    Kind.FAILED: "failed",
+    Kind.REJECTED: "rejected",
+    Kind.EXPIRED: "expired",
+    Kind.UNKNOWN_TASK: "unknown_task",
+    Kind.UNDECODABLE: "undecodable",
+    Kind.REFUSED: "refused_content",
+}
+WORKER_LOST = "worker_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What must happen before a delivery is acked.
+
+    Attributes:
+        message: to be published and confirmed first; None: just ack.
+        slim: the same message with smaller headers, should the first be too large.
+        dead: the reason when the message is a dead letter, else an empty text.
+        delay: seconds until the next attempt, when there is one.
+    """
+
+    message: Outgoing | None = None
+    slim: Callable[[], Outgoing] | None = None
+    dead: str = ""
+    delay: float | None = None
+
+
+NOTHING = Effect()
+
+
+class Effects:
+    """The table. Not thread-safe, has no state of its own.
+
+    Args:
+        queue_of: name -> declaration of a consumed queue.
+        hostname: this worker's node name.
+        park_delays: seconds to park an unknown task for, one entry per time; empty: dead-letter at once.
+        lost_max: deaths of workers or children after which a message is dead-lettered.
+    """
+
+    def __init__(
+        self,
+        queue_of: Callable[[str], Queue],
+        hostname: str,
+        park_delays: Sequence[float],
+        lost_max: int,
+    ) -> None:
+        self._queue_of, self._hostname = queue_of, hostname
+        self._park_delays, self._lost_max = park_delays, lost_max
+
+    def of(self, delivery: Delivery, outcome: Outcome) -> Effect:
+        """The effect of an outcome."""
+        kind = outcome.kind
+        if kind <= Kind.IGNORED:
+            return NOTHING
+        if kind == Kind.RETRY:
+            return self._retry(delivery, outcome)
+        if kind == Kind.REQUEUE:
+            return Effect(again(delivery, "", delivery.queue))
+        if kind == Kind.UNKNOWN_TASK:
+            return self._park(delivery, outcome)
+        return self._dead(delivery, outcome, DEAD_REASONS[Kind(kind)])
+
+    def of_loss(self, delivery: Delivery, reason: str) -> Effect:
+        """The effect of a child that died running this delivery."""
+        lost = lost_count(delivery) + 1
+        if lost >= self._lost_max or delivery.early:
+            return self.crash_loop(delivery, lost, reason)
+        return self.marked(delivery, lost)
+
+    def marked(self, delivery: Delivery, lost: int) -> Effect:
+        """The same message again, with this count of deaths in its header."""
+        return Effect(again(delivery, "", delivery.queue, {LOST: lost or None}))
+
+    def crash_loop(self, delivery: Delivery, times: int, reason: str) -> Effect:
+        """The effect of a message that has killed its worker or child too often."""
+        text = f"the process running it died {times} times; last: {reason}"
+        return self._dead(delivery, Outcome(delivery.key, Kind.FAILED, text=text), WORKER_LOST)
+
+    def _retry(self, delivery: Delivery, outcome: Outcome) -> Effect:
+        queue = self._queue_of(delivery.queue)
+        delay = timedelta(seconds=outcome.delay)
+        policy = queue.retry
+        exact = policy is not None and not policy.jitter and delay in policy.delays
+        target = retry_target(queue, delay, exact)
+        changes = {"eta": None, LOST: None, **(outcome.headers or {}), **target.headers}
+        message = again(delivery, target.exchange, target.routing_key, changes, outcome.body)
+        return Effect(message, delay=outcome.delay)
+
+    def _park(self, delivery: Delivery, outcome: Outcome) -> Effect:
+        parked = (delivery.properties.headers or {}).get(PARKED, 0)
+        times = parked if isinstance(parked, int) else 0
+        if times >= len(self._park_delays):
+            return self._dead(delivery, outcome, DEAD_REASONS[Kind.UNKNOWN_TASK])
+        delay = self._park_delays[times]
+        target = delay_target([delivery.queue], timedelta(seconds=delay))
+        changes = {PARKED: times + 1, **target.headers}
+        return Effect(again(delivery, target.exchange, target.routing_key, changes), delay=delay)
+
+    def _dead(self, delivery: Delivery, outcome: Outcome, reason: str) -> Effect:
+        def build(slim: bool) -> Outgoing:
+            return dead_letter(
+                delivery,
+                dead_name(delivery.queue),
+                reason,
+                text=outcome.text,
+                error=outcome.error,
+                worker=self._hostname,
+                slim=slim,
+            )
+
+        return Effect(build(False), slim=lambda: build(True), dead=reason)

@@ -1,0 +1,127 @@
+"""``delay()`` inside a running task: publishing through the worker's own connection.
+
+Owns what all pools share: waiting for confirms and windows. How a message reaches the I/O thread is up to the
+subclass: :class:`HopTransport` for user code in the worker's process, the prefork child's for a pipe.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from amqtask.errors import PublishError
+from amqtask.worker.pools._inbox import Inbox
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from amqtask.broker.interface import Layout, PublishDone
+    from amqtask.wire.message import Outgoing
+    from amqtask.worker.pools.base import PoolHost
+
+    Post = tuple[Outgoing, float, PublishDone]
+
+_WINDOW = 500
+"""Unconfirmed messages of one send_many()."""
+
+
+class InnerTransport(ABC):
+    """The :class:`~amqtask.broker.interface.Transport` that user code gets inside a worker.
+
+    Thread-safe, but not for the I/O thread itself, which would wait for its own work. The worker's publisher keeps
+    every deadline and declares what is missing, so nothing is declared here.
+    """
+
+    @abstractmethod
+    def _exchange(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
+        """Publish all and wait; the fate of each."""
+
+    def send(self, message: Outgoing, *, timeout: float) -> None:
+        """Publish one message and wait for its confirm; raises as a Transport does."""
+        error = self._exchange([message], timeout)[0]
+        if error is not None:
+            raise error
+
+    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, PublishError]:
+        """Publish in windows of 500; returns index -> error of those that failed."""
+        failed: dict[int, PublishError] = {}
+        for start in range(0, len(messages), _WINDOW):
+            fates = self._exchange(messages[start : start + _WINDOW], timeout)
+            for index, error in enumerate(fates, start):
+                if isinstance(error, PublishError):
+                    failed[index] = error
+                elif error is not None:
+                    raise error
+        return failed
+
+    async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
+        """Like :meth:`send`, awaiting; the wait itself sits in a thread."""
+        await _running_loop().run_in_executor(None, lambda: self.send(message, timeout=timeout))
+
+    def declare(self, layout: Layout) -> None:
+        """Nothing: the worker declares what a publish finds missing."""
+
+    async def adeclare(self, layout: Layout) -> None:
+        """Nothing, see :meth:`declare`."""
+
+    def close(self) -> None:
+        """Nothing: the connection is the worker's."""
+
+
+class HopTransport(InnerTransport):
+    """Hands messages to the I/O thread of this very process."""
+
+    def __init__(self, host: PoolHost) -> None:
+        self._host = host
+        self._posts: Inbox[Post] = Inbox(host.loop, self._publish)
+
+    def _exchange(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
+        fates: list[Exception | None] = [None] * len(messages)
+        left = len(messages)
+        finished = threading.Event()
+
+        def settle(index: int) -> PublishDone:
+            def done(error: Exception | None) -> None:
+                nonlocal left
+                fates[index] = error
+                left -= 1  # on the I/O thread only
+                if not left:
+                    finished.set()
+
+            return done
+
+        self._posts.put_all((message, timeout, settle(index)) for index, message in enumerate(messages))
+        if messages:
+            finished.wait()
+        return fates
+
+    async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
+        """Like :meth:`send`, awaiting a future of the running loop."""
+        loop = _running_loop()
+        confirmed: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: Exception | None) -> None:
+            if not confirmed.done():
+                confirmed.set_result(None) if error is None else confirmed.set_exception(error)
+
+        self._posts.put((message, timeout, lambda error: _call_on(loop, lambda: settle(error))))
+        await confirmed
+
+    def _publish(self, posts: list[Post]) -> None:
+        for message, timeout, done in posts:
+            self._host.publish(message, timeout, done)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # noqa: PLC0415 -- megabytes that a worker without async tasks does without
+
+    return asyncio.get_running_loop()
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        return  # the loop of a task that was cancelled is closed; nobody waits any more

@@ -1,0 +1,38 @@
+"""Which tasks are known to be short, by measured run time. Owns the rule for windows; knows no child.
+
+A child may hold several jobs only when all of them are of tasks known to be short, so that nothing ever waits
+behind a long task. A task is known to be short after a handful of short runs, and unknown again after a long one.
+"""
+
+from __future__ import annotations
+
+SHORT = 0.002
+"""Seconds of mean run time below which a task is short."""
+
+WINDOW = 8
+"""Jobs that a child may hold at once when all of them are short: 83 % of the gain of 64."""
+
+_WEIGHT = 0.2
+_UNKNOWN = 4 * SHORT
+"""Where the mean of a new task starts: six or seven short runs make it a short task."""
+
+
+class Pace:
+    """Mean run time per task name. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._mean: dict[str, float] = {}
+        self.calm = False
+        """True when the task that finished last was a short one: room for more is worth announcing."""
+
+    def is_short(self, name: str) -> bool:
+        """Whether jobs of this task may wait behind each other in one child."""
+        return self._mean.get(name, _UNKNOWN) < SHORT
+
+    def observe(self, name: str, runtime: float) -> None:
+        """Take a measured run time in seconds; one long run counts at once, short ones by and by."""
+        if runtime < SHORT:
+            mean = self._mean.get(name, _UNKNOWN)
+            runtime = mean + _WEIGHT * (runtime - mean)
+        self._mean[name] = runtime
+        self.calm = runtime < SHORT

@@ -1,0 +1,164 @@
+"""The child's end of the stream. Owns reading and writing of the socket inside a child, nothing of tasks.
+
+Whoever needs something reads: the main thread for its next job, any thread that waits for the confirm of a publish.
+One thread reads at a time and serves the others, so no thread of its own is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from amqtask import errors
+from amqtask.worker.job import Job
+from amqtask.worker.pools._inner_transport import InnerTransport
+from amqtask.worker.pools._prefork_frames import Frame, FrameReader, FrameWriter, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from amqtask.wire.message import Outgoing
+
+_CHUNK = 262_144
+
+
+class ChildPipe:
+    """Frames to and from the parent. Thread-safe.
+
+    Attributes:
+        jobs: received and not started, oldest first.
+        ended: the parent has said CLOSE, or is gone.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.jobs: deque[Job] = deque()
+        self.ended = False
+        self._sock = sock
+        self._gone = False
+        self._reader, self._writer = FrameReader(), FrameWriter()
+        self._turn = threading.Condition(threading.Lock())
+        self._reading = False
+        self._writing = threading.Lock()
+        self._numbers = itertools.count()
+        self._waiting: set[int] = set()
+        self._replies: dict[int, Exception | None] = {}
+
+    def write(self, *fields: Any) -> None:
+        """Write a frame; blocks while the parent is behind.
+
+        Raises:
+            OSError: the parent is gone.
+        """
+        with self._writing:
+            self._sock.sendall(self._writer.frame(*fields))
+
+    def wait_job(self) -> Job | None:
+        """The next job; None when there will be none."""
+        while True:
+            self._serve_until(lambda: bool(self.jobs) or self.ended)
+            try:
+                return self.jobs.popleft()
+            except IndexError:  # the keeper gave it back meanwhile
+                if self.ended:
+                    return None
+
+    def poll(self) -> None:
+        """Take in what has arrived, without waiting; nothing while another thread reads."""
+        with self._turn:
+            if self._reading or self._gone:
+                return
+            self._reading = True
+        try:
+            data = self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            data = None
+        except OSError:
+            data = b""
+        self._take(data)
+
+    def publish(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
+        """Publish through the parent and wait for all confirms; the fate of each."""
+        numbers = [next(self._numbers) for _ in messages]
+        requests = [(number, _plain(message), timeout) for number, message in zip(numbers, messages, strict=True)]
+        with self._turn:
+            self._waiting.update(numbers)
+        try:
+            self.write(Frame.PUBLISH, requests)
+            self._serve_until(lambda: self._gone or self._waiting.isdisjoint(numbers))
+        except OSError:
+            self._gone = True
+        except (TypeError, ValueError, OverflowError) as error:
+            raise errors.EncodeError(f"a header can't be sent: {error}") from error
+        finally:
+            with self._turn:
+                self._waiting.difference_update(numbers)
+        gone = errors.BrokerUnavailable("the worker that publishes for this process is gone")
+        return [self._replies.pop(number, gone) for number in numbers]
+
+    def _serve_until(self, ready: Callable[[], bool]) -> None:
+        while True:
+            with self._turn:
+                while self._reading and not ready():
+                    self._turn.wait()
+                if ready() or self._gone:
+                    return
+                self._reading = True
+            try:
+                data = self._sock.recv(_CHUNK)
+            except OSError:
+                data = b""
+            self._take(data)
+
+    def _take(self, data: bytes | None) -> None:
+        """End of a turn of reading: hand out what came; None for nothing, empty for the end of the stream."""
+        with self._turn:
+            self._reading = False
+            try:
+                for frame in self._reader.feed(data or b""):
+                    self._handle(frame)
+            except ProtocolError:
+                data = b""
+            if data == b"":
+                self._gone = self.ended = True
+            self._turn.notify_all()
+
+    def _handle(self, frame: list[Any]) -> None:
+        kind = frame[0]
+        if kind == Frame.JOBS:
+            self.jobs.extend(Job(*fields) for fields in frame[1])
+        elif kind == Frame.REPLY:
+            number, fate = frame[1], frame[2]
+            if number in self._waiting:
+                self._waiting.discard(number)
+                self._replies[number] = None if fate is None else _error(*fate)
+        elif kind == Frame.CLOSE:
+            self.ended = True
+
+
+class PipeTransport(InnerTransport):
+    """Publishes through the parent of a prefork child."""
+
+    def __init__(self, pipe: ChildPipe) -> None:
+        self._pipe = pipe
+
+    def _exchange(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
+        return self._pipe.publish(messages, timeout) if messages else []
+
+
+def _plain(message: Outgoing) -> Any:
+    properties = message.properties
+    if properties.headers is not None:
+        properties = properties._replace(headers=dict(properties.headers))
+    return message._replace(properties=properties)
+
+
+def _error(name: str, text: str) -> Exception:
+    """The parent's exception, by the name of its class; most have constructors of their own, so around those."""
+    known = getattr(errors, name, None)
+    kind = known if isinstance(known, type) and issubclass(known, errors.AmqtaskError) else errors.BrokerError
+    error = kind.__new__(kind, text)
+    error.args = (text,)
+    return error

@@ -1,0 +1,199 @@
+"""One child as the parent sees it: its socket and the jobs it holds. Owns non-blocking reading and writing.
+
+All of it runs on the I/O thread; a socket that is full never blocks, the rest is written when there is room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any
+
+from amqtask.worker.pools._prefork_frames import Frame, FrameReader, FrameWriter, ProtocolError
+from amqtask.worker.pools._prefork_pace import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amqtask.broker.interface import Loop
+    from amqtask.worker.job import Job
+
+_CHUNK = 262_144
+
+
+class Slot:
+    """A place for one child after the other.
+
+    Attributes:
+        number: from 0; also of its shared cell.
+        pid: of the child; 0 while the fork server makes it.
+        ready: the child has reported that it is up.
+        early_deaths: children in a row that died before they were up.
+        jobs: handed over and not reported back, in order.
+        counted: how much room the pool has counted for this slot.
+    """
+
+    def __init__(self, number: int, loop: Loop) -> None:
+        self.number, self._loop = number, loop
+        self.pid = 0
+        self.ready = False
+        self.early_deaths = 0
+        self.jobs: dict[int, Job] = {}
+        self.counted = 0
+        self._generation = 0
+        self._slow: set[int] = set()
+        self._sock: socket.socket | None = None
+        self._closing = False
+        self._gathered: list[Job] = []
+        self._unsent = bytearray()
+        self._reader, self._writer = FrameReader(), FrameWriter()
+
+    @property
+    def open(self) -> bool:
+        """Whether a child is there, or being made, and takes jobs."""
+        return self._sock is not None and not self._closing
+
+    @property
+    def connected(self) -> bool:
+        """Whether a child is there, or being made."""
+        return self._sock is not None
+
+    def room(self, when_empty: int) -> int:
+        """How many more jobs it takes: ``when_empty`` for an idle child, none behind a job not known to be short."""
+        if not self.open:
+            return 0
+        if not self.jobs:
+            return when_empty
+        return 0 if self._slow else WINDOW - len(self.jobs)
+
+    def connect(self, on_readable: Callable[[], None]) -> socket.socket:
+        """A new socket pair; returns the child's end, which the caller closes once it is handed over."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._sock, self.pid, self.ready, self._closing = ours, 0, False, False
+        self._generation += 1
+        self._reader, self._writer = FrameReader(), FrameWriter()
+        self._loop.watch(ours.fileno(), on_readable)
+        return theirs
+
+    def disconnect(self) -> None:
+        """Forget the socket and what was not written; keeps ``jobs``."""
+        if self._sock is not None:
+            self._loop.unwatch(self._sock.fileno())
+            self._sock.close()
+        self._sock = None
+        self._gathered.clear()
+        self._unsent.clear()
+
+    def bury(self) -> list[int]:
+        """The child is dead: forget it; returns the keys of the jobs that it held, in order."""
+        self.disconnect()
+        keys = list(self.jobs)
+        self.jobs.clear()
+        self._slow.clear()
+        return keys
+
+    def give(self, job: Job, *, short: bool) -> None:
+        """Gather a job for :meth:`flush`."""
+        self.jobs[job.key] = job
+        if not short:
+            self._slow.add(job.key)
+        self._gathered.append(job)
+
+    def take(self, key: int) -> Job | None:
+        """Forget a job that was reported; None when it is not this slot's."""
+        self._slow.discard(key)
+        return self.jobs.pop(key, None)
+
+    def slow_down(self) -> None:
+        """The job at the head takes long: nothing is put behind it any more."""
+        if self.jobs:
+            self._slow.add(next(iter(self.jobs)))
+
+    def flush(self) -> list[tuple[int, str]]:
+        """Write what was gathered; returns (key, reason) of jobs that can't be written."""
+        jobs, self._gathered = self._gathered, []
+        if not jobs:
+            return []
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            self._write(self._writer.frame(Frame.JOBS, jobs))
+            return []
+        refused = []
+        for job in jobs:
+            try:
+                self._write(self._writer.frame(Frame.JOBS, [job]))
+            except (TypeError, ValueError, OverflowError) as error:
+                refused.append((job.key, f"its headers can't be handed to a child: {error}"))
+        return refused
+
+    def replier(self, number: int) -> Callable[[Exception | None], None]:
+        """What tells the child the fate of its publish ``number``, unless it is dead by then."""
+        generation = self._generation
+
+        def reply(error: Exception | None) -> None:
+            if generation == self._generation:
+                self._write(self._writer.frame(Frame.REPLY, number, error and _plain(error)))
+
+        return reply
+
+    def close(self) -> None:
+        """Let the child end after the jobs it has."""
+        self._write(self._writer.frame(Frame.CLOSE))
+        self._closing = True
+
+    def receive(self) -> list[list[Any]] | None:
+        """Frames that have come; None at the end of the stream.
+
+        Raises:
+            ProtocolError: the child, or something in it, wrote garbage.
+        """
+        if self._sock is None:
+            return None
+        try:
+            data = self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        return self._reader.feed(data) if data else None
+
+    def drain(self) -> list[list[Any]]:
+        """The child is dead: take no more jobs, and return the last frames it wrote."""
+        self._closing = True
+        frames: list[list[Any]] = []
+        with contextlib.suppress(OSError, ProtocolError):  # BlockingIOError: something it forked holds the socket
+            while self._sock is not None and (data := self._sock.recv(_CHUNK)):
+                frames += self._reader.feed(data)
+        return frames
+
+    def _write(self, data: bytes) -> None:
+        if self._sock is None:
+            return
+        if self._unsent:
+            self._unsent += data
+            return
+        sent = self._send(data)
+        if sent < len(data):
+            self._unsent += data[sent:]
+            self._loop.watch_writable(self._sock.fileno(), self._write_more)
+
+    def _write_more(self) -> None:
+        if self._sock is None:
+            return
+        del self._unsent[: self._send(self._unsent)]
+        if not self._unsent:
+            self._loop.watch_writable(self._sock.fileno(), None)
+
+    def _send(self, data: bytes | bytearray) -> int:
+        """Bytes taken; all of them when the child is dead, which the fork server reports."""
+        assert self._sock is not None
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
+
+
+def _plain(error: Exception) -> tuple[str, str]:
+    return type(error).__name__, str(error).encode(errors="replace").decode()

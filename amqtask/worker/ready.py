@@ -1,0 +1,79 @@
+"""Which waiting message runs next (sans I/O): priorities within a queue, order between queues.
+
+Owns the messages that were delivered but not started. Consumer priorities do not rank two queues on RabbitMQ
+(measured: an even split), so the order between queues is the worker's own:
+
+* ``strict``: the first queue with a message, in the order they were given;
+* ``weighted``: smooth weighted round robin over the queues that have messages;
+* ``fair``: the same with equal weights.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from amqtask.topology.declarations import QueueOrder
+    from amqtask.worker.delivery import Delivery
+
+
+class Ready:
+    """Waiting deliveries. Not thread-safe; lives on the I/O thread.
+
+    Args:
+        weights: queue -> weight, in strict order.
+        order: how queues rank among each other.
+    """
+
+    def __init__(self, weights: Mapping[str, int], order: QueueOrder) -> None:
+        self._order = order
+        self._weights = {queue: 1 if order == "fair" else max(1, weight) for queue, weight in weights.items()}
+        self._credit = dict.fromkeys(self._weights, 0)
+        self._heaps: dict[str, list[tuple[int, int, Delivery]]] = {queue: [] for queue in self._weights}
+        self._sequence = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Delivery]:
+        for heap in self._heaps.values():
+            for _, _, delivery in sorted(heap, key=lambda entry: entry[1]):
+                yield delivery
+
+    def push(self, delivery: Delivery) -> None:
+        """Add a delivery; higher priority first, then first come first served."""
+        self._sequence += 1
+        self._count += 1
+        heapq.heappush(self._heaps[delivery.queue], (-delivery.priority, self._sequence, delivery))
+
+    def pop(self) -> Delivery | None:
+        """Take the delivery that runs next; None when nothing waits."""
+        if not self._count:
+            return None
+        self._count -= 1
+        return heapq.heappop(self._heaps[self._next_queue()])[2]
+
+    def clear(self) -> list[Delivery]:
+        """Take everything, in the order of arrival per queue."""
+        taken = list(self)
+        for heap in self._heaps.values():
+            heap.clear()
+        self._count = 0
+        return taken
+
+    def _next_queue(self) -> str:
+        filled = [queue for queue, heap in self._heaps.items() if heap]
+        if self._order == "strict" or len(filled) == 1:
+            return filled[0]
+        total = 0
+        for queue in filled:
+            weight = self._weights[queue]
+            self._credit[queue] += weight
+            total += weight
+        best = max(filled, key=self._credit.__getitem__)
+        self._credit[best] -= total
+        return best

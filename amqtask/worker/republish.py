@@ -1,0 +1,130 @@
+"""Messages made from a delivery: the next attempt, the dead letter, the same again.
+
+Owns which properties and headers survive and the ``x-amqtask-*`` headers of a dead letter. What belongs to one stay
+in a queue (x-death, CC, delivery counts) is left behind: kept, it makes RabbitMQ 3.10 lose the message on its
+second pass through a delay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from amqtask import clock
+from amqtask.wire.ids import new_id
+from amqtask.wire.message import PERSISTENT, Outgoing, Properties, strip_broker_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.job import Error
+
+LOST = "x-amqtask-lost"
+"""Header: how many workers or children died running this message."""
+
+PARKED = "x-amqtask-parked"
+"""Header: how often the message was parked because no worker knew its task."""
+
+REASON = "x-amqtask-reason"
+EXCEPTION = "x-amqtask-exception"
+MESSAGE = "x-amqtask-message"
+TRACEBACK = "x-amqtask-traceback"
+WORKER = "x-amqtask-worker"
+ATTEMPTS = "x-amqtask-attempts"
+FIRST_TIME = "x-amqtask-first-time"
+LAST_TIME = "x-amqtask-last-time"
+QUEUE = "x-amqtask-queue"
+
+_ESSENTIAL = ("task", "id", "retries", "compression", "lang")
+
+
+def lost_count(delivery: Delivery) -> int:
+    """How many workers or children died with this message, as its own header says."""
+    count = (delivery.properties.headers or {}).get(LOST, 0)
+    return count if isinstance(count, int) else 0
+
+
+def again(
+    delivery: Delivery,
+    exchange: str,
+    routing_key: str,
+    changes: Mapping[str, Any] | None = None,
+    body: bytes | None = None,
+) -> Outgoing:
+    """The same message for another stay in a queue.
+
+    Args:
+        delivery: the message as received.
+        exchange, routing_key: where to.
+        changes: header changes; a value of None removes the header.
+        body: a new body, or None for the received one.
+    """
+    headers = strip_broker_headers(delivery.properties.headers)
+    for key, value in (changes or {}).items():
+        if value is None:
+            headers.pop(key, None)
+        else:
+            headers[key] = value
+    return Outgoing(exchange, routing_key, _properties(delivery, headers), delivery.body if body is None else body)
+
+
+def dead_letter(
+    delivery: Delivery,
+    dead_queue: str,
+    reason: str,
+    *,
+    text: str,
+    error: Error | None,
+    worker: str,
+    slim: bool = False,
+) -> Outgoing:
+    """The message for ``<queue>.dead``, with what is known of its end in the headers.
+
+    Args:
+        delivery: the message as received.
+        dead_queue: name of the dead-letter queue.
+        reason: one word, for example ``failed`` or ``expired``.
+        text: the reason in words, used when there was no exception.
+        error: exception type, message and traceback.
+        worker: node name.
+        slim: leave out the traceback and the sender's own headers, for messages whose headers are too large.
+    """
+    now = clock.utcnow().isoformat(timespec="milliseconds")
+    headers = strip_broker_headers(delivery.properties.headers)
+    if slim:
+        headers = {key: headers[key] for key in _ESSENTIAL if key in headers}
+    kind, message, traceback = error or ("", text, "")
+    retries = delivery.retries if isinstance(delivery.retries, int) else 0
+    headers[REASON] = reason
+    headers[MESSAGE] = message[:200] if slim else message
+    headers[WORKER] = worker
+    headers[ATTEMPTS] = retries + 1
+    headers.setdefault(FIRST_TIME, now)
+    headers[LAST_TIME] = now
+    headers[QUEUE] = delivery.queue
+    if kind:
+        headers[EXCEPTION] = kind
+    if traceback and not slim:
+        headers[TRACEBACK] = traceback
+    return Outgoing("", dead_queue, _properties(delivery, headers), delivery.body)
+
+
+def _properties(delivery: Delivery, headers: dict[str, Any]) -> Properties:
+    """The received properties, made durable; ``expiration`` and ``user_id`` belonged to the first sending.
+
+    The message id is new: it is what tells this message from the one it is made from (see recent.py).
+    """
+    old = delivery.properties
+    return Properties(
+        content_type=old.content_type,
+        content_encoding=old.content_encoding,
+        headers=headers,
+        delivery_mode=PERSISTENT,
+        priority=old.priority,
+        correlation_id=old.correlation_id,
+        reply_to=old.reply_to,
+        message_id=new_id(),
+        timestamp=getattr(old, "timestamp", None),
+        type=getattr(old, "type", None),
+        app_id=getattr(old, "app_id", None),
+    )

@@ -1,0 +1,121 @@
+"""The order of ending: nothing new, nothing lost, then out.
+
+Owns the sequence of a warm shutdown and its short cut, the cold one:
+
+    cancel consumers ─► hand back what has not started ─► wait for running tasks, at most the grace time
+      ─► stop stragglers and hand them back ─► close the channel (its answer proves that all acks arrived)
+      ─► close connections ─► end of the I/O loop
+
+Heartbeats go on until the end: the I/O loop runs all the time.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amqtask.broker.interface import Loop
+    from amqtask.broker.link import Link
+    from amqtask.broker.publisher import Publisher
+    from amqtask.worker.consumer import Consumers
+    from amqtask.worker.custody import Custody
+    from amqtask.worker.pools.base import Pool
+
+logger = logging.getLogger(__name__)
+
+_ANSWER = 2.0
+"""Seconds to wait for each answer of the broker on the way out."""
+
+
+class Shutdown:
+    """Ends a worker. Lives on the I/O thread; :meth:`warm` and :meth:`cold` may be called in any state.
+
+    Args:
+        loop: of the I/O thread; stopped at the end.
+        consumers, custody, pool, link, publisher: what there is to end.
+        grace: seconds that running tasks have.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        *,
+        consumers: Consumers,
+        custody: Custody,
+        pool: Pool,
+        link: Link,
+        publisher: Publisher,
+        grace: float,
+    ) -> None:
+        self._loop, self._consumers, self._custody = loop, consumers, custody
+        self._pool, self._link, self._publisher, self._grace = pool, link, publisher, grace
+        self._step = 0
+        self._timer: object | None = None
+        self.returned = 0
+        """Messages that were handed back although their tasks had started."""
+
+    def warm(self) -> None:
+        """Begin a warm shutdown; harmless when one has begun."""
+        if self._step:
+            return
+        self._step = 1
+        self._within(_ANSWER, self._drain)
+        self._consumers.cancel_all(self._drain)
+
+    def cold(self) -> None:
+        """Stop running tasks now and hand their messages back; harmless when that has happened."""
+        if self._step < 1:
+            self._step = 1
+            self._consumers.cancel_all(lambda: None)
+        self._drain()
+        self._stop_running()
+
+    def _within(self, seconds: float, otherwise: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._loop.cancel(self._timer)
+        self._timer = self._loop.call_later(seconds, otherwise)
+
+    def _drain(self) -> None:
+        if self._step >= 2:  # noqa: PLR2004 -- steps are numbered in the order of the module's drawing
+            return
+        self._step = 2
+        custody = self._custody
+        custody.on_idle = self._idle
+        custody.drain()
+        if custody.busy:
+            logger.info("Waiting up to %gs for %d running tasks", self._grace, custody.busy)
+        self._within(self._grace, self._stop_running)
+
+    def _idle(self) -> None:
+        if self._step in (2, 3):
+            self._close_pool()
+
+    def _stop_running(self) -> None:
+        if self._step >= 3:  # noqa: PLR2004
+            return
+        self._step = 3
+        self._pool.terminate()
+        left = self._custody.give_up()
+        self.returned = len(left)
+        for delivery in left:
+            logger.warning("Task %s[%s] was stopped and handed back", delivery.name, delivery.id)
+        self._within(_ANSWER, self._close_pool)
+        self._custody.schedule_turn()
+
+    def _close_pool(self) -> None:
+        if self._step >= 4:  # noqa: PLR2004
+            return
+        self._step = 4
+        self._pool.close()
+        self._within(_ANSWER, self._close_link)
+        self._consumers.close_channel(self._close_link)
+
+    def _close_link(self) -> None:
+        if self._step >= 5:  # noqa: PLR2004
+            return
+        self._step = 5
+        self._within(2 * _ANSWER, self._loop.stop)
+        self._link.stop(lambda: self._publisher.stop(self._loop.stop))

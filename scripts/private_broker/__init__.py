@@ -1,0 +1,1 @@
+"""Private RabbitMQ nodes: installation, accounts, processes, life cycle. Standard library only."""

@@ -1,0 +1,69 @@
+"""Which account the node runs under, and which state folder that account can work in."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from private_broker.messages import die
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def broker_user() -> str | None:
+    """The account for the node: rabbitmq when we are root and it exists, else our own (None)."""
+    if os.geteuid() != 0:
+        return None
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam("rabbitmq").pw_name
+    return None
+
+
+def as_user() -> dict[str, Any]:
+    user = broker_user()
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def usable(state: Path) -> bool:
+    """Whether the broker's account can work below `state`, which is made if need be."""
+    node = state / "node"
+    try:
+        node.mkdir(parents=True, exist_ok=True)
+        if state.stat().st_uid == os.getuid():
+            state.chmod(state.stat().st_mode | 0o711)
+        if user := broker_user():
+            shutil.chown(node, user, pwd.getpwnam(user).pw_gid)
+        test = ["sh", "-c", 'test -w "$0" && cd "$0"', str(node)]
+        return subprocess.run(test, **as_user(), cwd="/", stderr=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def state_folder(given: str | None, *, make: bool) -> Path:
+    """The state folder: as given, else in the project, else (a clone below /root) in the temporary folder."""
+    if given:
+        state = Path(given).absolute()
+        if make and not usable(state):
+            die(f"the account {broker_user() or 'of this process'} cannot work in {state}: choose another --state")
+        return state
+    inside = PROJECT / ".cache" / "rabbitmq"
+    digest = hashlib.sha256(str(PROJECT).encode()).hexdigest()[:8]
+    outside = Path(tempfile.gettempdir()) / f"amqtask-rabbitmq-{os.getuid()}-{digest}"
+    for state in (inside, outside):
+        if (state / "node.json").exists():
+            return state
+    if not make or usable(inside):
+        return inside
+    shutil.rmtree(inside, ignore_errors=True)
+    if not usable(outside):
+        die(f"the account {broker_user() or 'of this process'} cannot work in {outside}: choose another --state")
+    return outside

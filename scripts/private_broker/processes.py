@@ -1,0 +1,102 @@
+"""Ending exactly the processes that we started, and waiting for what they serve."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+def born(pid: int) -> str:
+    """The start time of a process: with its number, an identity that is never reused."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def alive(process: list) -> bool:
+    return bool(process) and born(process[0]) == process[1] != ""
+
+
+def descendants(pid: int) -> list[list]:
+    """The process and everything below it, each with its start time."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        found.append([todo[0], born(todo[0])])
+        todo += children.get(todo.pop(0), [])
+    return found
+
+
+def end(processes: list[list], seconds: float, *, sign: int = signal.SIGTERM) -> None:
+    """End processes by number, politely to the first one, then by force."""
+    deadline = time.monotonic() + seconds
+    if processes and alive(processes[0]):
+        os.kill(processes[0][0], sign)
+    while any(alive(p) for p in processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in processes:
+        if alive(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process[0], signal.SIGKILL)
+
+
+def limit_files() -> None:
+    """Erlang sizes tables by the limit on open files, which is huge in some containers."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+
+
+def free_ports(count: int) -> list[int]:
+    """Free loopback ports below the ephemeral range.
+
+    In the ephemeral range a client that reconnects to a stopped node could
+    be given that very port and connect to itself.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            if port not in ports:
+                ports.append(port)
+    return ports
+
+
+def listening(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
+        return True
+    return False
+
+
+def speaks_amqp(port: int) -> bool:
+    """Whether the broker answers a protocol header with connection.start."""
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), 2) as connection:
+        connection.settimeout(5)
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+        return connection.recv(1) == b"\x01"
+    return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,51 @@
+"""Telling a message that kills its worker from one whose worker merely went away."""
+
+from __future__ import annotations
+
+import pytest
+
+from amqtask.worker.crashes import RUN, Verdict, judge
+from worker_messages import delivery
+
+
+def crash_until_dead(*, counting, limit):
+    """Play broker and worker: every run crashes. Returns how often it ran."""
+    lost, count, redelivered, runs = 0, 0, False, 0
+    while True:
+        headers = {"x-amqtask-lost": lost} if lost else {}
+        if counting and redelivered:
+            headers["x-delivery-count"] = count
+        verdict = judge(delivery(redelivered=redelivered, **headers), limit)
+        if verdict.action == "dead":
+            return runs
+        if verdict.action == "mark":
+            lost, count, redelivered = verdict.lost, 0, False
+            continue
+        runs += 1
+        count, redelivered = count + 1, True
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+@pytest.mark.parametrize("counting", [True, False], ids=["quorum", "classic"])
+def test_a_message_that_kills_every_worker_runs_as_often_as_the_limit_says(counting, limit):
+    assert crash_until_dead(counting=counting, limit=limit) == limit
+
+
+def test_a_fresh_message_runs():
+    assert judge(delivery(), 3) == RUN
+
+
+def test_a_first_redelivery_of_a_counting_queue_runs_in_place():
+    assert judge(delivery(redelivered=True, x_delivery_count=1), 3) == RUN
+
+
+def test_a_suspect_is_marked_and_not_dead_lettered_before_it_has_run_alone():
+    assert judge(delivery(redelivered=True, x_delivery_count=7), 3) == Verdict("mark", 2)
+
+
+def test_a_marked_message_that_was_not_redelivered_runs():
+    assert judge(delivery(**{"x-amqtask-lost": 2}), 3) == RUN
+
+
+def test_counts_that_are_no_numbers_do_not_harm():
+    assert judge(delivery(redelivered=True, **{"x-amqtask-lost": "x", "x-delivery-count": "y"}), 3).action == "mark"
