@@ -1,6 +1,7 @@
 """amqtask: the task framework for people who run RabbitMQ.
 
-Owns the public names; each is imported when it is first used, so ``import amqtask`` itself loads next to nothing.
+Owns the public names; each is imported when it is first used, so ``import amqtask`` itself loads next to
+nothing.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessRefused",
-    "AmqtaskError",
     "Amqtask",
+    "AmqtaskError",
     "AsyncResult",
     "AsyncTask",
     "Backoff",

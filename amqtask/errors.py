@@ -140,7 +140,7 @@ class PartialPublish(PublishError):
         ids: task ids of the whole batch, in order, when they are known.
     """
 
-    def __init__(self, errors: dict[int, PublishError], total: int, ids: Sequence[str] = ()) -> None:
+    def __init__(self, errors: dict[int, AmqtaskError], total: int, ids: Sequence[str] = ()) -> None:
         self.errors, self.ids = errors, tuple(ids)
         first = next(iter(errors.items()))
         super().__init__(f"{len(errors)} of {total} messages failed; first, index {first[0]}: {first[1]}")

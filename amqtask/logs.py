@@ -1,8 +1,9 @@
 """Log lines of the command line programs: text like Celery's, or one JSON object per line.
 
-Owns formats and the handler. A record's ``extra`` fields (``task``, ``task_id``, ``queue``, ``event``, ...) become
-fields of the JSON object; a record written while a task runs carries that task, see :func:`provide_task_fields`.
-Logging never raises and never waits long: a worker must not stop because nobody reads its log.
+Owns formats and the handler. A record's ``extra`` fields (``task``, ``task_id``, ``queue``, ``event``, ...)
+become fields of the JSON object; a record written while a task runs carries that task, see
+:func:`provide_task_fields`. Logging never raises and never waits long: a worker must not stop because nobody
+reads its log.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def provide_task_fields(fields: Callable[[], Mapping[str, Any] | None]) -> None:
     """Register how the running task is found.
 
     Args:
-        fields: called for every record, in the thread or coroutine that logs; returns ``task``, ``task_id`` and
+        fields: called for every record, in the thread or coroutine that logs; returns ``task``, ``task_id``
+        and
             maybe more, or None when no task runs there. Must be fast.
     """
     _Source.task_fields = staticmethod(fields)
@@ -68,7 +70,11 @@ def level_number(name: str) -> int:
 
 
 def configure_logging(
-    level: str = "info", format: LogFormat = "text", *, color: bool | None = None, stream: TextIO | None = None  # noqa: A002 -- the option's name
+    level: str = "info",
+    format: LogFormat = "text",  # noqa: A002 -- the option's name
+    *,
+    color: bool | None = None,
+    stream: TextIO | None = None,
 ) -> None:
     """Send all records of this level and above to stderr. Replaces the root logger's handlers.
 
@@ -96,7 +102,7 @@ def configure_logging(
 
 
 class TextFormatter(logging.Formatter):
-    """``[2026-11-21 10:00:00,123: INFO/w1@host] message``, local time; inside a task ``task[id]: message``."""
+    """``[2026-11-21 10:00:00,123: INFO/w1@host] message`` in local time; in a task ``task[id]: message``."""
 
     def __init__(self, color: bool = False) -> None:
         super().__init__()
@@ -118,7 +124,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object per line: ``ts`` (ISO, UTC), ``level``, ``logger``, ``message``, ``worker``, ``pid``, and fields."""
+    """A JSON object per line: ts (ISO, UTC), level, logger, message, worker, pid, a record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The object, on one line."""
@@ -145,8 +151,8 @@ class JSONFormatter(logging.Formatter):
 class LogHandler(logging.Handler):
     """Writes to a stream without ever raising, and without waiting for a reader that has stopped reading.
 
-    A reader that is behind is waited for once, up to half a second; then lines are dropped and counted until it
-    reads again, and the count is logged. Terminals, pipes and files all work. Thread-safe and fork-safe.
+    A reader that is behind is waited for once, up to half a second; then lines are dropped and counted until
+    it reads again, and the count is logged. Terminals, pipes and files all work. Thread-safe and fork-safe.
     """
 
     patience = 0.5
@@ -167,7 +173,12 @@ class LogHandler(logging.Handler):
             if self._dropped and self._ready(0):
                 lost, self._dropped = self._dropped, 0
                 note = logging.makeLogRecord(
-                    {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "process": os.getpid()}
+                    {
+                        "name": __name__,
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "process": os.getpid(),
+                    }
                 )
                 note.msg = f"{lost} log lines were dropped: nobody read them"
                 data = (self.format(note) + "\n").encode() + data
@@ -216,7 +227,11 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     try:
         return record.exc_text or formatter.formatException(record.exc_info)  # type: ignore[arg-type]
     except Exception:
-        return f"{_safe_text(type(record.exc_info[1]))} (its traceback can't be printed)" if record.exc_info else ""
+        return (
+            f"{_safe_text(type(record.exc_info[1]))} (its traceback can't be printed)"
+            if record.exc_info
+            else ""
+        )
 
 
 def _safe_text(value: Any) -> str:

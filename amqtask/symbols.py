@@ -1,6 +1,7 @@
 """Finding objects by name: ``proj.tasks:app`` to the thing itself, with errors that say what went wrong.
 
-Owns the notation of ``-A/--app`` and the import of user modules. Knows no class of amqtask: callers pass theirs.
+Owns the notation of ``-A/--app`` and the import of user modules. Knows no class of amqtask: callers pass
+theirs.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def import_module(name: str) -> ModuleType:
 def find_app(path: str, kind: type[T]) -> T:
     """The app that ``-A`` names.
 
-    ``proj`` and ``proj.worker`` search a module: its ``app``, then ``celery``, then the only instance in it, then its
-    submodules ``app``, ``celery`` and ``tasks``. ``proj:app`` names the attribute (dots allowed), ``proj:make()``
-    calls it; ``proj.app`` works for an attribute too.
+    ``proj`` and ``proj.worker`` search a module: its ``app``, then ``celery``, then the only instance in it,
+    then its submodules ``app``, ``celery`` and ``tasks``. ``proj:app`` names the attribute (dots allowed),
+    ``proj:make()`` calls it; ``proj.app`` works for an attribute too.
 
     Args:
         path: as above.
@@ -112,7 +113,7 @@ def _search(module: ModuleType, kind: type[T]) -> T:
                 break
     if found is None:
         raise ConfigError(
-            f"no {kind.__name__} in {module.__name__!r}: write -A module:attribute, or name it app in that module"
+            f"no {kind.__name__} in {module.__name__!r}: write module:attribute, or call it app in there"
         )
     return found
 
@@ -130,17 +131,17 @@ def _instance(module: ModuleType, kind: type[T]) -> T | None:
 
 def _failed(what: str, error: BaseException) -> str:
     """One line: what was loaded, the error, and the last place outside of the import machinery."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen importlib") and frame.filename not in (__file__, importlib.__file__)
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_import(frame.filename)]
     if isinstance(error, SyntaxError):
         place = f" ({error.filename}:{error.lineno})"
     else:
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     said = traceback.format_exception_only(error)[-1].strip()
     return f"loading {what!r} failed: {said}{place}"
+
+
+def _is_import(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or filename in (__file__, importlib.__file__)
 
 
 def _hint(name: str) -> str:

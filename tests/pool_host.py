@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from amqtask.app.app import Amqtask
-from amqtask.broker.interface import PublishDone
 from amqtask.broker.pika_driver import new_loop
 from amqtask.wire.codec import encode, serializers
 from amqtask.wire.ids import new_id
 from amqtask.wire.message import Outgoing, TaskMessage
 from amqtask.worker.job import Job, Outcome
 from amqtask.worker.pools.base import Pool, PoolHost, pools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from amqtask.app.app import Amqtask
+    from amqtask.broker.interface import PublishDone
 
 DEADLINE = 10.0
 
@@ -69,7 +72,7 @@ class Bench:
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         self.pool.prepare()
         self._threads = [
             threading.Thread(target=self.loop.run, name="io"),

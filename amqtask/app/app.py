@@ -1,4 +1,4 @@
-"""Amqtask: the application. Owns the wiring of settings, tasks, topology, producer and transport; no logic."""
+"""Amqtask, the application: wires settings, tasks, topology, producer and transport. Owns no logic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from amqtask.app.conf import Conf
 from amqtask.app.files import load_topology
@@ -18,10 +18,12 @@ from amqtask.broker.url import parse_urls
 from amqtask.config.sources import Configuration
 from amqtask.results.future import AsyncResult
 from amqtask.symbols import import_module
-from amqtask.tasks.options import SEND_OPTIONS, SendOptions, TaskOptions, refuse_unknown, task_options
+from amqtask.tasks.option_values import refuse_unknown
+from amqtask.tasks.options import SEND_OPTIONS, SendOptions, TaskOptions, task_options
 from amqtask.tasks.registry import TaskRegistry, task_name
 from amqtask.tasks.task import AsyncTask, Task
 from amqtask.topology.router import Router
+from amqtask.wire.codec import serializers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from amqtask.config.settings import Settings
     from amqtask.tasks.options import TaskOptionArguments
     from amqtask.tasks.sender import Call
-    from amqtask.topology.declarations import RetryPolicy
     from amqtask.topology.model import Topology
 
 P = ParamSpec("P")
@@ -42,15 +43,15 @@ _NO_OPTIONS = TaskOptions()
 
 
 class Amqtask:
-    """An application: its tasks, and how they reach the broker. Making one connects to nothing and reads no file.
+    """An application: its tasks, and the way to the broker. Making one neither connects nor reads a file.
 
     Settings are changed before the first use and fixed from then on; after that, everything is thread-safe.
 
     Args:
         main: name of the application, shown in the broker's list of connections; ``__file__`` is fine too.
         broker: setting ``broker_url``.
-        routing: setting ``routing``: path of routing.yaml, relative to the current folder or else to the folder of
-            the module that makes the app.
+        routing: setting ``routing``: path of routing.yaml, relative to the current folder or else to the
+            folder of the module that makes the app.
         include: setting ``include``: modules that define tasks, imported by workers.
         settings: any other setting by name.
 
@@ -73,7 +74,8 @@ class Amqtask:
         include: Iterable[str] | str = (),
         **settings: Any,
     ) -> None:
-        file = main if main is not None and main.endswith(".py") else sys._getframe(1).f_globals.get("__file__")
+        caller = sys._getframe(1)  # noqa: SLF001 -- as namedtuple finds its module
+        file = main if main is not None and main.endswith(".py") else caller.f_globals.get("__file__")
         self._home = None if file is None else Path(file).resolve().parent
         self.main = Path(main).stem if main is not None and main == file else main or "amqtask"
         given = {"broker_url": broker, "routing": None if routing is None else str(routing)}
@@ -91,14 +93,14 @@ class Amqtask:
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(
-        self, *, bind: Literal[True], **options: Unpack[TaskOptionArguments]
-    ) -> BoundTaskDecorator: ...
+    def task(self, *, bind: Literal[True], **options: Unpack[TaskOptionArguments]) -> BoundTaskDecorator: ...
     @overload
     def task(
         self, *, bind: Literal[False] = ..., **options: Unpack[TaskOptionArguments]
     ) -> TaskDecorator: ...
-    def task(self, function: Any = None, /, *, bind: bool = False, **options: Any) -> Any:
+    def task(
+        self, function: Any = None, *, bind: bool = False, **options: Unpack[TaskOptionArguments]
+    ) -> Any:
         """Declare a task: ``@app.task`` or ``@app.task(queue="emails", ...)``.
 
         Args:
@@ -163,7 +165,7 @@ class Amqtask:
         if (own := self.__dict__.get("_own_transport")) is not None:
             await own.aclose()
 
-    def __enter__(self) -> Amqtask:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -203,6 +205,17 @@ class Amqtask:
             self.configuration.freeze("producer")
             return Producer(self.settings, self.topology, self.router, lambda: self.transport)
 
+    @cached_property
+    def accept_content(self) -> tuple[str, ...]:
+        """The setting, checked: every name is a serializer that exists.
+
+        Raises:
+            ConfigError: one doesn't; names the nearest.
+        """
+        for name in self.settings.accept_content:
+            serializers.get(name)
+        return self.settings.accept_content
+
     @property
     def broker_urls(self) -> tuple[BrokerURL, ...]:
         """The brokers to connect to; printing one shows no password."""
@@ -231,15 +244,18 @@ class Amqtask:
             if (made := self.__dict__.get("_own_transport")) is not None:
                 return cast("BrokerTransport", made)
             self.configuration.freeze("connection")
-            return BrokerTransport(self.broker_urls, self.connection_options)
+            strategy = self.settings.broker_failover_strategy
+            return BrokerTransport(self.broker_urls, self.connection_options, strategy)
 
     def _declare(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
         if isinstance(function, Task):
             raise TypeError(f"{function.name} is a task already")
         if not callable(function):
-            raise TypeError(f"a task is made of a function, not of {function!r}; options need their names")
+            raise TypeError(f"a task is made of a function, not of {function!r}")
         kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
-        task: Task[..., Any] = kind(function, options.name or task_name(function), options, lambda: self.producer)
+        task: Task[..., Any] = kind(
+            function, options.name or task_name(function), options, lambda: self.producer
+        )
         self.tasks.add(task)
         return task
 

@@ -1,7 +1,7 @@
 """The types of ``@app.task``: how a function's signature becomes that of its task. Owns no behaviour.
 
-``bind=True`` takes the function's first parameter away; a coroutine function gives an :class:`AsyncTask` whose
-result is what awaiting it gives.
+``bind=True`` takes the function's first parameter away; a coroutine function gives an :class:`AsyncTask`
+whose result is what awaiting it gives.
 """
 
 from __future__ import annotations

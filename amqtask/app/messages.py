@@ -1,7 +1,7 @@
 """From a call to a message ready to publish. Owns that step; it neither publishes nor declares.
 
-What is constant for a task (destination, serializer, priority, ...) is worked out once and kept; a plain ``delay()``
-then costs an id, a header table and the serializer.
+What is constant for a task (destination, serializer, priority, ...) is worked out once and kept; a plain
+``delay()`` then costs an id, a header table and the serializer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from amqtask.app import times
 from amqtask.app.destination import Destination, call_destination, task_destination
 from amqtask.errors import ConfigError, EncodeError
 from amqtask.tasks.context import current
-from amqtask.tasks.options import SendOptions, check_priority
+from amqtask.tasks.option_values import check_priority
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
 from amqtask.topology.delays import delay_target
 from amqtask.wire.codec import PROTOCOL_HEADERS, encode, encode_body, serializers
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from amqtask.config.settings import Settings
-    from amqtask.tasks.options import TaskOptions
+    from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.router import Router
     from amqtask.wire.serializers.base import Serializer
@@ -102,8 +102,8 @@ class MessageBuilder:
         message.eta, message.expires, message.headers = eta, expires, headers
         properties, body = self._encode(plan, message, options)
         if expires is not None and not delay:
-            # In a delay queue the broker would pass an expired message on early, as if its delay were over: while
-            # delayed, only the header holds, and the worker reads it.
+            # In a delay queue the broker would pass an expired message on early, as if its delay were over:
+            # while delayed, only the header holds, and the worker reads it.
             properties = properties._replace(expiration=times.expiration(expires))
         return Outgoing(*destination, properties, body)
 

@@ -1,7 +1,7 @@
 """Producer: sends calls and waits until the broker has them. Implements what tasks ask of a Sender.
 
-Owns the order of steps: build the message, see that a delayed one will find its queue, publish, and declare on miss
-once. ``adelay`` and ``delay`` take the same steps.
+Owns the order of steps: build the message, see that a delayed one will find its queue, publish, and declare
+on miss once. ``adelay`` and ``delay`` take the same steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from amqtask.app.missing import Need
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
-    from amqtask.errors import PublishError
+    from amqtask.errors import AmqtaskError
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.declarations import RetryPolicy
@@ -111,8 +111,8 @@ class Producer:
     def _unprepared(self, message: Outgoing) -> Need | None:
         """What a delayed message needs, the first time it is needed.
 
-        A message that waits in the broker can't come back as unroutable when its time has come, so its queues are
-        made sure of before.
+        A message that waits in the broker can't come back as unroutable when its time has come, so its queues
+        are made sure of before.
         """
         if not self._declares or "CC" not in (message.properties.headers or {}):
             return None
@@ -127,8 +127,8 @@ class Producer:
         return need
 
     def _explained(
-        self, messages: list[Outgoing], errors: dict[int, PublishError]
-    ) -> dict[int, PublishError]:
+        self, messages: list[Outgoing], errors: dict[int, AmqtaskError]
+    ) -> dict[int, AmqtaskError]:
         return {
             index: self._missing.explain(messages[index], error) if isinstance(error, Unroutable) else error
             for index, error in sorted(errors.items())

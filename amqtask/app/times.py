@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from amqtask.tasks.options import Seconds
 
 _LONGEST_EXPIRATION = 2**32 - 1
-"""Milliseconds; RabbitMQ takes no longer message TTL. Later expiry is left to the worker, which reads the header."""
+"""Milliseconds; RabbitMQ takes no longer message TTL. Later expiry is left to the worker, which reads the
+header."""
 
 
 def zone(name: str) -> tzinfo:

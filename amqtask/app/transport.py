@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from amqtask.broker.aio import AioTransport
     from amqtask.broker.interface import ConnectionOptions, Layout
+    from amqtask.broker.reconnect import FailoverStrategy
     from amqtask.broker.sync import SyncTransport
     from amqtask.broker.url import BrokerURL
-    from amqtask.errors import PublishError
+    from amqtask.errors import AmqtaskError
     from amqtask.wire.message import Outgoing
 
 
@@ -25,10 +26,13 @@ class BrokerTransport:
     Args:
         urls: of the broker.
         options: of the connections.
+        strategy: order of failover.
     """
 
-    def __init__(self, urls: Sequence[BrokerURL], options: ConnectionOptions) -> None:
-        self._urls, self._options = tuple(urls), options
+    def __init__(
+        self, urls: Sequence[BrokerURL], options: ConnectionOptions, strategy: FailoverStrategy
+    ) -> None:
+        self._urls, self._options, self._strategy = tuple(urls), options, strategy
         self._lock = threading.Lock()
         self._blocking: SyncTransport | None = None
         self._awaiting: AioTransport | None = None
@@ -37,7 +41,7 @@ class BrokerTransport:
         """See :meth:`Transport.send <amqtask.broker.interface.Transport.send>`."""
         self._sync.send(message, timeout=timeout)
 
-    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, PublishError]:
+    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, AmqtaskError]:
         """See :meth:`Transport.send_many <amqtask.broker.interface.Transport.send_many>`."""
         return self._sync.send_many(messages, timeout=timeout)
 
@@ -54,7 +58,7 @@ class BrokerTransport:
         await self._aio.adeclare(layout)
 
     def close(self) -> None:
-        """Close what was opened for blocking calls; coroutines use :meth:`aclose`. A later send opens it again."""
+        """Close what was opened for blocking calls; a later send opens it again. See also :meth:`aclose`."""
         if self._blocking is not None:
             self._blocking.close()
 
@@ -70,7 +74,7 @@ class BrokerTransport:
 
             with self._lock:
                 if self._blocking is None:
-                    self._blocking = SyncTransport(self._urls, self._options)
+                    self._blocking = SyncTransport(self._urls, self._options, strategy=self._strategy)
         return self._blocking
 
     @property
@@ -80,5 +84,5 @@ class BrokerTransport:
 
             with self._lock:
                 if self._awaiting is None:
-                    self._awaiting = AioTransport(self._urls, self._options)
+                    self._awaiting = AioTransport(self._urls, self._options, strategy=self._strategy)
         return self._awaiting

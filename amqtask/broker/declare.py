@@ -11,6 +11,9 @@ from amqtask.broker import failures
 from amqtask.errors import AmqtaskError, BrokerError, BrokerUnavailable
 from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare
 
+DECLARE_TIMEOUT = 30.0
+"""Seconds a declaration may take, waiting for a connection included."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -72,6 +75,15 @@ class _Run:
 
 def send_step(channel: Channel, step: Step, callback: Callable[[Any], None]) -> None:
     """Send the AMQP method of one step; ``callback`` gets the broker's reply."""
+    _send(channel, step, {"callback": callback})
+
+
+def send_blocking(channel: Any, step: Step) -> None:
+    """The same on a channel of pika's blocking connection, which waits for the reply itself."""
+    _send(channel, step, {})
+
+
+def _send(channel: Any, step: Step, how: dict[str, Any]) -> None:
     match step:
         case ExchangeDeclare():
             channel.exchange_declare(
@@ -81,7 +93,7 @@ def send_step(channel: Channel, step: Step, callback: Callable[[Any], None]) -> 
                 auto_delete=step.auto_delete,
                 internal=step.internal,
                 arguments=dict(step.arguments) or None,
-                callback=callback,
+                **how,
             )
         case QueueDeclare():
             channel.queue_declare(
@@ -90,15 +102,15 @@ def send_step(channel: Channel, step: Step, callback: Callable[[Any], None]) -> 
                 exclusive=step.exclusive,
                 auto_delete=step.auto_delete,
                 arguments=dict(step.arguments) or None,
-                callback=callback,
+                **how,
             )
         case QueueBind():
             channel.queue_bind(
-                step.queue, step.exchange, step.routing_key, arguments=dict(step.arguments) or None, callback=callback
+                step.queue, step.exchange, step.routing_key, arguments=dict(step.arguments) or None, **how
             )
         case ExchangeBind():
             channel.exchange_bind(
-                step.destination, step.source, step.routing_key, arguments=dict(step.arguments) or None, callback=callback
+                step.destination, step.source, step.routing_key, arguments=dict(step.arguments) or None, **how
             )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from amqtask.errors import BrokerError, PublishError
+    from amqtask.errors import AmqtaskError, BrokerError
     from amqtask.topology.declarations import Step, Version
     from amqtask.wire.message import Outgoing, PropertiesLike
 
@@ -66,7 +66,7 @@ class Transport(Protocol):
             AccessRefused: the broker does not let us in.
         """
 
-    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, PublishError]:
+    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, AmqtaskError]:
         """Publish with pipelined confirms (bounded window); returns index -> error of those that failed.
 
         ``timeout`` counts from the last progress, not for the whole batch.
@@ -197,6 +197,10 @@ class Channel(Protocol):
 
 class ConfirmChannel(Protocol):
     """A channel in confirm mode, for publishing only. Not thread-safe; lives on its loop."""
+
+    @property
+    def is_open(self) -> bool:
+        """Can it be published on?"""
 
     def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
         """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""

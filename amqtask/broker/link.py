@@ -65,6 +65,7 @@ class Link:
         self._stop_timer: object = None
         self._attempt: PikaConnection | None = None  # opening, open or closing
         self._open = False
+        self._failures = 0
         self._on_stopped: Callable[[], None] | None = None
 
     @property
@@ -80,7 +81,7 @@ class Link:
     @property
     def round_failed(self) -> bool:
         """Has every broker failed at least once since the last connection?"""
-        return self._policy.round_failed
+        return self._failures >= len(self._policy.urls)
 
     def start(self) -> None:
         """Begin to connect; harmless when started.
@@ -137,12 +138,14 @@ class Link:
             connection.close()  # stopped while it was opening
             return
         self._policy.succeeded(clock.monotonic())
+        self._failures = 0
         self._open = True
         log.info("connected to %s at %s", connection.version, connection.url.where)
         self.on_up(connection)
 
     def _ended(self, error: BrokerError) -> None:
         was_open, self._open, self._attempt = self._open, False, None
+        self._failures += 1
         if self._on_stopped is not None:
             self._stopped()
         if not self._running:

@@ -216,6 +216,11 @@ class SelectLoop:
         self._wake_reader.close()
         self._wake_writer.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_wake_writer"):
+            self._wake_reader.close()
+            self._wake_writer.close()
+
     def abandon(self) -> None:
         """In the child of a fork: let go of every inherited descriptor without a word to the other side.
 

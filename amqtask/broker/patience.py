@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from amqtask.errors import BrokerError
 
 
+_NO_CONNECTION = "no connection to RabbitMQ yet"
+
+
 class Patience:
     """Calls ``expire(now)`` when the earliest limit passes; it answers with the next one.
 
@@ -97,7 +100,7 @@ class Patience:
             return PublishTimeout(
                 f"the message was not sent within {waited:.1f} s: the broker does not confirm those before it"
             )
-        return BrokerUnavailable(f"{cause or 'no connection to RabbitMQ'}; gave up after {waited:.1f} s")
+        return BrokerUnavailable(f"{_NO_CONNECTION if cause is None else cause}; gave up after {waited:.1f} s")
 
     def batch_error(self, cause: BrokerError | None, *, connected: bool) -> BrokerError:
         """What to tell who waits for messages of a batch that were never sent."""
@@ -105,7 +108,7 @@ class Patience:
             return BrokerBlocked(f"the broker has blocked publishers for {self.blocked_for:.1f} s ({self._reason})")
         if connected:
             return PublishTimeout("the message was not sent in time: the broker does not confirm those before it")
-        return BrokerUnavailable(str(cause or "no connection to RabbitMQ"))
+        return BrokerUnavailable(_NO_CONNECTION if cause is None else str(cause))
 
     def close(self) -> None:
         """Forget the timer."""

@@ -18,23 +18,39 @@ import pika
 from pika import exceptions
 from pika.adapters.select_connection import SelectConnection
 from pika.adapters.utils import connection_workflow
+from pika.exceptions import AMQPError, ChannelClosed, NackError, UnroutableError
 
 from amqtask.broker import failures
 from amqtask.broker.content import FRAME_MAX
+from amqtask.broker.frames import PublishFrames
 from amqtask.broker.loop import SelectLoop
 from amqtask.broker.tls import tls_context
-from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable, ConfigError
-from amqtask.topology.declarations import Version
+from amqtask.broker.version import read_version
+from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable
+from amqtask.wire.message import Properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amqtask.broker.interface import Channel, ConfirmChannel, ConfirmEvents, ConnectionOptions
     from amqtask.broker.url import BrokerURL
-    from amqtask.wire.message import Properties
+    from amqtask.topology.declarations import Version
 
 _GRACE = 0.5
 """Seconds that the whole handshake may take longer than ``connect_timeout``: pika's own timers come first."""
+
+__all__ = [
+    "AMQPError",
+    "ChannelClosed",
+    "NackError",
+    "PikaConnection",
+    "UnroutableError",
+    "from_pika",
+    "new_loop",
+    "open_blocking",
+    "open_connection",
+    "to_pika",
+]
 
 if (_pika_log := logging.getLogger("pika")).level == logging.NOTSET:
     _pika_log.setLevel(logging.CRITICAL)
@@ -48,6 +64,11 @@ def new_loop() -> SelectLoop:
 def to_pika(properties: Properties) -> Any:
     """The same properties as pika's object."""
     return pika.BasicProperties(*properties)  # both have the order of the AMQP specification
+
+
+def from_pika(properties: Any) -> Properties:
+    """Received properties as our value."""
+    return Properties(*(getattr(properties, name) for name in Properties._fields))
 
 
 def open_connection(
@@ -79,7 +100,7 @@ def open_connection(
     return connection
 
 
-class _Connection(SelectConnection):
+class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
     """pika's connection, except that a callback's exception reaches whoever runs the loop.
 
     pika would take an exception from any callback (a consumer's, a confirm's) for a failure of the stream: log it,
@@ -154,7 +175,8 @@ class PikaConnection:
                     method.reply_text, method.exchange, method.routing_key, properties, body
                 )
             )
-            ready: ConfirmChannel = PikaConfirmChannel(channel, self.frame_max)
+            fast = fast_publishing_works()
+            ready: ConfirmChannel = FastConfirmChannel(channel, self.frame_max) if fast else PikaConfirmChannel(channel)
             channel.confirm_delivery(confirmed, lambda _frame: events.on_ready(ready))
 
         def confirmed(frame: Any) -> None:
@@ -218,10 +240,15 @@ class _Sealed:
 
 
 class PikaConfirmChannel:
-    """See :class:`amqtask.broker.interface.ConfirmChannel`."""
+    """See :class:`amqtask.broker.interface.ConfirmChannel`; by pika's public ``basic_publish``."""
 
-    def __init__(self, channel: Any, frame_max: int) -> None:
+    def __init__(self, channel: Any) -> None:
         self._channel = channel
+
+    @property
+    def is_open(self) -> bool:
+        """Can it be published on?"""
+        return bool(self._channel.is_open)
 
     def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
         """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""
@@ -234,6 +261,57 @@ class PikaConfirmChannel:
         """Close the channel; ``on_closed`` follows."""
         if self._channel.is_open:
             self._channel.close()
+
+
+class FastConfirmChannel(PikaConfirmChannel):
+    """The same with frames of our own: a third of the CPU per message, and one write for many of them.
+
+    Leans on one private method of pika's connection, so :func:`fast_publishing_works` has to agree first.
+    """
+
+    def __init__(self, channel: Any, frame_max: int) -> None:
+        super().__init__(channel)
+        self._add = PublishFrames(channel.channel_number, frame_max).add
+        self._emit = channel.connection._output_marshaled_frames  # noqa: SLF001
+        self._out: list[bytes] = []
+        self._size = 0
+
+    def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
+        """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""
+        self._add(self._out, exchange, routing_key, header, body)
+        self._size += len(header) + len(body)
+        if self._size > _WRITE_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was published to the socket."""
+        if self._out:
+            self._emit((b"".join(self._out),))
+            self._out.clear()
+            self._size = 0
+
+
+_WRITE_SIZE = 64 * 1024
+"""Bytes collected before a write: pika copies the rest of a buffer that the socket took in part."""
+
+
+@lru_cache(maxsize=1)
+def fast_publishing_works() -> bool:
+    """Does this pika still frame a publish as we do, and still have the method we need?"""
+    try:
+        properties = pika.BasicProperties(content_type="text/plain", headers={"a": 1, "b": "c"}, delivery_mode=2)
+        body = b"x" * 5000
+        expected: list[bytes] = []
+        probe = SelectConnection.__new__(SelectConnection)
+        probe._body_max_length = 4096 - 8  # noqa: SLF001
+        probe._output_marshaled_frames = expected.extend  # noqa: SLF001
+        method = pika.spec.Basic.Publish(exchange="e", routing_key="k", mandatory=True)
+        probe._send_method(7, method, (properties, body))  # noqa: SLF001
+        mine: list[bytes] = []
+        PublishFrames(7, 4096).add(mine, "e", "k", b"".join(properties.encode()), body)
+        return b"".join(mine) == b"".join(expected) and callable(SelectConnection._output_marshaled_frames)  # noqa: SLF001
+    except Exception:
+        return False
 
 
 # -- parameters and errors ------------------------------------------------------------------------------------------
@@ -281,18 +359,6 @@ def _version() -> str:
         return metadata.version("amqtask")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def read_version(server_properties: dict[str, Any] | None) -> Version:
-    """Product and version from a broker's server properties; 0.0.0 when it does not say."""
-    properties = server_properties or {}
-    numbers = []
-    for piece in str(properties.get("version", "")).replace("-", ".").replace("+", ".").split(".")[:3]:
-        if not piece.isdigit():
-            break
-        numbers.append(int(piece))
-    major, minor, patch = (*numbers, 0, 0, 0)[:3]
-    return Version(major, minor, patch, str(properties.get("product", "RabbitMQ")))
 
 
 def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
@@ -358,15 +424,3 @@ def _channel_end(reason: BaseException) -> tuple[int, str]:
     if isinstance(reason, exceptions.ConnectionClosed):
         return 0, f"{reason.reply_code} {reason.reply_text}"
     return 0, str(reason) or type(reason).__name__
-
-
-__all__ = [
-    "ConfigError",
-    "PikaConnection",
-    "new_loop",
-    "open_blocking",
-    "open_connection",
-    "parameters",
-    "read_version",
-    "to_pika",
-]

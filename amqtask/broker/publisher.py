@@ -19,7 +19,7 @@ from amqtask import clock
 from amqtask.broker import failures
 from amqtask.broker.batch import Batch, Pending
 from amqtask.broker.content import FRAME_MAX, seal
-from amqtask.broker.declare import DeclareQueue
+from amqtask.broker.declare import DECLARE_TIMEOUT, DeclareQueue
 from amqtask.broker.link import Link
 from amqtask.broker.patience import Patience
 from amqtask.broker.session import Session
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 WINDOW = 500
 """Most messages in flight: enough to hide the round trip, few enough to publish again."""
-
-DECLARE_TIMEOUT = 30.0
-"""Seconds a declaration may take, waiting for a connection included."""
 
 _REOPEN_DELAY = 0.5
 """Seconds before a channel is opened again after the broker closed one that had nothing in flight."""
@@ -178,8 +175,9 @@ class Publisher:
         """Fail everything that is pending, now. The connection is not touched."""
         self._declares.fail(error)
         batches, self._batches = list(self._batches), deque()
-        leftover = self._leftover()
-        for item in leftover:
+        waiting = [*self._leftover(), *self._backlog]
+        self._backlog.clear()
+        for item in waiting:
             self.message_settled(item, error)
         for batch in batches:
             batch.fail(lambda: error)

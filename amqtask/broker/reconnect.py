@@ -59,11 +59,6 @@ class ReconnectPolicy:
         self._failures = 0  # attempts since the last stable connection
         self._since: float | None = None
 
-    @property
-    def round_failed(self) -> bool:
-        """Has every URL failed at least once since the last connection?"""
-        return self._failures >= len(self.urls)
-
     def next(self, now: float) -> tuple[BrokerURL, float]:
         """The URL to try, and how many seconds to wait before.
 

@@ -48,8 +48,8 @@ class Session:
 
     @property
     def ready(self) -> bool:
-        """Is the channel in confirm mode?"""
-        return self._channel is not None
+        """Is the channel open and in confirm mode?"""
+        return self._channel is not None and self._channel.is_open
 
     def room(self, window: int) -> bool:
         """May another message be written?"""

@@ -1,6 +1,6 @@
 """Kinds of setting values: how each is checked when it comes from code, and read when it comes as text.
 
-Owns the checks and their wording; knows no setting by name. Every check raises ValueError saying what is wanted.
+Owns the checks and their wording; knows no setting by name. Every check raises Unfit saying what is wanted.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _ABSENT = ("", "none", "null")
 
 
+class Unfit(ValueError):
+    """The value is not of the kind; the text says what is wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of value.
 
     Attributes:
         name: as shown in the reference, unit included.
-        check: value given in code -> value kept; raises ValueError.
-        parse: text of an environment variable or option -> value for ``check``; raises ValueError.
+        check: value given in code -> value kept; raises Unfit.
+        parse: text of an environment variable or option -> value for ``check``; raises Unfit.
     """
 
     name: str
@@ -49,9 +53,9 @@ def integer(minimum: int = 0, maximum: int | None = None, unit: str = "") -> Kin
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"a whole number is wanted, not {type(value).__name__}")
+            raise Unfit(f"a whole number is wanted, not {type(value).__name__}")
         if value < minimum or (maximum is not None and value > maximum):
-            raise ValueError(f"it must be {bounds}")
+            raise Unfit(f"it must be {bounds}")
         return value
 
     return Kind(f"whole number{f' of {unit}' if unit else ''}", check, _whole)
@@ -61,7 +65,7 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError("a whole number is wanted") from None
+        raise Unfit("a whole number is wanted") from None
 
 
 def choice(*values: str) -> Kind:
@@ -70,7 +74,7 @@ def choice(*values: str) -> Kind:
 
     def check(value: Any) -> str:
         if value not in values:
-            raise ValueError(f"it must be one of {words}")
+            raise Unfit(f"it must be one of {words}")
         return str(value)
 
     return Kind(f"one of {words}", check)
@@ -78,20 +82,20 @@ def choice(*values: str) -> Kind:
 
 def _check_text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"a text is wanted, not {value!r}" if value != "" else "it must not be empty")
+        raise Unfit("it must not be empty" if value == "" else f"a text is wanted, not {type(value).__name__}")
     return value
 
 
 def _check_flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"true or false is wanted, not {type(value).__name__}")
+        raise Unfit(f"true or false is wanted, not {type(value).__name__}")
     return value
 
 
 def _parse_flag(text: str) -> bool:
     word = text.strip().lower()
     if word not in _TRUE + _FALSE:
-        raise ValueError("true or false is wanted")
+        raise Unfit("true or false is wanted")
     return word in _TRUE
 
 
@@ -103,7 +107,7 @@ def _duration(value: Any) -> timedelta:
     try:
         return parse_duration(value)
     except ConfigError as error:
-        raise ValueError(str(error)) from None
+        raise Unfit(str(error)) from None
 
 
 def _check_texts(value: Any) -> tuple[str, ...]:
@@ -112,13 +116,13 @@ def _check_texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple | set | frozenset) or not all(
         isinstance(item, str) and item for item in value
     ):
-        raise ValueError("a list of texts is wanted")
+        raise Unfit("a list of texts is wanted")
     return tuple(value)
 
 
 def _check_durations(value: Any) -> tuple[timedelta, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError("a list of durations is wanted, for example ['5s', '1m']")
+        raise Unfit("a list of durations is wanted, for example ['5s', '1m']")
     return tuple(_duration(item) for item in value)
 
 
@@ -138,9 +142,9 @@ def table(*keys: str) -> Kind:
 
     def check(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise ValueError(f"a mapping is wanted, not {type(value).__name__}")
+            raise Unfit(f"a mapping is wanted, not {type(value).__name__}")
         if unknown := [str(key) for key in value if key not in keys]:
-            raise ValueError(f"unknown {', '.join(unknown)}; there are {', '.join(keys)}")
+            raise Unfit(f"unknown {', '.join(unknown)}; there are {', '.join(keys)}")
         return dict(value)
 
     return Kind(f"mapping of {', '.join(keys)}", check, _pairs)
@@ -152,23 +156,17 @@ def _pairs(text: str) -> dict[str, Any]:
     for part in _split(text):
         key, equals, value = part.partition("=")
         if not equals:
-            raise ValueError("write key=value,key=value")
+            raise Unfit("write key=value,key=value")
         found[key] = _parse_flag(value) if value.lower() in _TRUE[1:] + _FALSE[1:] else value
     return found
-
-
-def _check_sequence(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise ValueError("a list is wanted")
-    return tuple(value)
 
 
 def _check_any(value: Any) -> Any:
     return value
 
 
-def _not_text(text: str) -> Any:
-    raise ValueError("it can only be set in code")
+def _not_text(_text: str) -> Any:
+    raise Unfit("it can only be set in code")
 
 
 text = Kind("text", _check_text)
@@ -177,5 +175,4 @@ seconds = Kind("seconds, or a duration such as 5s", _check_seconds, _seconds_tex
 texts = Kind("list of texts", _check_texts, _split)
 urls = Kind("URL, or list of URLs", _check_texts, lambda value: (value,))
 durations = Kind("list of durations", _check_durations, _split)
-values = Kind("list", _check_sequence, _not_text)
 anything = Kind("see text", _check_any, _not_text)

@@ -1,7 +1,7 @@
 """Every setting amqtask has, each described once: type, default, unit, meaning.
 
-Owns the list. Names are Celery's lower-case ones where Celery has the thing. ``docs/reference/settings.md`` and
-``amqtask report`` are made from it; :mod:`amqtask.config.sources` fills it.
+Owns the list. Names are Celery's lower-case ones where Celery has the thing. ``docs/reference/settings.md``
+and ``amqtask report`` are made from it; :mod:`amqtask.config.sources` fills it.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Settings:
         5.0, kinds.seconds, "Time for TCP, TLS and AMQP handshake together, per URL."
     )
     broker_heartbeat: int = setting(
-        30, kinds.integer(0, 65535, "seconds"), "Heartbeat interval asked of the broker; 0 turns heartbeats off."
+        30, kinds.integer(0, 65535, "seconds"), "Heartbeat asked of the broker; 0 turns heartbeats off."
     )
     broker_confirm_timeout: float = setting(
         5.0,
         kinds.seconds,
-        "How long a publish may take until the broker has confirmed it, reconnects included; then PublishTimeout.",
+        "How long a publish may take until it is confirmed, reconnects included; then PublishTimeout.",
     )
     broker_blocked_timeout: float = setting(
         10.0,
@@ -63,20 +63,20 @@ class Settings:
     broker_use_ssl: Mapping[str, Any] | None = setting(
         None,
         kinds.optional(kinds.table("ca_certs", "certfile", "keyfile", "verify")),
-        "TLS for amqps:// URLs: PEM files, and verify (true unless said otherwise) for certificate and host name.",
+        "TLS for amqps:// URLs: PEM files, and verify (default true) for certificate and host name.",
     )
     broker_connection_retry_on_startup: bool = setting(
-        True, kinds.flag, "Whether a worker that finds no broker at start keeps trying; otherwise it exits with 69."
+        True, kinds.flag, "A worker that finds no broker at start keeps trying; otherwise it exits with 69."
     )
     routing: str | None = setting(
         None,
         kinds.optional(kinds.text),
-        "Path of routing.yaml. A relative path is looked up in the current folder, then beside the app's module.",
+        "Path of routing.yaml; a relative one is seen from the current folder, then from the app's module.",
     )
     topology_mode: Literal["declare", "verify", "none"] = setting(
         "declare",
         kinds.choice("declare", "verify", "none"),
-        "declare: create what is missing on the broker; verify: only check it; none: neither.",
+        "Whether missing queues and exchanges are declared, only verified to exist, or neither.",
     )
     delay_queue_type: Literal["quorum", "classic"] = setting(
         "quorum", kinds.choice("quorum", "classic"), "Queue type of the shared delay ladder (countdown, eta)."
@@ -85,14 +85,16 @@ class Settings:
         "amqtask", kinds.text, "Queue of tasks that no route sends elsewhere, when there is no routing.yaml."
     )
     task_queues: Sequence[Any] | Mapping[str, Any] = setting(
-        (), kinds.anything, "Queue values, or a Celery-style mapping: a topology in code instead of routing.yaml."
+        (),
+        kinds.anything,
+        "Queue values, or a Celery-style mapping: the topology in code, without routing.yaml.",
     )
     task_routes: Sequence[Any] | Mapping[str, Any] = setting(
         (), kinds.anything, "Route values, or Celery-style route mappings, for a topology in code."
     )
-    task_serializer: str = setting("msgpack", kinds.text, "Serializer of task messages: msgpack, json or yaml.")
+    task_serializer: str = setting("msgpack", kinds.text, "Serializer of messages: msgpack, json or yaml.")
     accept_content: tuple[str, ...] = setting(
-        ("msgpack", "json"), kinds.texts, "Serializers a worker reads; any other message goes to the dead letters."
+        ("msgpack", "json"), kinds.texts, "Serializers a worker reads; other messages are dead-lettered."
     )
     task_compression: str | None = setting(
         None, kinds.optional(kinds.text), "Compression of message bodies: zlib, bz2 or lzma."
@@ -101,16 +103,16 @@ class Settings:
         1024, kinds.integer(0, unit="bytes"), "Bodies smaller than this are sent uncompressed."
     )
     task_default_priority: int = setting(
-        0, kinds.integer(0, 9), "Priority (0 to 9, 9 first) of messages that get none from call, task or route."
+        0, kinds.integer(0, 9), "Priority (9 goes first) of messages that get none from call, task or route."
     )
     task_ignore_result: bool = setting(False, kinds.flag, "Tell workers to keep no results of tasks.")
     task_acks_late: bool = setting(
         True,
         kinds.flag,
-        "Acknowledge after the task has ended (a crash runs it again); false: when it starts (a crash loses it).",
+        "Acknowledge when the task has ended (a crash runs it again); false: when it starts.",
     )
     timezone: str = setting("UTC", kinds.text, "Time zone of eta and expires values without one.")
-    include: tuple[str, ...] = setting((), kinds.texts, "Modules a worker imports, because they define tasks.")
+    include: tuple[str, ...] = setting((), kinds.texts, "Modules that define tasks; workers import them.")
     worker_pool: str = setting("prefork", kinds.text, "What runs tasks: prefork, threads, asyncio or solo.")
     worker_concurrency: int | None = setting(
         None,
@@ -126,12 +128,12 @@ class Settings:
         "fair", kinds.choice("strict", "weighted", "fair"), "Which of a worker's queues is served first."
     )
     worker_shutdown_timeout: float = setting(
-        30.0, kinds.seconds, "How long running tasks may go on after SIGTERM before they are stopped and requeued."
+        30.0, kinds.seconds, "How long tasks may go on after SIGTERM before they are stopped and requeued."
     )
     worker_lost_max_deliveries: int = setting(
         3,
         kinds.integer(1, unit="deliveries"),
-        "After the loss of this many workers or children with a message, it goes to the dead letters.",
+        "When this many workers or children were lost with a message, it goes to the dead letters.",
     )
     worker_dedupe_window: int = setting(
         10_000,
@@ -141,7 +143,7 @@ class Settings:
     unknown_task_policy: Literal["retry", "dead"] = setting(
         "retry",
         kinds.choice("retry", "dead"),
-        "A message for a task the worker doesn't have: try again later (rolling deploys), or dead-letter at once.",
+        "A message for a task the worker lacks: try again later (rolling deploys), or dead-letter it.",
     )
     unknown_task_delays: tuple[timedelta, ...] = setting(
         (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10)),

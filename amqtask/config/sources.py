@@ -1,6 +1,7 @@
-"""Settings from several places: defaults < environment < code < command line; each value remembers its origin.
+"""Settings from several places: defaults < environment < code < command line. Each remembers its origin.
 
-Owns the order, the environment's notation (``AMQTASK_BROKER_URL``) and the errors for unknown or wrong values.
+Owns the order, the environment's notation (``AMQTASK_BROKER_URL``) and the errors for unknown or wrong
+values.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amqtask.config.kinds import Unfit
 from amqtask.config.settings import NAMES, Settings, kind_of
 from amqtask.durations import format_duration
 from amqtask.errors import ConfigError
@@ -51,7 +53,8 @@ class Row(NamedTuple):
 class Configuration:
     """The settings of one app, until they are frozen by its first use.
 
-    Every change is checked as a whole: after an error the former values stand. Not thread-safe; meant for start-up.
+    Every change is checked as a whole: after an error the former values stand. Not thread-safe; meant for
+    start-up.
 
     Args:
         environ: read instead of ``os.environ``, at the first look at a setting.
@@ -100,7 +103,9 @@ class Configuration:
     def origin(self, name: str) -> Source:
         """Where the value of a setting came from."""
         _ = self.settings  # reads the environment
-        return max((source for source, layer in self._layers.items() if name in layer), default=Source.DEFAULT)
+        return max(
+            (source for source, layer in self._layers.items() if name in layer), default=Source.DEFAULT
+        )
 
     def report(self) -> list[Row]:
         """Every setting with its value and origin, passwords masked."""
@@ -118,7 +123,7 @@ def check(name: str, value: Any) -> Any:
         raise ConfigError(f"unknown setting {name!r}{did_you_mean(name, NAMES)}")
     try:
         return kind_of(name).check(value)
-    except ValueError as error:
+    except Unfit as error:
         raise ConfigError(f"setting {name}: {show(value)!s}: {error}") from None
 
 
@@ -129,15 +134,15 @@ def check_text(name: str, text: str) -> Any:
     try:
         kind = kind_of(name)
         return kind.check(kind.parse(text))
-    except ValueError as error:
+    except Unfit as error:
         raise ConfigError(f"setting {name}: {show(text)!s}: {error}") from None
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """The settings among environment variables.
 
-    A variable that only resembles one is reported as a warning, not an error: Kubernetes puts variables of its own
-    (``AMQTASK_BROKER_SERVICE_HOST``) into every container.
+    A variable that only resembles one is reported as a warning, not an error: Kubernetes puts variables of
+    its own (``AMQTASK_BROKER_SERVICE_HOST``) into every container.
 
     Raises:
         ConfigError: a wrong value; names the variable.
@@ -172,6 +177,6 @@ def show(value: Any) -> str:
         return format_duration(value)
     if isinstance(value, tuple | list):
         return ", ".join(show(item) for item in value) or "none"
-    if isinstance(value, float) and value == int(value):
+    if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return mask(str(value))

@@ -5,13 +5,12 @@ Owns the value and the context variable that holds it, one per thread, asyncio t
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
 
@@ -28,12 +27,14 @@ class Context:
         delivery_info: ``exchange``, ``routing_key``, ``priority`` and ``redelivered``.
         priority: of the message, or None.
         redelivered: it was delivered before and not settled, for whatever reason.
-        delivery_count: how often it was delivered before without being settled; 0 when the broker doesn't tell.
+        delivery_count: how often it was delivered before without being settled; 0 when the broker doesn't
+            tell.
         headers: headers of the message that are not part of the protocol.
         root_id, parent_id: first task of the tree it belongs to, and the task that sent it.
         correlation_id, reply_to: AMQP properties of the message.
         ignore_result: what the sender asked for, or None.
         called_directly: it runs as a plain function call, without a message.
+        exhausted: what ``self.retry()`` raised because no retry was left; not to be retried once more.
     """
 
     task: str
@@ -56,6 +57,7 @@ class Context:
     reply_to: str | None = None
     ignore_result: bool | None = None
     called_directly: bool = False
+    exhausted: BaseException | None = None
 
 
 _current: ContextVar[Context | None] = ContextVar("amqtask_request", default=None)
@@ -64,11 +66,16 @@ current = _current.get
 """The context of the innermost running task, or None outside of any."""
 
 
-@contextmanager
-def running(context: Context) -> Iterator[None]:
-    """Make ``context`` the current one for the block."""
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class running:  # noqa: N801 -- used as a function; a class costs a third of a generator, once per task
+    """Make ``context`` the current one for a ``with`` block."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._context)
+
+    def __exit__(self, *_exception: object) -> None:
+        _current.reset(self._token)

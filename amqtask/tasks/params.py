@@ -1,7 +1,7 @@
 """Checks the arguments of a call against the signature of the task's function, before anything is sent.
 
-Owns that check. The interpreter does the work: calling an empty function of the same signature costs a tenth of
-a microsecond, ``inspect.Signature.bind`` fifty times as much, and the message is Python's own.
+Owns that check. The interpreter does the work: calling an empty function of the same signature costs a tenth
+of a microsecond, ``inspect.Signature.bind`` fifty times as much, and the message is Python's own.
 """
 
 from __future__ import annotations

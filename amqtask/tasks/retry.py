@@ -1,10 +1,11 @@
 """Whether a failed attempt is followed by another one, and after what delay.
 
-Owns the rules, as a pure decision; who publishes the next attempt is the worker's business. What counts first:
-the ``Retry`` itself, then the task's options, then the queue's policy, then Celery's 3 retries after 180 s each.
+Owns the rules, as a pure decision; who publishes the next attempt is the worker's business. What counts
+first: the ``Retry`` itself, then the task's options, then the queue's policy, then Celery's 3 retries after
+180 s each.
 
-An exception is retried without being asked to when the task's ``autoretry_for`` or ``retry`` says so, or when its
-queue has a retry policy and the task doesn't say ``retry=False``; never one of ``dont_autoretry_for``.
+An exception is retried without being asked to when the task's ``autoretry_for`` or ``retry`` says so, or when
+its queue has a retry policy and the task doesn't say ``retry=False``; never one of ``dont_autoretry_for``.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def next_delay(
     retries: int,
     error: BaseException,
     *,
+    exhausted: BaseException | None = None,
     spread: Callable[[], float] = random.random,
 ) -> Decision:
     """Decide what follows from an exception that ended an attempt.
@@ -77,8 +79,11 @@ def next_delay(
         queue_policy: ``retry`` of the queue that delivered it, if any.
         retries: how often it has been retried before.
         error: what it raised, a :class:`~amqtask.errors.Retry` included.
+        exhausted: what ``self.retry()`` raised when no retry was left (see ``Context.exhausted``).
         spread: draws from 0..1 for jitter.
     """
+    if error is exhausted:
+        return Decision(Verdict.EXHAUSTED, error, limit=retries)
     options = task.options
     policy = queue_policy if options.retry is not False else None
     asked = error if isinstance(error, Retry) else None
@@ -91,7 +96,9 @@ def next_delay(
         if cause is asked:
             cause = MaxRetriesExceeded(f"{task.name} has used up its {limit} retries")
         return Decision(Verdict.EXHAUSTED, cause, limit=limit)
-    delay, exact = _delay(options, policy, asked, auto, retries, spread)
+    delay, exact = _asked_delay(options, asked, auto), False
+    if delay is None:
+        delay, exact = _policy_delay(options, policy, retries, spread)
     return Decision(Verdict.RETRY, cause, delay=max(delay, 0.0), exact=exact, limit=limit)
 
 
@@ -115,20 +122,21 @@ def _limit(options: TaskOptions, policy: RetryPolicy | None, asked: Retry | None
     return DEFAULT_MAX_RETRIES if own is None else own.max_retries
 
 
-def _delay(
-    options: TaskOptions,
-    policy: RetryPolicy | None,
-    asked: Retry | None,
-    auto: bool,
-    retries: int,
-    spread: Callable[[], float],
-) -> tuple[float, bool]:
+def _asked_delay(options: TaskOptions, asked: Retry | None, auto: bool) -> float | None:
+    """Seconds that the attempt itself asks for, or ``retry_kwargs``; None leaves it to the policies."""
     if asked is not None and asked.eta is not None:
-        return (asked.eta - clock.utcnow()).total_seconds(), False
+        return (asked.eta - clock.utcnow()).total_seconds()
     if asked is not None and asked.countdown is not None:
-        return asked.countdown, False
-    if auto and "countdown" in options.retry_kwargs:
-        return _seconds(options.retry_kwargs["countdown"]), False
+        return _seconds(asked.countdown)
+    return (
+        _seconds(options.retry_kwargs["countdown"]) if auto and "countdown" in options.retry_kwargs else None
+    )
+
+
+def _policy_delay(
+    options: TaskOptions, policy: RetryPolicy | None, retries: int, spread: Callable[[], float]
+) -> tuple[float, bool]:
+    """Seconds, and whether the queue has a retry queue of just this delay."""
     if isinstance(options.retry, RetryPolicy):
         return options.retry.delay(retries, spread()).total_seconds(), False
     if options.retry_backoff is not None:
@@ -137,8 +145,7 @@ def _delay(
     if options.default_retry_delay is not None:
         return options.default_retry_delay, False
     if policy is not None:
-        delay = policy.delay(retries, spread())
-        return delay.total_seconds(), bool(policy.delays) and policy.jitter == 0
+        return policy.delay(retries, spread()).total_seconds(), bool(policy.delays) and policy.jitter == 0
     return DEFAULT_RETRY_DELAY, False
 
 

@@ -1,4 +1,4 @@
-"""What a task needs of its app, as a protocol: the app is above the tasks and fulfils it. Owns the shape only."""
+"""What a task needs of its app, as a protocol that the layer above fulfils. Owns the shape only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Task: a function that can be called here, or sent to run in a worker.
 
-Owns the calling interface (``delay`` and its relatives) and ``self.retry()``. Routing, encoding and publishing are
-the app's; running is the worker's.
+Owns the calling interface (``delay`` and its relatives) and ``self.retry()``. Routing, encoding and
+publishing are the app's; running is the worker's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, Un
 from amqtask.errors import Retry
 from amqtask.results.future import AsyncResult
 from amqtask.tasks.context import Context, current, running
+from amqtask.tasks.option_values import refuse_unknown
 from amqtask.tasks.options import (
     DEFAULT_MAX_RETRIES,
     DEFAULT_RETRY_DELAY,
@@ -21,7 +22,6 @@ from amqtask.tasks.options import (
     SendOptions,
     TaskOptions,
     Unset,
-    refuse_unknown,
 )
 from amqtask.tasks.params import compile_check
 from amqtask.tasks.retry import Verdict, next_delay
@@ -141,7 +141,8 @@ class Task(Generic[P, R]):
         """End this attempt and run the task again later; call it as ``raise self.retry(...)``.
 
         Args:
-            args, kwargs: other arguments for the next attempt; by default the same.
+            args: other positional arguments for the next attempt; by default the same.
+            kwargs: other keyword arguments.
             exc: the cause, reported when no retry is left.
             throw: False returns the :class:`~amqtask.errors.Retry` instead of raising it.
             countdown: seconds to wait; by default as the task's options or the queue's policy say.
@@ -155,20 +156,18 @@ class Task(Generic[P, R]):
         """
         if isinstance(args, BaseException):
             warnings.warn(
-                f"{self.name}: self.retry({type(args).__name__}(...)) was taken as self.retry(exc=...); the first "
-                "parameter of retry() is args",
+                f"{self.name}: self.retry(error) was taken as self.retry(exc=error); write that instead",
                 stacklevel=2,
             )
             args, exc = None, args
         request = self.request
-        error = Retry(
-            None, exc, countdown, eta=eta, args=args, kwargs=kwargs, max_retries=max_retries
-        )
+        error = Retry(None, exc, countdown, eta=eta, args=args, kwargs=kwargs, max_retries=max_retries)
         if request.called_directly:
             _raise(exc or error, None)
         policy = self._sender().retry_policy(request.queue) if request.queue is not None else None
         decision = next_delay(self, policy, request.retries, error)
         if decision.verdict is Verdict.EXHAUSTED:
+            request.exhausted = decision.error
             _raise(decision.error, exc)
         if throw:
             _raise(error, exc)
@@ -199,9 +198,7 @@ class Task(Generic[P, R]):
         """Raises TypeError for arguments that don't fit the function; does nothing else."""
         return compile_check(self.run, self.name)
 
-    def _checked(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: SendOptions
-    ) -> Call:
+    def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: SendOptions) -> Call:
         refuse_unknown(options, SEND_OPTIONS, "option")
         if isinstance(args, str | bytes):
             raise TypeError(f"args must be a list or tuple of arguments, not the text {args!r}")
@@ -213,14 +210,7 @@ class Task(Generic[P, R]):
         check = self.check_arguments
         for index, call in enumerate(calls):
             try:
-                if isinstance(call, tuple | list):
-                    check(*call)
-                    yield call, {}
-                elif isinstance(call, dict):
-                    check(**call)
-                    yield (), call
-                else:
-                    raise TypeError(f"a tuple, list or dict of arguments is wanted, not {call!r:.100}")
+                yield _checked_item(check, call)
             except TypeError as error:
                 raise TypeError(f"call {index}: {error}") from None
 
@@ -240,6 +230,16 @@ class AsyncTask(Task[P, R]):
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         with running(Context(self.name, args=args, kwargs=kwargs, called_directly=True)):
             return cast("R", await self.run(*args, **kwargs))
+
+
+def _checked_item(check: Callable[..., None], call: object) -> Call:
+    if isinstance(call, tuple | list):
+        check(*call)
+        return call, {}
+    if isinstance(call, dict):
+        check(**call)
+        return (), call
+    raise TypeError(f"a tuple, list or dict of arguments is wanted, not {call!r:.100}")
 
 
 def _raise(error: BaseException, cause: BaseException | None) -> NoReturn:

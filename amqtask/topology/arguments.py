@@ -61,7 +61,7 @@ QUEUE_ARGUMENTS = {
     "x-max-in-memory-length": Rule(("quorum",)),
     "x-max-in-memory-bytes": Rule(("quorum",)),
 }
-"""Raw queue arguments that RabbitMQ knows. ``refused`` of x-consumer-timeout holds from 4.3 on; before, it is ignored."""
+"""Raw queue arguments that RabbitMQ knows. A ``refused`` with ``since`` holds from then on, too."""
 
 
 def argument_errors(queue: Queue, kind: str, version: Version | None) -> Iterator[str]:

@@ -193,7 +193,7 @@ def _one_queue_errors(queue: Queue, version: Version | None) -> Iterator[str]:
         if not 0 <= queue.max_priority <= 9:  # noqa: PLR2004 -- priorities are 0..9 everywhere
             yield f"max_priority is {queue.max_priority}; write 0 to 9, 9 first"
         if kind == "quorum" and version is not None and not version.at_least(4, 0):
-            yield f"{version} does not rank priorities in quorum queues; leave the type to amqtask, or write classic"
+            yield f"{version} does not rank priorities in quorum queues; leave the type out, or write classic"
     if queue.expires == timedelta(0):
         yield "expires must be longer than 0"
     if queue.retry is not None and any(delay > LONGEST for delay in queue.retry.delays):
@@ -233,7 +233,7 @@ def _one_queue_warnings(queue: Queue, version: Version | None) -> Iterator[str]:
     yield from argument_warnings(queue, kind, version)
     limited = queue.max_length is not None or queue.max_length_bytes is not None
     if queue.overflow == "drop-head" and kind == "quorum" and limited:
-        yield "with overflow: drop-head the broker dead-letters at most once: a crash at that moment loses a message"
+        yield "with overflow: drop-head the broker dead-letters at most once: a crash loses messages"
     if version is None:
         return
     if queue.consumer_timeout is not None and (kind != "quorum" or not version.at_least(4, 3)):
@@ -247,5 +247,5 @@ def _pool_warnings(topology: Topology) -> Iterator[Problem]:
         if pool.order == "strict" and len(set(pool.queues.values())) > 1:
             yield Problem(
                 place(topology, "pool", pool.name, pool.where),
-                f"pool {pool.name!r}: with order: strict the weights are not used, only the order of the queues",
+                f"pool {pool.name!r}: order: strict uses the order of the queues, not their weights",
             )

@@ -1,14 +1,17 @@
 """What a topology is made of: exchanges, queues, bindings, routes and pools, as immutable values.
 
-Owns the vocabulary that routing.yaml, code (``Queue("emails")``) and the layout share. Knows no file and no broker.
+Owns the vocabulary that routing.yaml, code (``Queue("emails")``) and the layout share. Knows no file
+and no broker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ExchangeType = Literal["direct", "topic", "fanout", "headers", "x-consistent-hash"]
 QueueType = Literal["quorum", "classic", "stream"]
@@ -100,7 +103,7 @@ class Queue:
     """A task queue, with everything amqtask lays out around it (see :mod:`amqtask.topology.layout`).
 
     Attributes:
-        exchange, routing_key: Celery's way to write one binding, ``Queue("a", Exchange("a"), routing_key="a")``;
+        exchange, routing_key: Celery's way to write one binding: ``Queue("a", Exchange("a"), "key")``;
             it becomes the first of ``bindings``.
         type: None lets the layout choose: quorum, or classic where ``max_priority`` needs it (RabbitMQ <
             4.3).
@@ -234,7 +237,7 @@ class QueueBind:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeBind:
-    """Step: ``destination`` receives what ``source`` routes with the key (RabbitMQ exchange.bind); idempotent."""
+    """Step: ``destination`` receives what ``source`` routes with the key (exchange.bind); idempotent."""
 
     destination: str
     source: str

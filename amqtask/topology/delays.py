@@ -1,5 +1,4 @@
-"""How a message waits in the broker: one retry queue per exact delay, and a ladder of queues for any other
-delay.
+"""How a message waits in the broker: a retry queue per exact delay, a ladder of queues for any other.
 
 Exact delays (``retry: {delays: [5s, 1m]}`` without jitter) take one hop through a queue of their own::
 
@@ -55,7 +54,7 @@ HolderType = Literal["quorum", "classic"]
 DEAD_SUFFIX = ".dead"
 RETRY_INFIX = ".retry."
 LADDER_PREFIX = "amqtask.delay."
-"""Names of the ladder's exchanges (``amqtask.delay.<level>``) and queues (``amqtask.delay.<level>.<digit>``)."""
+"""Start of the names of the ladder's exchanges (``….<level>``) and queues (``….<level>.<digit>``)."""
 KEY_WORD = "amqtask-delay"
 """First word of every ladder routing key; no queue may be named ``amqtask-delay.…``."""
 
@@ -67,7 +66,7 @@ LONGEST = TICK * (BASE**LEVELS - 1)
 
 NO_LIMIT = 2**31 - 1
 """``x-delivery-limit`` of queues that must never drop what was looked at often: RabbitMQ 4 defaults to 20,
-and 3.10 refuses the -1 that newer versions take for no limit."""
+and the -1 that means no limit there makes 3.10 drop a message at its first return (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +88,12 @@ def dead_name(queue: str) -> str:
 
 
 def retry_name(queue: str, delay: timedelta) -> str:
-    """Name of the queue in which retries of ``queue`` wait for exactly ``delay`` (milliseconds in the name)."""
+    """Name of the queue in which retries of ``queue`` wait for exactly ``delay``, in milliseconds."""
     return f"{queue}{RETRY_INFIX}{to_milliseconds(delay)}"
 
 
 def exact_delays(queue: Queue) -> tuple[timedelta, ...]:
-    """The distinct delays, in order, for which the queue has retry queues; none when its retries are jittered."""
+    """The distinct delays, in order, that have retry queues; none when the retries are jittered."""
     if queue.retry is None or queue.retry.jitter > 0:
         return ()
     by_milliseconds = {to_milliseconds(delay): delay for delay in queue.retry.delays}
@@ -118,8 +117,7 @@ def retry_target(queue: Queue, delay: timedelta, exact: bool) -> Target:
 
 
 def delay_target(queues: Sequence[str], delay: timedelta) -> Target:
-    """Where a message for ``queues`` waits in the ladder; a delay that is not positive waits for one pass,
-    no time.
+    """Where a message for ``queues`` waits in the ladder; a negative delay is none.
 
     Raises:
         ConfigError: no queue, or the delay is longer than :data:`LONGEST`.
@@ -170,8 +168,7 @@ def ladder_steps(level: int, type: HolderType = "quorum") -> tuple[Step, ...]:  
 
 
 def holding_arguments(type: HolderType, target: str, routing_key: str | None = None) -> dict[str, Any]:  # noqa: A002
-    """Arguments of a queue that keeps messages until they expire and then hands them to ``target``, an
-    exchange.
+    """Arguments of a queue that keeps messages until they expire, then hands them to the exchange ``target``.
 
     Quorum queues hand on at least once: the message leaves only when the next queue has confirmed it, and
     waits on while that queue is missing or full. Classic queues cannot do that.

@@ -1,4 +1,4 @@
-"""routing.yaml to a topology. Owns the file: reading it, and reporting everything that is wrong with it at once."""
+"""routing.yaml to a topology. Owns the file: reading it, and reporting all that is wrong with it at once."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ class Choice:
 
 
 _DURATION = r"^(\d{1,9}(\.\d{1,6})?(ms|s|m|h|d|w) ?){1,6}$"
-_LONGEST = timedelta(days=36500)
+_LONGEST = timedelta(days=3650)  # what RabbitMQ accepts as a TTL
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class Duration:
             duration = parse_duration(value)
         except ConfigError:
             return refuse(node, report, self)
-        return duration if duration <= _LONGEST else refuse(node, report, self, "that is over a century")
+        return duration if duration <= _LONGEST else refuse(node, report, self, "that is over ten years")
 
     def fits(self, node: Node) -> bool:
         """See :class:`Kind`."""

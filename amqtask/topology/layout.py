@@ -4,7 +4,7 @@ For a queue Q::
 
     producers ──► Q ──(rejected, delivery limit, message TTL)──► Q.dead
                   ▲                                                 ▲
-                  └──(TTL)── Q.retry.5000 ◄── worker: a retry       └── worker: failed for good, undecodable, ...
+                  └──(TTL)── Q.retry.5000 ◄── worker: a retry       └── worker: failed for good, ...
 
 Owns names, types and arguments of Q, Q.retry.<ms> and Q.dead; :mod:`amqtask.topology.delays` owns the
 ladder. The steps depend on the broker's version only where RabbitMQ's features do.
@@ -66,7 +66,7 @@ def holder_type(queue: Queue) -> HolderType:
 
 
 def queue_steps(queue: Queue, version: Version) -> tuple[Step, ...]:
-    """Q.dead, Q.retry.*, Q and Q's bindings, in this order; the exchanges of the bindings are not included."""
+    """Q.dead, Q.retry.*, Q and Q's bindings, in this order; without the exchanges of the bindings."""
     holder = holder_type(queue)
     steps: list[Step] = [QueueDeclare(dead_name(queue.name), arguments=_dead_arguments(queue, holder))]
     for delay in exact_delays(queue):
@@ -109,8 +109,7 @@ def exchange_steps(exchange: Exchange) -> tuple[Step, ...]:
 def topology_steps(
     topology: Topology, version: Version, queues: Collection[str] | None = None
 ) -> tuple[Step, ...]:
-    """Everything for these queues: exchanges, then their bindings, then the queues. The delay ladder is not
-    included.
+    """Everything for these queues: exchanges, then their bindings, then the queues; without the delay ladder.
 
     Args:
         topology: what is declared.

@@ -49,7 +49,7 @@ def catches_all(pattern: str) -> bool:
 
 
 def topic_matches(pattern: str, routing_key: str) -> bool:
-    """AMQP's topic rule: words between dots; ``*`` is exactly one word, ``#`` any number of them, none included."""
+    """AMQP's topic rule: words between dots; ``*`` is exactly one word, ``#`` any number of them or none."""
     words = _words(routing_key)
     # positions of the pattern that can be reached after the words read so far
     parts = _words(pattern)
@@ -119,7 +119,7 @@ def _skip_hashes(parts: list[str], positions: set[int]) -> set[int]:
 
 
 def _hashed(bindings: Sequence[tuple[str, Binding]], routing_key: str) -> list[str]:
-    """One destination, by weight. RabbitMQ's own choice may differ, but is one destination too, and as constant."""
+    """One destination, by weight. RabbitMQ's own choice may differ, but is as constant."""
     slots = [
         destination
         for destination, binding in bindings

@@ -79,7 +79,8 @@ class Topology:
         """A topology from values, or from Celery's ``task_queues`` and ``task_routes``.
 
         Args:
-            queues: Queue values; ``Queue("a", Exchange("a"), routing_key="a")`` declares its exchange too. A mapping
+            queues: Queue values; ``Queue("a", Exchange("a"), routing_key="a")`` declares its exchange too. A
+                mapping
                 is read like Celery's: name -> ``{"exchange": …, "exchange_type": …, "routing_key": …}``.
             routes: Route values; a mapping of task name, glob, ``/regex/`` or compiled pattern to a queue's
                 name or ``{"queue": …}`` or ``{"exchange": …, "routing_key": …}``, with ``priority`` if

@@ -116,16 +116,14 @@ def parse(text: str | bytes, report: Report) -> Node:
     Raises:
         DocumentError: the text is not YAML at all: one problem, at the place where reading stopped.
     """
+    readable = _decode(text, report)
     try:
-        root = yaml.compose(_decode(text, report), Loader=_LOADER)
+        _check_depth(readable, report)
+        root = yaml.compose(readable, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        report.add_at(line, column, _broken(error))
+        _add_broken(error, readable, report)
     except yaml.YAMLError as error:
         report.add_at(1, 1, f"this is not YAML: {' '.join(str(error).split())}")
-    except RecursionError:
-        report.add_at(1, 1, "nested too deeply")
     else:
         return _Reader(report).read(root, "", ()) if root is not None else Node({}, 1, 1, "")
     report.raise_problems()
@@ -146,11 +144,29 @@ def _decode(text: str | bytes, report: Report) -> str:
     return str(text)
 
 
-def _broken(error: yaml.MarkedYAMLError) -> str:
+def _check_depth(text: str, report: Report) -> None:
+    """Refuse deep nesting before composing: libyaml's composer recurses on the C stack and would crash."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                report.add_at(event.start_mark.line + 1, event.start_mark.column + 1, "nested too deeply")
+                report.raise_problems()
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _add_broken(error: yaml.MarkedYAMLError, text: str, report: Report) -> None:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    lines = text.split("\n")
+    if line >= len(lines):  # libyaml puts what is missing at the end in a line of its own
+        line, column = len(lines) - 1, len(lines[-1])
     problem = " ".join((error.problem or error.context or "unreadable").split())
     context = f", {' '.join(error.context.split())}" if error.context and error.problem else ""
-    hint = "; indent with spaces, not tabs" if "'\\t'" in problem or "tab" in problem else ""
-    return f"this is not YAML: {problem}{context}{hint}"
+    hint = "; indent with spaces, not tabs" if lines[line][column : column + 1] == "\t" else ""
+    report.add_at(line + 1, column + 1, f"this is not YAML: {problem}{context}{hint}")
 
 
 class _Reader:

@@ -1,5 +1,4 @@
-"""Composite kinds of routing.yaml: lists, mappings by name, records of fixed keys, alternatives, raw
-arguments.
+"""Composite kinds of routing.yaml: lists, mappings by name, records of fixed keys, alternatives.
 
 Owns unknown keys, missing keys and keys that exclude each other. A record is read as a dict of the keys that
 are there, plus ``where``, the place of the record.

@@ -46,7 +46,8 @@ def route_warnings(topology: Topology, version: Version | None) -> Iterator[Prob
         if earlier is not None:
             yield Problem(
                 _place(route),
-                f"the route for {route.task!r} is never used: {earlier.task!r} ({_place(earlier)}) matches first",
+                f"the route for {route.task!r} is never used: "
+                f"{earlier.task!r} ({_place(earlier)}) matches first",
             )
     if version is None or version.at_least(*NATIVE_PRIORITIES):
         return
@@ -58,7 +59,8 @@ def route_warnings(topology: Topology, version: Version | None) -> Iterator[Prob
             if topology.queues[name].max_priority is None:
                 yield Problem(
                     _place(route),
-                    f"priority {route.priority} has no effect on {version}: queue {name!r} has no max_priority",
+                    f"priority {route.priority} has no effect on {version}: "
+                    f"queue {name!r} has no max_priority",
                 )
 
 
@@ -100,7 +102,7 @@ def _broken_regex(route: Route) -> str:
 
 
 def _reaches(topology: Topology, router: Router, route: Route) -> bool:
-    """Headers decide per message, so an exchange of that type with any binding counts as leading somewhere."""
+    """Headers decide per message, so beside exchanges of that type nothing is certain."""
     if any(exchange.type == "headers" for exchange in topology.exchanges.values()):
         return True
     return bool(_queues_of(router, route))

@@ -1,4 +1,4 @@
-"""Every key of routing.yaml, once: the reader, the JSON Schema for editors and the reference page follow from here."""
+"""Every key of routing.yaml, once: the reader, the JSON Schema and the reference page follow from here."""
 
 from __future__ import annotations
 
@@ -23,11 +23,21 @@ BINDING = Record(
         "exchange": Key(_exchange_name, "The exchange to receive from.", required=True),
         "routing_key": Key(
             _routing_key,
-            "Which messages: the exact key (direct), words with * and # (topic), the weight (x-consistent-hash); "
-            "not used by fanout and headers.",
+            "Which messages: the exact key (direct), words with * and # (topic), the weight "
+            "(x-consistent-hash); not used by fanout and headers.",
             default="empty",
         ),
         "arguments": Key(Arguments(example="{x-match: all}"), "Headers to match (headers exchange)."),
+    },
+)
+
+BACKOFF = Record(
+    "a backoff",
+    "{initial: 1s, factor: 2, max: 10m}",
+    {
+        "initial": Key(Duration("1s"), "Delay before the first retry.", default="1s"),
+        "factor": Key(Number("a number of at least 1", "2"), "Each delay, over the one before.", default="2"),
+        "max": Key(Duration("10m"), "The longest delay.", default="10m"),
     },
 )
 
@@ -37,21 +47,11 @@ RETRY = Record(
     {
         "delays": Key(
             ListOf(Duration(), "a list of durations", least=1),
-            "Delay before the first, second, ... retry; the last one repeats. Without jitter, each delay has a "
-            "queue of its own, named <queue>.retry.<milliseconds>.",
+            "Delay before the first, second, ... retry; the last one repeats. Without jitter, each delay has "
+            "a queue of its own, named <queue>.retry.<milliseconds>.",
         ),
         "backoff": Key(
-            Record(
-                "a backoff",
-                "{initial: 1s, factor: 2, max: 10m}",
-                {
-                    "initial": Key(Duration("1s"), "Delay before the first retry.", default="1s"),
-                    "factor": Key(
-                        Number("a number of at least 1", "2"), "Each delay, over the one before.", default="2"
-                    ),
-                    "max": Key(Duration("10m"), "The longest delay.", default="10m"),
-                },
-            ),
+            BACKOFF,
             "Growing delays, instead of a list.",
         ),
         "max_retries": Key(
@@ -66,8 +66,8 @@ RETRY = Record(
         ),
         "jitter": Key(
             Fraction(),
-            "Spreads each delay upwards by up to this share, at random. Jittered retries wait in the shared delay "
-            "ladder.",
+            "Spreads each delay upwards by up to this share, at random. Jittered retries wait in the shared "
+            "delay ladder.",
             default="0",
         ),
     },
@@ -136,8 +136,8 @@ _QUEUE_PROPERTIES = {
     ),
     "consumer_timeout": Key(
         Duration("2h"),
-        "How long a task may run before the broker takes its message back (quorum queues, RabbitMQ 4.3 and later; "
-        "before, the broker's own setting rules, 30 minutes unless changed).",
+        "How long a task may run before the broker takes its message back (quorum queues, RabbitMQ 4.3 and "
+        "later; before, the broker's own setting rules, 30 minutes unless changed).",
     ),
     "consumer_priority": Key(
         Integer("a consumer priority", -1_000_000, 1_000_000, "10"),
@@ -191,8 +191,8 @@ ROUTE = Record(
     {
         "task": Key(
             Text("a task name, glob or /regex/", '"shop.mail.*"'),
-            "Which tasks: the exact name, a glob (* crosses dots), or a regex between slashes that matches anywhere "
-            "in the name.",
+            "Which tasks: the exact name, a glob (* crosses dots), or a regex between slashes that matches "
+            "anywhere in the name.",
             required=True,
         ),
         "queue": Key(_queue_name, "Send to this queue by its name."),

@@ -1,7 +1,7 @@
 """Task messages to and from AMQP properties and body: Celery's message protocol 2.
 
-The only place that knows the header names. Headers ``task`` and ``id`` are always written, the others only when
-they say something; the body is ``[args, kwargs, embed]``. Source: docs/reference/wire.md.
+The only place that knows the header names. Headers ``task`` and ``id`` are always written, the others only
+when they say something; the body is ``[args, kwargs, embed]``. Source: docs/reference/wire.md.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from amqtask.errors import ContentRefused, DecodeError, EncodeError
 from amqtask.plugins import Registry
 from amqtask.wire.compression import compress, decompress
 from amqtask.wire.message import PERSISTENT, Properties, PropertiesLike, TaskMessage
-from amqtask.wire.serializers.base import Serializer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from amqtask.wire.serializers.base import Serializer
 
 serializers: Registry[Serializer] = Registry(
     "serializer", "amqtask.wire.serializers", "SERIALIZER", "amqtask.serializers"
@@ -29,7 +30,8 @@ PROTOCOL_HEADERS = frozenset(
         "timelimit", "ignore_result", "shadow", "lang", "compression", "argsrepr", "kwargsrepr", "origin",
     }
 )  # fmt: skip
-"""Headers that the protocol gives a meaning: :class:`TaskMessage` has fields for them, or they say nothing to us."""
+"""Headers that the protocol gives a meaning: :class:`TaskMessage` has fields for them, or they say nothing to
+us."""
 
 
 def encode_body(
@@ -125,7 +127,6 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str]) -> 
     if not isinstance(name, str) or not isinstance(task_id, str) or not name or not task_id:
         raise DecodeError("not a task message: the headers 'task' and 'id' must be texts")
     args, kwargs, embed = _decode_body(properties, headers, body, accept)
-    limits = headers.get("timelimit")
     try:
         return TaskMessage(
             task=name,
@@ -133,19 +134,19 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str]) -> 
             args=tuple(args),
             kwargs=kwargs,
             embed=embed,
-            retries=int(headers.get("retries") or 0),
+            retries=max(int(headers.get("retries") or 0), 0),
             eta=_time(headers.get("eta")),
             expires=_time(headers.get("expires")),
-            root_id=headers.get("root_id"),
-            parent_id=headers.get("parent_id"),
-            group=headers.get("group"),
-            group_index=headers.get("group_index"),
-            timelimit=_limits(limits) if limits else (None, None),
-            ignore_result=headers.get("ignore_result"),
-            shadow=headers.get("shadow"),
+            root_id=_text(headers, "root_id"),
+            parent_id=_text(headers, "parent_id"),
+            group=_text(headers, "group"),
+            group_index=_whole(headers.get("group_index")),
+            timelimit=_limits(headers.get("timelimit")),
+            ignore_result=_flag(headers.get("ignore_result")),
+            shadow=_text(headers, "shadow"),
             headers={key: value for key, value in headers.items() if key not in PROTOCOL_HEADERS},
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DecodeError(f"a header can't be read: {error}") from None
 
 
@@ -174,7 +175,23 @@ def _serializer_for(content_type: str | None, accept: Collection[str]) -> Serial
         serializer = serializers.get(name)
         if content_type in (serializer.content_type, name):
             return serializer
-    raise ContentRefused(f"content type {content_type!r} is not accepted (accept_content: {', '.join(accept)})")
+    accepted = ", ".join(accept)
+    raise ContentRefused(f"content type {content_type!r} is not accepted (accept_content: {accepted})")
+
+
+def _text(headers: Mapping[str, Any], name: str) -> str | None:
+    value = headers.get(name)
+    if value is None or isinstance(value, str):
+        return value or None
+    raise ValueError(f"{name} is {value!r:.100}, not a text")
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _flag(value: Any) -> bool | None:
+    return None if value is None else bool(value)
 
 
 def _time(value: Any) -> datetime | None:
@@ -185,10 +202,12 @@ def _time(value: Any) -> datetime | None:
     elif isinstance(value, str):
         moment = datetime.fromisoformat(value)
     else:
-        raise ValueError(f"{value!r} is not a time")
+        raise TypeError(f"{value!r:.100} is not a time")
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _limits(value: Any) -> tuple[float | None, float | None]:
+    if not value:
+        return None, None
     hard, soft = value
     return (None if hard is None else float(hard), None if soft is None else float(soft))

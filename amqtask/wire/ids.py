@@ -15,18 +15,30 @@ _last = 0
 
 
 def new_id() -> str:
-    """A new UUIDv7 in its 36-character form. Thread-safe; safe after a fork (62 of its bits are random)."""
+    """A new UUIDv7, 36 characters. Thread-safe, and safe after a fork: 54 of its bits are random."""
     global _last  # noqa: PLW0603 -- the counter is the point: ids of one process grow strictly
     now = int(clock.wall() * 1_048_576_000)  # milliseconds, with 20 bits of fraction below them
     with _lock:
         _last = now = now if now > _last else _last + 1
-    millis, fraction = divmod(now, 1_048_576)
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    # 12 bits of the fraction stand beside the version, as RFC 9562 section 6.2, method 3 allows;
-    # the other 8 lead the random part so that the order holds below a quarter microsecond too.
-    tail = tail & 0xC03F_FFFF_FFFF_FFFF | (fraction & 0xFF) << 54
-    text = f"{millis:012x}7{fraction >> 8:03x}{tail:016x}"
+    # 12 bits of the fraction stand beside the version, as RFC 9562 section 6.2, method 3 allows; the other 8
+    # lead the random part, so that the order holds below a quarter of a microsecond too.
+    value = (
+        (now & ~0xF_FFFF) << 60
+        | (now & 0xF_FF00) << 56
+        | (now & 0xFF) << 54
+        | int.from_bytes(os.urandom(8), "big") & 0x3F_FFFF_FFFF_FFFF
+        | 0x7000_8000_0000_0000_0000  # version 7, and the variant
+    )
+    text = value.to_bytes(16, "big").hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 -- another thread may have held it when the process forked
+    _lock = Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def born(task_id: str) -> float | None:

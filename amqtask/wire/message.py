@@ -47,19 +47,19 @@ class PropertiesLike(Protocol):
     """What is read of a received message's properties; :class:`Properties` and pika's object both fit."""
 
     @property
-    def content_type(self) -> str | None: ...
+    def content_type(self) -> str | None: ...  # noqa: D102
     @property
-    def content_encoding(self) -> str | None: ...
+    def content_encoding(self) -> str | None: ...  # noqa: D102
     @property
-    def headers(self) -> Table | None: ...
+    def headers(self) -> Table | None: ...  # noqa: D102
     @property
-    def priority(self) -> int | None: ...
+    def priority(self) -> int | None: ...  # noqa: D102
     @property
-    def correlation_id(self) -> str | None: ...
+    def correlation_id(self) -> str | None: ...  # noqa: D102
     @property
-    def reply_to(self) -> str | None: ...
+    def reply_to(self) -> str | None: ...  # noqa: D102
     @property
-    def message_id(self) -> str | None: ...
+    def message_id(self) -> str | None: ...  # noqa: D102
 
 
 class Outgoing(NamedTuple):

@@ -41,7 +41,7 @@ def cgroup_quota(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) ->
 
 
 def _quotas(root: Path, path: str, read: Callable[[Path], float | None]) -> list[float]:
-    """Quotas of a group and all above it. A container sees its own group as the root, under a path of the host."""
+    """Quotas of a group and all above it; a container sees its own as the root, under a path of the host."""
     folder = root / path.lstrip("/")
     groups = [folder, *folder.parents]
     found = (read(group) for group in groups if group == root or root in group.parents)

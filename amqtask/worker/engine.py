@@ -139,7 +139,7 @@ class Engine:
 
     def _acks_late(self, name: object) -> bool:
         task = self._app.tasks.get(name) if isinstance(name, str) else None
-        late = None if task is None else task.acks_late
+        late = None if task is None else task.options.acks_late
         return self._app.conf.task_acks_late if late is None else late
 
     def _layout_for(self, message: Outgoing) -> Layout | None:

@@ -98,6 +98,13 @@ class Executor:
             return self._classify(attempt, error, perf_counter() - started)
         return self._succeed(job, result, perf_counter() - started)
 
+    def leave_thread(self) -> None:
+        """Close the event loop that this thread has kept, if any; at the end of a thread that called :meth:`run`."""
+        runner: asyncio.Runner | None = getattr(self._local, "runner", None)
+        if runner is not None:
+            self._local.runner = None
+            _close_quietly(runner)
+
     # ---- steps
 
     def _open(self, job: Job) -> Attempt | Outcome:
@@ -150,12 +157,13 @@ class Executor:
 
             runner = self._local.runner = asyncio.Runner()
         try:
-            return runner.run(coroutine, context=copy_context())
+            result, error = runner.run(_caught(coroutine), context=copy_context())
         except (KeyboardInterrupt, SystemExit):
-            # raised in a task of the loop, which stops in mid-air: a new one next time
-            self._local.runner = None
-            _close_quietly(runner)
+            self.leave_thread()  # raised in a task of the loop, which stops in mid-air: a new one next time
             raise
+        if error is not None:
+            raise error
+        return result
 
     def _succeed(self, job: Job, result: Any, runtime: float) -> Outcome:
         return Outcome(job.key, Kind.SUCCESS, runtime, _repr(result) if self._log_results else "")
@@ -177,7 +185,11 @@ class Executor:
             kind = Kind.REQUEUE if error.requeue else Kind.REJECTED
             return Outcome(key, kind, runtime, _short(error), describe(error))
         decision = next_delay(
-            attempt.task, self._retry_policy(attempt.job.queue), attempt.message.retries, error
+            attempt.task,
+            self._retry_policy(attempt.job.queue),
+            attempt.message.retries,
+            error,
+            exhausted=attempt.context.exhausted,
         )
         if decision.verdict is Verdict.RETRY:
             return self._retry(attempt, error, decision, runtime)
@@ -206,6 +218,14 @@ class Executor:
     def _retry_policy(self, queue: str) -> RetryPolicy | None:
         declared = self._app.topology.queues.get(queue)
         return None if declared is None else declared.retry
+
+
+async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Result or exception: asyncio itself does not survive every exception that user code may raise."""
+    try:
+        return await coroutine, None
+    except BaseException as error:
+        return None, error
 
 
 def _short(error: BaseException) -> str:

@@ -1,13 +1,12 @@
-"""What one worker process is to do, once the command line, a pool of routing.yaml and the settings are merged.
+"""What one worker process is to do: the command line, a pool of routing.yaml and the settings, merged.
 
-Owns the merge: command line > pool of routing.yaml > settings > defaults. Nothing is connected or started here.
+Owns the merge: command line > pool of routing.yaml > settings > defaults. Nothing is started here.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from amqtask.worker.cpus import usable_cpus
 from amqtask.worker.pools.base import pools
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from amqtask.config.settings import Settings
     from amqtask.logs import LogFormat
     from amqtask.topology.declarations import Pool, QueueOrder
@@ -86,10 +87,10 @@ def resolve(requested: Requested, topology: Topology, settings: Settings) -> Wor
         ConfigError: an unknown kind of pool, no queue left, or a number that can't be.
     """
     declared = None if requested.pool_name is None else _declared_pool(requested.pool_name, topology)
-    pool = requested.pool or (declared and declared.pool) or settings.worker_pool
+    pool = requested.pool or (declared.pool if declared else None) or settings.worker_pool
     _check_pool(pool)
-    asked = requested.concurrency or (declared and declared.concurrency)
-    prefetch = requested.prefetch or (declared and declared.prefetch) or settings.worker_prefetch
+    asked = requested.concurrency or (declared.concurrency if declared else None)
+    prefetch = requested.prefetch or (declared.prefetch if declared else None) or settings.worker_prefetch
     timeout = requested.shutdown_timeout
     return WorkerOptions(
         queues=_queues(requested, declared, topology),
@@ -107,8 +108,10 @@ def resolve(requested: Requested, topology: Topology, settings: Settings) -> Wor
 
 
 def default_concurrency(pool: str) -> int:
-    """Slots of a pool when nobody says: prefork has one per usable CPU (user code that computes), threads the number
-    that ``concurrent.futures`` takes (usable CPUs and 4 more, at most 32), asyncio and gevent 100, solo 1.
+    """Slots of a pool when nobody says how many.
+
+    prefork has one per usable CPU, for user code that computes; threads what ``concurrent.futures`` takes
+    (usable CPUs and 4 more, at most 32); asyncio and gevent 100; solo 1.
     """
     if pool == "solo":
         return 1
@@ -118,7 +121,7 @@ def default_concurrency(pool: str) -> int:
 
 
 def node_name(name: str | None, pool_name: str | None = None, host: str | None = None) -> str:
-    """Expand a node name: ``%h`` is the full host name, ``%n`` its first part, ``%d`` the rest, ``%%`` a ``%``.
+    """Expand a node name: ``%h`` is the host name, ``%n`` its first part, ``%d`` the rest, ``%%`` a ``%``.
 
     Args:
         name: as given; None: the pool's name, or ``amqtask``. Without an ``@``, ``@%h`` is added.
@@ -137,8 +140,8 @@ def node_name(name: str | None, pool_name: str | None = None, host: str | None =
     def expand(found: re.Match[str]) -> str:
         if found[1] not in known:
             raise ConfigError(
-                f"worker name {text!r}: {found[0]!r} is unknown; there are %h (host name), %n (its first part), "
-                "%d (domain) and %%"
+                f"worker name {text!r}: {found[0]!r} is unknown; there are "
+                "%h (host name), %n (its first part), %d (domain) and %%"
             )
         return known[found[1]]
 
@@ -163,7 +166,9 @@ def _queues(requested: Requested, declared: Pool | None, topology: Topology) -> 
     for name in (*chosen, *requested.exclude):
         if name not in topology.queues:
             known = ", ".join(topology.queues)
-            raise TopologyError(f"unknown queue {name!r}; there are {known}{did_you_mean(name, topology.queues)}")
+            raise TopologyError(
+                f"unknown queue {name!r}; there are {known}{did_you_mean(name, topology.queues)}"
+            )
     left = tuple((name, weights.get(name, 1)) for name in chosen if name not in requested.exclude)
     if not left:
         raise ConfigError("no queue is left to consume: -X excludes all of them")
@@ -172,7 +177,9 @@ def _queues(requested: Requested, declared: Pool | None, topology: Topology) -> 
 
 def _check_pool(pool: str) -> None:
     if pool == "eventlet":
-        raise ConfigError("the eventlet pool is not offered: eventlet is retired; use -P asyncio or -P threads")
+        raise ConfigError(
+            "the eventlet pool is not offered: eventlet is retired; use -P asyncio or -P threads"
+        )
     known = pools.names()
     if pool not in known:
         raise ConfigError(f"unknown pool {pool!r}; there are {', '.join(known)}{did_you_mean(pool, known)}")

@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import amqtask
+from amqtask import clock
 from amqtask.broker.pika_driver import new_loop
 from amqtask.errors import AmqtaskError, ConfigError
 from amqtask.worker.banner import banner
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("amqtask.worker")
 
+_SAME_REQUEST = 0.5
+"""Seconds in which a second signal is the same request: ``timeout`` and terminals signal process and group."""
+
 NO_LOOP = cast("Loop", None)
 """Stands in a :class:`PoolHost` until its loop exists."""
 
@@ -49,7 +53,7 @@ class Worker:
     def __init__(self, app: Amqtask, options: WorkerOptions) -> None:
         self._app, self._options = app, options
         self._engine: Engine | None = None
-        self._stop_signals = 0
+        self._first_signal: float | None = None
 
     def run(self) -> int:
         """Run until a signal or a fatal error ends the worker; to be called on the main thread.
@@ -138,8 +142,10 @@ class Worker:
         engine = self._engine
         if engine is None:
             return
-        self._stop_signals += 1
-        cold = number == signal.SIGQUIT or self._stop_signals > 1
+        now = clock.monotonic()
+        if self._first_signal is None:
+            self._first_signal = now
+        cold = number == signal.SIGQUIT or now - self._first_signal > _SAME_REQUEST
         name = signal.Signals(number).name
 
         def stop() -> None:

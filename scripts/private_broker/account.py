@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from private_broker.messages import die
 
@@ -43,17 +43,24 @@ def usable(state: Path) -> bool:
         if user := broker_user():
             shutil.chown(node, user, pwd.getpwnam(user).pw_gid)
         test = ["sh", "-c", 'test -w "$0" && cd "$0"', str(node)]
-        return subprocess.run(test, **as_user(), cwd="/", stderr=subprocess.DEVNULL, check=False).returncode == 0
+        return (
+            subprocess.run(test, **as_user(), cwd="/", stderr=subprocess.DEVNULL, check=False).returncode == 0
+        )
     except OSError:
         return False
 
 
+def refuse(state: Path) -> NoReturn:
+    account = broker_user() or "of this process"
+    die(f"the account {account} cannot work in {state}: choose another --state")
+
+
 def state_folder(given: str | None, *, make: bool) -> Path:
-    """The state folder: as given, else in the project, else (a clone below /root) in the temporary folder."""
+    """As given, else in the project, else (a clone below /root) in the temporary folder."""
     if given:
         state = Path(given).absolute()
         if make and not usable(state):
-            die(f"the account {broker_user() or 'of this process'} cannot work in {state}: choose another --state")
+            refuse(state)
         return state
     inside = PROJECT / ".cache" / "rabbitmq"
     digest = hashlib.sha256(str(PROJECT).encode()).hexdigest()[:8]
@@ -65,5 +72,15 @@ def state_folder(given: str | None, *, make: bool) -> Path:
         return inside
     shutil.rmtree(inside, ignore_errors=True)
     if not usable(outside):
-        die(f"the account {broker_user() or 'of this process'} cannot work in {outside}: choose another --state")
+        refuse(outside)
     return outside
+
+
+def temporary_state() -> Path:
+    """A fresh state folder in the first temporary folder that the broker's account can enter."""
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        state = Path(tempfile.mkdtemp(prefix="amqtask-rabbitmq-", dir=parent))
+        if usable(state):
+            return state
+        shutil.rmtree(state, ignore_errors=True)
+    return die("no temporary folder that the broker's account can enter: give --state")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from private_broker.install import install
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def make_certificates(folder: Path) -> None:
@@ -20,9 +23,9 @@ def make_certificates(folder: Path) -> None:
     def openssl(*args: str) -> None:
         subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
 
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=amqtask test CA",
-            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-            "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
+    authority = "-subj|/CN=amqtask test CA|-addext|basicConstraints=critical,CA:TRUE"
+    authority += "|-addext|keyUsage=critical,keyCertSign,cRLSign|-keyout|ca.key|-out|ca.pem"
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", *authority.split("|"))
     for who, name in (("server", "localhost"), ("client", "guest")):
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
                 "-keyout", f"{who}.key", "-out", f"{who}.csr")  # fmt: skip

@@ -6,11 +6,15 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from private_broker.messages import die, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEBIAN_BIN = Path("/usr/lib/rabbitmq/bin")
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -26,13 +30,16 @@ def binary(name: str) -> Path | None:
 
 def install(package: str) -> None:
     """Install a Debian package without letting it start a service."""
-    if not (shutil.which("apt-get") and Path("/etc/debian_version").exists()):
+    if not (sys.platform == "linux" and shutil.which("apt-get") and Path("/etc/debian_version").exists()):
         die(
             f"{package} is not installed and this is no Debian. Install it, or run "
             "`docker compose up -d rabbitmq` and set AMQTASK_BROKER_URL=amqp://guest:guest@127.0.0.1:5672/"
         )
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if root and (not shutil.which("sudo") or subprocess.run([*root, "true"], capture_output=True).returncode):
+    if root and (
+        not shutil.which("sudo")
+        or subprocess.run([*root, "true"], capture_output=True, check=False).returncode
+    ):
         die(f"{package} is not installed: run `apt-get install {package}` as root, or set AMQTASK_BROKER_URL")
     say(f"installing {package} ...")
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import random
 import shutil
 import signal
 import subprocess
-import pwd
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from private_broker.account import as_user, broker_user
 from private_broker.certificates import make_certificates
 from private_broker.install import binary
 from private_broker.messages import die
-from private_broker.processes import HOST, alive, born, descendants, end, free_ports, limit_files, listening, speaks_amqp, wait_for
+from private_broker.processes import (
+    HOST,
+    Process,
+    alive,
+    born,
+    descendants,
+    end,
+    free_ports,
+    limit_files,
+    listening,
+    speaks_amqp,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
@@ -28,11 +43,11 @@ class Node:
         self.state = state
         self.home = state / "node"
         self.file = state / "node.json"
-        self.info: dict = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.info: dict[str, Any] = json.loads(self.file.read_text()) if self.file.exists() else {}
 
     @property
     def running(self) -> bool:
-        return alive(self.info.get("server", []))
+        return alive(self.info.get("server"))
 
     @property
     def url(self) -> str:
@@ -57,7 +72,7 @@ class Node:
         """For the server and for the command line tools: nothing of the system's own node."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
         amqp, dist, epmd, *_ = self.info["ports"]
-        erlang = f'-kernel inet_dist_use_interface {{127,0,0,1}} inet_dist_listen_min {dist} inet_dist_listen_max {dist}'
+        erlang = "-kernel inet_dist_use_interface {127,0,0,1}"
         return kept | {
             "HOME": str(self.home),  # the Erlang cookie
             "LANG": "C.UTF-8",
@@ -101,19 +116,22 @@ class Node:
             ]
         if self.info["tls"] == "mtls":
             plugins.append("rabbitmq_auth_mechanism_ssl")
-            lines += [f"auth_mechanisms.{i} = {m}" for i, m in enumerate(("EXTERNAL", "PLAIN", "AMQPLAIN"), 1)]
+            lines += [
+                f"auth_mechanisms.{i} = {m}" for i, m in enumerate(("EXTERNAL", "PLAIN", "AMQPLAIN"), 1)
+            ]
             lines.append("ssl_cert_login_from = common_name")
         (self.home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.home / "advanced.config").write_text("[].\n")
         (self.home / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
-        for folder in ("data", "log"):
-            (self.home / folder).mkdir(exist_ok=True)
+        for name in ("data", "log"):
+            (self.home / name).mkdir(exist_ok=True)
         if user := broker_user():
-            for path in self.home.rglob("*"):
+            for path in self.home.iterdir():
                 shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
 
-    def spawn(self, command: list[str], log: str) -> list:
+    def spawn(self, command: list[str], log: str) -> Process:
         """Start a process of its own session under the broker's account."""
+        limit_files()
         with (self.home / log).open("ab") as out:
             process = subprocess.Popen(
                 command,
@@ -123,10 +141,9 @@ class Node:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=limit_files,
                 **as_user(),
             )
-        return [process.pid, born(process.pid)]
+        return (process.pid, born(process.pid))
 
     def boot(self) -> bool:
         """Start epmd and the server on the ports of `info`; False when it did not come up."""
@@ -142,7 +159,7 @@ class Node:
         wanted = {"plugins": plugins, "tls": tls}
         if self.running:
             if {k: self.info[k] for k in wanted} != wanted:
-                die("a node with other options runs in this state folder: stop it first, or give another --state")
+                die("a node with other options runs in this state folder: stop it, or give another --state")
             return
         kept = self.info if {k: self.info.get(k) for k in wanted} == wanted else {}
         if tls:
@@ -151,20 +168,26 @@ class Node:
             ports = kept["ports"] if kept and not attempt else free_ports(5)
             name = kept.get("name") or f"amqtask-{random.randrange(16**6):06x}"
             self.info = {"name": name, "ports": ports, **wanted}
-            if self.boot():
-                return
+            try:
+                if self.boot():
+                    return
+            except BaseException:  # Ctrl-C while it boots leaves nothing behind either
+                self.halt()
+                raise
             self.halt()
-        tail = (self.home / "log" / "stdout").read_text(errors="replace").splitlines()[-15:]
-        die("the node did not start; end of its output:\n  " + "\n  ".join(tail) + f"\nlogs: {self.home}/log")
+        output = (self.home / "log" / "stdout").read_text(errors="replace").splitlines()
+        end_of_output = "\n  ".join(output[-15:])
+        die(f"the node did not start; end of its output:\n  {end_of_output}\nlogs: {self.home}/log")
 
     def halt(self, sign: int = signal.SIGTERM) -> None:
-        """End the server with everything below it, then its epmd."""
-        server, epmd = self.info.get("server", []), self.info.get("epmd", [])
-        if alive(server):
+        """End the server with everything below it, then its epmd.
+
+        SIGTERM lets it close its files (about 5 s); SIGKILL is for nodes whose data nobody needs.
+        """
+        server: Process | None = self.info.get("server")
+        epmd: Process | None = self.info.get("epmd")
+        if server and alive(server):
             tree = descendants(server[0])
-            if sign == signal.SIGKILL:
-                for process in tree:
-                    end([process], 5, sign=sign)
-            end(tree, STOP_SECONDS)
-        if alive(epmd):
-            end([epmd], 5)
+            end(tree, STOP_SECONDS if sign == signal.SIGTERM else 0, sign=sign)
+        if epmd and alive(epmd):
+            end([epmd], 0, sign=signal.SIGKILL)  # it ignores SIGTERM and has nothing to lose

@@ -9,14 +9,18 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HOST = "127.0.0.1"
+Process = tuple[int, str]  # number and start time: together never reused
 
 
 def born(pid: int) -> str:
-    """The start time of a process: with its number, an identity that is never reused."""
+    """When a process started, in clock ticks since boot; empty when it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -24,25 +28,26 @@ def born(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
-def alive(process: list) -> bool:
-    return bool(process) and born(process[0]) == process[1] != ""
+def alive(process: Process | None) -> bool:
+    return process is not None and born(process[0]) == process[1] != ""
 
 
-def descendants(pid: int) -> list[list]:
+def descendants(pid: int) -> list[Process]:
     """The process and everything below it, each with its start time."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(entry.name))
-    found, todo = [], [pid]
+    found: list[Process] = []
+    todo = [pid]
     while todo:
-        found.append([todo[0], born(todo[0])])
+        found.append((todo[0], born(todo[0])))
         todo += children.get(todo.pop(0), [])
     return found
 
 
-def end(processes: list[list], seconds: float, *, sign: int = signal.SIGTERM) -> None:
+def end(processes: list[Process], seconds: float, *, sign: int = signal.SIGTERM) -> None:
     """End processes by number, politely to the first one, then by force."""
     deadline = time.monotonic() + seconds
     if processes and alive(processes[0]):
@@ -53,10 +58,11 @@ def end(processes: list[list], seconds: float, *, sign: int = signal.SIGTERM) ->
         if alive(process):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process[0], signal.SIGKILL)
+    wait_for(lambda: not any(alive(p) for p in processes), 5)
 
 
 def limit_files() -> None:
-    """Erlang sizes tables by the limit on open files, which is huge in some containers."""
+    """For this process and what it starts: Erlang sizes tables by this limit, huge in some containers."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))

@@ -1,6 +1,7 @@
 """JSON with Celery's rich types: ``{"__type__": T, "__value__": V}``.
 
-Owns the JSON format. Source of the type names: kombu's json serializer, as recorded on the wire.
+Owns the JSON format. Source of the type names: kombu's json serializer, as recorded on the wire. Tuples and
+sets become lists, enums their values, paths texts, and keys of maps texts.
 """
 
 from __future__ import annotations
@@ -12,34 +13,37 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amqtask.wire.serializers.base import Serializer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def _default(value: Any) -> Any:  # noqa: PLR0911 -- a table of types reads best as one
+
+def _default(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, datetime):  # before date: a datetime is one
-        return {"__type__": "datetime", "__value__": value.isoformat()}
-    if isinstance(value, date):
-        return {"__type__": "date", "__value__": value.isoformat()}
-    if isinstance(value, time):
-        return {"__type__": "time", "__value__": value.isoformat()}
-    if isinstance(value, uuid.UUID):
-        return {"__type__": "uuid", "__value__": {"hex": value.hex}}
-    if isinstance(value, Decimal):
-        return {"__type__": "decimal", "__value__": str(value)}
-    if isinstance(value, bytes | bytearray):
-        return {"__type__": "base64", "__value__": b64encode(value).decode("ascii")}
-    if isinstance(value, set | frozenset):
-        return list(value)
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, set | frozenset):
+        return list(value)
+    for kinds, name, write in _ENCODERS:
+        if isinstance(value, kinds):
+            return {"__type__": name, "__value__": write(value)}
     raise TypeError(f"{type(value).__qualname__} can't be written as JSON: {value!r:.200}")
 
 
-_DECODERS = {
+_ENCODERS: tuple[tuple[type | tuple[type, ...], str, Callable[[Any], Any]], ...] = (
+    (datetime, "datetime", datetime.isoformat),  # before date: a datetime is one
+    (date, "date", date.isoformat),
+    (time, "time", time.isoformat),
+    (uuid.UUID, "uuid", lambda value: {"hex": value.hex}),
+    (Decimal, "decimal", str),
+    ((bytes, bytearray), "base64", lambda value: b64encode(value).decode("ascii")),
+)
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
     "datetime": datetime.fromisoformat,
     "date": lambda value: datetime.fromisoformat(value).date(),  # kombu writes dates as datetimes
     "time": time.fromisoformat,
@@ -51,8 +55,11 @@ _DECODERS = {
 
 
 def _object_hook(value: dict[str, Any]) -> Any:
-    decoder = _DECODERS.get(value["__type__"]) if "__type__" in value and "__value__" in value else None
-    return decoder(value["__value__"]) if decoder is not None else value
+    if len(value) == 2 and "__type__" in value and "__value__" in value:  # noqa: PLR2004 -- exactly these two
+        decoder = _DECODERS.get(value["__type__"])
+        if decoder is not None:
+            return decoder(value["__value__"])
+    return value
 
 
 _encode = json.JSONEncoder(default=_default, ensure_ascii=False, separators=(",", ":")).encode

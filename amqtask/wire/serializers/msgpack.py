@@ -1,7 +1,7 @@
-"""msgpack, with one extension type for what it lacks: datetimes, UUIDs, decimals, sets, paths.
+"""msgpack, with one extension type for what it lacks: datetimes, UUIDs, decimals, sets and long integers.
 
 Owns the msgpack format. Extension 0x2A holds msgpack ``[type name, value]``; plain values stay plain msgpack,
-so any msgpack reader understands everything but those.
+so any msgpack reader understands everything but those. Tuples become lists, enums their values, paths texts.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from amqtask.wire.serializers.base import Serializer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EXTENSION = 0x2A
 
@@ -23,40 +26,42 @@ _EXTENSION = 0x2A
 def _default(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, datetime):  # before date: a datetime is one
-        pair: list[Any] = ["datetime", value.isoformat()]
-    elif isinstance(value, date | time):
-        pair = [type(value).__name__, value.isoformat()]
-    elif isinstance(value, uuid.UUID):
-        pair = ["uuid", value.bytes]
-    elif isinstance(value, Decimal):
-        pair = ["decimal", str(value)]
-    elif isinstance(value, set | frozenset):
-        pair = ["set", list(value)]
-    elif isinstance(value, int):
-        pair = ["int", str(value)]  # beyond 64 bits
-    elif isinstance(value, PurePath):
+    if isinstance(value, PurePath):
         return str(value)
-    else:
-        raise TypeError(f"{type(value).__qualname__} can't be written as msgpack: {value!r:.200}")
-    return msgpack.ExtType(_EXTENSION, _dumps(pair))
+    for kind, name, write in _ENCODERS:
+        if isinstance(value, kind):
+            return msgpack.ExtType(_EXTENSION, _dumps([name, write(value)]))
+    raise TypeError(f"{type(value).__qualname__} can't be written as msgpack: {value!r:.200}")
 
 
-_DECODERS = {
+_ENCODERS: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
+    (datetime, "datetime", datetime.isoformat),  # before date: a datetime is one
+    (date, "date", date.isoformat),
+    (time, "time", time.isoformat),
+    (uuid.UUID, "uuid", lambda value: value.bytes),
+    (Decimal, "decimal", str),
+    (set, "set", list),
+    (frozenset, "frozenset", list),
+    (int, "int", hex),  # beyond 64 bits; not decimal digits, which Python reads and writes 4,300 of at most
+)
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
     "time": time.fromisoformat,
     "uuid": lambda value: uuid.UUID(bytes=value),
     "decimal": Decimal,
     "set": set,
-    "int": int,
+    "frozenset": frozenset,
+    "int": lambda value: int(value, 16),
 }
 
 
 def _ext_hook(code: int, data: bytes) -> Any:
     if code != _EXTENSION:
         return msgpack.ExtType(code, data)
-    name, value = _loads(data)
+    # tuples instead of lists, so that what was in a set can be in one again
+    name, value = msgpack.unpackb(data, ext_hook=_ext_hook, strict_map_key=False, use_list=False)
     return _DECODERS[name](value)
 
 
@@ -65,7 +70,7 @@ def _dumps(value: Any) -> bytes:
 
 
 def _loads(data: bytes) -> Any:
-    return msgpack.unpackb(data, ext_hook=_ext_hook, strict_map_key=False)
+    return msgpack.unpackb(data, ext_hook=_ext_hook, strict_map_key=False, timestamp=3)
 
 
 SERIALIZER = Serializer(

@@ -10,7 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from amqtask.errors import PublishError
+from amqtask.errors import AmqtaskError
 from amqtask.worker.pools._inbox import Inbox
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class InnerTransport(ABC):
         if error is not None:
             raise error
 
-    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, PublishError]:
+    def send_many(self, messages: Sequence[Outgoing], *, timeout: float) -> dict[int, AmqtaskError]:
         """Publish in windows of 500; returns index -> error of those that failed."""
-        failed: dict[int, PublishError] = {}
+        failed: dict[int, AmqtaskError] = {}
         for start in range(0, len(messages), _WINDOW):
             fates = self._exchange(messages[start : start + _WINDOW], timeout)
             for index, error in enumerate(fates, start):
-                if isinstance(error, PublishError):
+                if isinstance(error, AmqtaskError):
                     failed[index] = error
                 elif error is not None:
                     raise error
@@ -60,13 +60,13 @@ class InnerTransport(ABC):
         """Like :meth:`send`, awaiting; the wait itself sits in a thread."""
         await _running_loop().run_in_executor(None, lambda: self.send(message, timeout=timeout))
 
-    def declare(self, layout: Layout) -> None:
+    def declare(self, layout: Layout) -> None:  # noqa: B027 -- nothing, in every subclass
         """Nothing: the worker declares what a publish finds missing."""
 
-    async def adeclare(self, layout: Layout) -> None:
+    async def adeclare(self, layout: Layout) -> None:  # noqa: B027
         """Nothing, see :meth:`declare`."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Nothing: the connection is the worker's."""
 
 

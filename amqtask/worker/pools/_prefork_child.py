@@ -7,6 +7,7 @@ SIGKILL ends it at once, and its running job is run again. SIGUSR1 writes the st
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -164,7 +165,10 @@ def _signals(child: Child) -> None:
         signal.signal(getattr(signal, name), lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: child.leave())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    with contextlib.suppress(
+        RuntimeError, ValueError, AttributeError, OSError
+    ):  # stderr may be closed, or no file
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
 def _exit(status: int) -> NoReturn:

@@ -72,7 +72,8 @@ class FrameReader:
     """Cuts a stream into frames, however it was chunked. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = bytearray()
+        self._wanted = 0
 
     def feed(self, data: bytes) -> list[list[Any]]:
         """Take what was received; returns the frames that are complete with it, in order.
@@ -80,21 +81,28 @@ class FrameReader:
         Raises:
             ProtocolError: this is no stream of frames.
         """
-        self._buffer += data
+        stream: bytes | bytearray = data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._wanted:
+                return []
+            stream, self._rest = self._rest, bytearray()
         frames: list[list[Any]] = []
-        start, size = 0, len(self._buffer)
-        with memoryview(self._buffer) as view:
-            while size - start >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(view, start)
-                if length > MAX_FRAME:
-                    raise ProtocolError(f"a frame of {length} bytes")
-                end = start + _LENGTH.size + length
-                if end > size:
-                    break
-                frames.append(_load(view[start + _LENGTH.size : end]))
-                start = end
-        if start:
-            del self._buffer[:start]
+        start, size = 0, len(stream)
+        self._wanted = _LENGTH.size
+        view = memoryview(stream)
+        while size - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(view, start)
+            if length > MAX_FRAME:
+                raise ProtocolError(f"a frame of {length} bytes")
+            end = start + _LENGTH.size + length
+            if end > size:
+                self._wanted = end - start
+                break
+            frames.append(_load(view[start + _LENGTH.size : end]))
+            start = end
+        if start < size:
+            self._rest += view[start:]
         return frames
 
 
@@ -103,8 +111,6 @@ def _load(payload: memoryview) -> list[Any]:
         value = msgpack.unpackb(payload, ext_hook=_ext_hook, strict_map_key=False)
     except Exception as error:
         raise ProtocolError(f"a frame that is not msgpack: {error}") from None
-    finally:
-        payload.release()
     if not isinstance(value, list) or not value:
         raise ProtocolError("a frame that is no list")
     return value

@@ -7,13 +7,14 @@ host's ``done`` and ``lost`` on the I/O thread only (``host.loop.call_soon_threa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from amqtask.plugins import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from amqtask.app.app import Amqtask
     from amqtask.broker.interface import Loop, PublishDone
     from amqtask.wire.message import Outgoing
@@ -88,7 +89,7 @@ class Pool(Protocol):
 class PoolFactory(Protocol):
     """What a pool module exports as ``POOL``."""
 
-    def __call__(self, host: PoolHost) -> Pool: ...
+    def __call__(self, host: PoolHost) -> Pool: ...  # noqa: D102
 
 
 pools: Registry[PoolFactory] = Registry("pool", "amqtask.worker.pools", "POOL", "amqtask.pools")

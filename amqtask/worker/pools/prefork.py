@@ -1,9 +1,9 @@
 """Runs jobs in child processes; the parent owns every delivery. Owns the children's supervision and the windows.
 
-``prepare()`` forks a fork server while the process is young; it makes the children. Each child has a socket pair with
-the parent (:mod:`._prefork_frames`): batches of jobs in, batches of outcomes out, and the publishes of ``delay()`` calls
-inside tasks. A child gets one job at a time, several only of tasks known to be short (:mod:`._prefork_pace`); should one
-of those turn out long, the child hands back those behind it. Which job a child was running when it died is read
+``prepare()`` forks a fork server while the process is young; it makes the children. Each child has a socket pair
+with the parent (:mod:`._prefork_frames`): batches of jobs in, batches of outcomes out, and the publishes of
+``delay()`` calls inside tasks. A child gets one job at a time, several only of tasks known to be short
+(:mod:`._prefork_pace`); should one of those turn out long, the child hands back those behind it. Which job a child was running when it died is read
 from shared memory (:mod:`._prefork_cells`). A crashed child is replaced at once; children that keep dying before they
 are up are replaced with growing pauses.
 """
@@ -167,11 +167,11 @@ class PreforkPool:
     def _on_child(self, slot: Slot) -> None:
         try:
             frames = slot.receive()
-            for frame in frames or ():
-                self._handle(slot, frame)
-        except (ProtocolError, TypeError, ValueError, IndexError) as error:
-            logger.error("child %d broke the protocol (%s): killing it", slot.pid, error)
+        except ProtocolError as error:
+            logger.error("child %d broke the protocol: %s", slot.pid, error)  # noqa: TRY400 -- our stack says nothing
             frames = None
+        for frame in frames or ():
+            self._handle(slot, frame)
         if frames is None and slot.connected and self._fork_server is not None:
             # Its end is closed or unusable. Mostly it is dead; if not, it can never report anything again.
             slot.disconnect()

@@ -60,6 +60,7 @@ class SoloPool:
         """Run the jobs, until released."""
         while (job := self._jobs.get()) is not None:
             self._outcomes.put(self._executor.run(job))
+        self._executor.leave_thread()
 
     def release_main(self) -> None:
         """Let :meth:`run_main` return, after the running job."""

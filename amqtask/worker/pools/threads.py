@@ -75,6 +75,7 @@ class ThreadPool:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._outcomes.put(self._executor.run(job))
+        self._executor.leave_thread()
 
     def _report(self, outcomes: list[Outcome]) -> None:
         self._busy -= len(outcomes)

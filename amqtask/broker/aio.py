@@ -1,0 +1,416 @@
+"""Confirmed publishing from coroutines, in the caller's own event loop.
+
+The only module that imports aio-pika (and aiormq beneath it). Owns one connection per event loop, made when first
+needed and closed when the loop ends. Failover, size checks and error texts are those of the blocking side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import aio_pika
+from aiormq import exceptions, spec
+
+from amqtask import clock
+from amqtask.broker import failures
+from amqtask.broker.content import FRAME_MAX, seal
+from amqtask.broker.declare import DECLARE_TIMEOUT, subject
+from amqtask.broker.reconnect import ReconnectPolicy
+from amqtask.broker.tls import tls_context
+from amqtask.broker.version import read_version
+from amqtask.errors import (
+    AccessRefused,
+    BrokerBlocked,
+    BrokerError,
+    BrokerUnavailable,
+    PublishTimeout,
+    QueueFull,
+    Unroutable,
+)
+from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from amqtask.broker.interface import ConnectionOptions, Layout
+    from amqtask.broker.reconnect import FailoverStrategy
+    from amqtask.broker.url import BrokerURL
+    from amqtask.topology.declarations import Step
+    from amqtask.wire.message import Outgoing, Properties
+
+_IN_FLIGHT = 500
+"""Most messages on their way at once per loop; further ones wait their turn."""
+
+_CODES: dict[type[exceptions.AMQPError], int] = {
+    exceptions.ChannelAccessRefused: failures.ACCESS_REFUSED,
+    exceptions.ChannelNotFoundEntity: failures.NOT_FOUND,
+    exceptions.ChannelLockedResource: failures.RESOURCE_LOCKED,
+    exceptions.ChannelPreconditionFailed: failures.PRECONDITION_FAILED,
+}
+
+
+class AioTransport:
+    """The awaiting half of :class:`amqtask.broker.interface.Transport`.
+
+    May be used from several event loops, each in its thread; each gets a connection of its own. A child of a fork
+    runs another loop, so it never touches its parent's.
+
+    Args:
+        urls: brokers, for failover.
+        options: of the connections.
+        strategy: order of failover.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[BrokerURL],
+        options: ConnectionOptions,
+        *,
+        strategy: FailoverStrategy = "round-robin",
+    ) -> None:
+        self._urls, self._options, self._strategy = tuple(urls), options, strategy
+        self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = weakref.WeakKeyDictionary()
+        self._mutex = threading.Lock()
+
+    async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
+        """Publish one message and await its confirm, without ever blocking the loop.
+
+        Concurrent calls are pipelined. For the guarantee and the errors see
+        :meth:`amqtask.broker.sync.SyncTransport.send`. When cancelled, the message may or may not be sent.
+        """
+        seal(message, self._options, FRAME_MAX)  # only the checks: aio-pika encodes by itself
+        await self._line().send(message, timeout)
+
+    async def adeclare(self, layout: Layout) -> None:
+        """Make the broker have what ``layout(version)`` lists, in order, without ever blocking the loop.
+
+        Raises:
+            InequivalentArguments: an object exists with other arguments.
+            TopologyError: the broker refuses a step.
+            BrokerError: no connection in time, or no permission.
+        """
+        await self._line().declare(layout)
+
+    async def aclose(self) -> None:
+        """Close the connection of the running loop; a later send opens a new one."""
+        with self._mutex:
+            line = self._lines.pop(asyncio.get_running_loop(), None)
+        if line is not None:
+            await line.close()
+
+    def _line(self) -> _Line:
+        loop = asyncio.get_running_loop()
+        with self._mutex:
+            line = self._lines.get(loop)
+            if line is None:
+                line = self._lines[loop] = _Line(self._urls, self._options, self._strategy)
+            return line
+
+
+class _Line:
+    """The connection of one event loop, with one channel that everybody publishes on."""
+
+    def __init__(
+        self, urls: tuple[BrokerURL, ...], options: ConnectionOptions, strategy: FailoverStrategy
+    ) -> None:
+        self._options = options
+        self._policy = ReconnectPolicy(urls, strategy)
+        self._connecting = asyncio.Lock()
+        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
+        self._connection: Any = None
+        self._channel: Any = None
+        self._guard: asyncio.Task[None] | None = None
+
+    # -- publishing -----------------------------------------------------------------------------------------------
+
+    async def send(self, message: Outgoing, timeout: float) -> None:  # noqa: ASYNC109 -- see AioTransport.asend
+        deadline = clock.monotonic() + timeout
+        written = alone = False
+        try:
+            async with asyncio.timeout(timeout), self._in_flight:
+                while True:
+                    channel = await self._ready_channel(alone)
+                    written = True
+                    try:
+                        return await self._publish(channel, message, deadline)
+                    except exceptions.ChannelClosed as error:
+                        # whom it was closed for: named, or found by trying again with nobody else on the channel
+                        alone = _check_culprit(error, message, alone=alone)
+                    except (exceptions.AMQPError, OSError, RuntimeError, asyncio.InvalidStateError):
+                        await self._lost(channel)
+                    finally:
+                        if alone and channel is not self._channel:
+                            await _quietly(channel.close())
+        except TimeoutError:
+            raise self._late(timeout, written=written) from None
+
+    async def _publish(self, channel: Any, message: Outgoing, deadline: float) -> None:
+        await self._unblocked(deadline, written=False)
+        task = asyncio.ensure_future(
+            channel.basic_publish(
+                message.body,
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                properties=_properties(message.properties),
+                mandatory=True,
+                wait=False,
+            )
+        )
+        try:
+            while not task.done():
+                await asyncio.wait((task,), timeout=self._options.blocked_timeout)
+                if not task.done():
+                    await self._unblocked(deadline, written=True)
+        finally:
+            task.cancel()
+        if task.cancelled():
+            raise exceptions.ChannelInvalidStateError  # the channel went, and took the confirm with it
+        _check_fate(task, message)
+
+    async def _unblocked(self, deadline: float, *, written: bool) -> None:
+        """Wait until the broker takes messages, at most ``blocked_timeout``."""
+        if self._connection is None or self._connection.is_closed:
+            return
+        patience = 0.05 if written else min(self._options.blocked_timeout, deadline - clock.monotonic())
+        try:
+            await asyncio.wait_for(_underneath(self._connection).ready(), max(patience, 0.001))
+        except TimeoutError:
+            stored = "it may be stored all the same" if written else "the message was not sent"
+            raise BrokerBlocked(f"the broker blocks publishers (memory or disk alarm); {stored}") from None
+
+    def _late(self, timeout: float, *, written: bool) -> BrokerError:
+        if written:
+            return PublishTimeout(
+                f"no confirm from the broker within {timeout:g} s; the message may or may not be stored"
+            )
+        cause = self._error or "no connection to RabbitMQ yet"
+        return BrokerUnavailable(f"{cause}; gave up after {timeout:g} s")
+
+    # -- declaring ------------------------------------------------------------------------------------------------
+
+    async def declare(self, layout: Layout) -> None:
+        step: Step | None = None
+        try:
+            async with asyncio.timeout(DECLARE_TIMEOUT):
+                channel = await self._ready_channel(alone=True)
+                version = read_version(_underneath(self._connection).server_properties)
+                for step in layout(version):
+                    await _declare(channel, step)
+                await channel.close()
+        except TimeoutError:
+            raise self._late(DECLARE_TIMEOUT, written=False) from None
+        except exceptions.AMQPError as error:
+            what = subject(step) if step is not None else "the topology"
+            raise failures.declare_refused(*_code_and_text(error), what) from None
+
+    # -- the connection -------------------------------------------------------------------------------------------
+
+    _error: BrokerError | None = None
+
+    async def _ready_channel(self, alone: bool) -> Any:
+        """The common channel, or one for this caller alone; connects, by the policy, for as long as it takes."""
+        async with self._connecting:
+            while True:
+                if self._connection is None or self._connection.is_closed:
+                    await self._connect()
+                try:
+                    if alone:
+                        return await self._open_channel()
+                    if self._channel is None or self._channel.is_closed:
+                        self._channel = await self._open_channel()
+                    return self._channel
+                except (exceptions.AMQPError, OSError, RuntimeError) as error:
+                    self._error = BrokerUnavailable(f"no channel on the connection to RabbitMQ: {error!r}")
+                    await self._drop()
+
+    async def _open_channel(self) -> Any:
+        # aiormq's own channel: aio-pika's wraps every message in objects that nobody here needs
+        return await _underneath(self._connection).channel(publisher_confirms=True, on_return_raises=True)
+
+    async def _connect(self) -> None:
+        refused = 0
+        while True:
+            url, delay = self._policy.next(clock.monotonic())
+            await asyncio.sleep(delay)
+            try:
+                self._connection = await _connect(url, self._options)
+            except AccessRefused as error:
+                self._error = error
+                refused += 1
+                if refused >= len(self._policy.urls):
+                    raise
+            except BrokerError as error:
+                self._error = error
+            else:
+                self._policy.succeeded(clock.monotonic())
+                self._error = None
+                self._channel = None
+                self._guard = asyncio.create_task(_close_at_the_end(self._connection), name="amqtask-connection")
+                return
+
+    async def _lost(self, channel: Any) -> None:
+        if channel is self._channel:
+            self._channel = None
+        connection = self._connection
+        if connection is not None and connection.is_closed:
+            await self._drop()
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.cancel()  # closes the connection on its way out
+            await _quietly(guard)
+        elif connection is not None:
+            await _quietly(connection.close())
+
+    async def close(self) -> None:
+        async with self._connecting:
+            await self._drop()
+
+
+def _underneath(connection: Any) -> Any:
+    """aiormq's connection below aio-pika's."""
+    return connection.transport.connection
+
+
+async def _close_at_the_end(connection: Any) -> None:
+    """Wait to be cancelled, as every task is when its loop ends, then close in an orderly way."""
+    # aiormq complains of an exception that nobody fetched when its connection is lost; this one fetches it
+    _underneath(connection).closing.add_done_callback(lambda closing: closing.cancelled() or closing.exception())
+    try:
+        await connection.closed()
+    finally:
+        with contextlib.suppress(Exception):
+            await connection.close()
+
+
+async def _quietly(awaitable: Any) -> None:
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        await awaitable
+
+
+async def _connect(url: BrokerURL, options: ConnectionOptions) -> Any:
+    heartbeat = options.heartbeat if url.heartbeat is None else url.heartbeat
+    timeout = url.connect_timeout or options.connect_timeout
+    address = aio_pika.connection.make_url(
+        host=url.host,
+        port=url.port,
+        login=url.user,
+        password=url.password,
+        virtualhost=url.vhost,
+        ssl=url.tls,
+    ).update_query(heartbeat=str(heartbeat), **({"auth": "EXTERNAL"} if url.external else {}))
+    try:
+        return await aio_pika.connect(
+            address,
+            ssl_context=tls_context(url, options),
+            timeout=timeout,
+            client_properties={"product": "amqtask", "connection_name": options.name},
+        )
+    except (exceptions.AMQPError, OSError, RuntimeError) as error:
+        raise _connect_error(url, error) from None
+
+
+async def _declare(channel: Any, step: Step) -> None:
+    arguments = _plain(step.arguments)
+    match step:
+        case ExchangeDeclare():
+            await channel.exchange_declare(
+                step.name,
+                exchange_type=step.type,
+                durable=step.durable,
+                auto_delete=step.auto_delete,
+                internal=step.internal,
+                arguments=arguments,
+            )
+        case QueueDeclare():
+            await channel.queue_declare(
+                step.name,
+                durable=step.durable,
+                exclusive=step.exclusive,
+                auto_delete=step.auto_delete,
+                arguments=arguments,
+            )
+        case QueueBind():
+            await channel.queue_bind(step.queue, step.exchange, step.routing_key, arguments=arguments)
+        case ExchangeBind():
+            await channel.exchange_bind(step.destination, step.source, step.routing_key, arguments=arguments)
+
+
+# -- translation ------------------------------------------------------------------------------------------------------
+
+
+def _properties(properties: Properties) -> spec.Basic.Properties:
+    fields: dict[str, Any] = {name: value for name, value in zip(properties._fields, properties, strict=True) if value is not None}
+    if properties.headers is not None:
+        fields["headers"] = _plain(properties.headers)
+    if properties.timestamp is not None:
+        fields["timestamp"] = datetime.fromtimestamp(properties.timestamp, tz=UTC)
+    fields["message_type"] = fields.pop("type", None)
+    return spec.Basic.Properties(**fields)
+
+
+def _plain(value: Any) -> Any:
+    """The same value in the types that pamqp encodes as we do."""
+    if isinstance(value, bytes | memoryview):
+        return bytearray(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "items"):
+        table: Mapping[str, Any] = value
+        return {key: _plain(item) for key, item in table.items()}
+    return value
+
+
+def _check_fate(task: asyncio.Future[Any], message: Outgoing) -> None:
+    try:
+        task.result()
+    except exceptions.PublishError as error:
+        where = f"exchange {message.exchange!r}" if message.exchange else "the default exchange"
+        reason = getattr(getattr(error.message, "delivery", None), "reply_text", None) or "NO_ROUTE"
+        raise Unroutable(f"no queue takes routing key {message.routing_key!r} from {where} ({reason})") from None
+    except exceptions.DeliveryError:
+        raise QueueFull(
+            "the broker refused the message: a queue is at its limit (overflow: reject-publish), or failed"
+        ) from None
+
+
+def _check_culprit(error: exceptions.ChannelClosed, message: Outgoing, *, alone: bool) -> bool:
+    """Raise when the channel was closed for this message; else say whether to try again on a channel alone."""
+    code, text = _code_and_text(error)
+    named = failures.culprit_exchange(code, text)
+    if code and (alone or named == message.exchange):
+        raise failures.publish_refused(code, text) from None
+    return bool(code) and named is None
+
+
+def _code_and_text(error: exceptions.AMQPError) -> tuple[int, str]:
+    code = _CODES.get(type(error), 0)
+    if code:
+        return code, str(error.args[0]) if error.args else ""
+    if isinstance(error, exceptions.ChannelClosed) and len(error.args) > 1 and error.args[0]:
+        return int(error.args[0]), str(error.args[1])
+    return 0, str(error)
+
+
+def _connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
+    text = " ".join(str(part) for part in error.args)
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+        return failures.login_refused(url)
+    if isinstance(error, exceptions.ConnectionNotAllowed):
+        return failures.vhost_refused(url, text)
+    if isinstance(error, exceptions.IncompatibleProtocolError | ConnectionResetError):
+        return failures.closed_while_opening(url, "closed during the protocol header")
+    if isinstance(error, exceptions.AMQPError) and "ACCESS_REFUSED" in text:
+        return failures.login_refused(url)
+    if isinstance(error, exceptions.AMQPConnectionError) and isinstance(error.__cause__, OSError):
+        return failures.unavailable(url, failures.socket_reason(error.__cause__))
+    if isinstance(error, OSError) and not isinstance(error, exceptions.AMQPError):
+        return failures.unavailable(url, failures.socket_reason(error))
+    return failures.unavailable(url, text or type(error).__name__)

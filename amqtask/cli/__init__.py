@@ -1,0 +1,1 @@
+"""The command line: ``amqtask``, its commands, and how their errors become exit codes."""

@@ -1,0 +1,89 @@
+"""``amqtask queue``: how full the queues are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amqtask.cli.broker import open_admin
+from amqtask.cli.command import JSON_OPTION, Group
+from amqtask.cli.output import count, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from amqtask.broker.admin import Admin
+    from amqtask.cli.setup import Setup
+    from amqtask.topology.declarations import Queue
+
+NUMBERS = ("ready", "consumers", "retrying", "dead")
+
+
+@click.group("queue", cls=Group, short_help="Show how full the queues are.")
+def queue() -> None:
+    """Look at the queues of the topology."""
+
+
+@queue.command("list", short_help="Messages and consumers per queue.")
+@JSON_OPTION
+@click.pass_obj
+def list_(setup: Setup, as_json: bool) -> None:
+    """Show each queue: messages ready, consumers, retries that wait for their time, dead letters.
+
+    Messages that a worker holds are not counted: RabbitMQ tells their number only through its management
+    interface.
+    """
+    app = setup.load()
+    with open_admin(app) as admin:
+        rows = [_row(admin, declared) for declared in app.topology.queues.values()]
+        delayed = _delayed(admin)
+    if as_json:
+        print_json({"queues": rows, "delayed": delayed})
+        return
+    print_table(
+        setup, ("queue", *NUMBERS), [[row[key] for key in ("queue", *NUMBERS)] for row in rows], NUMBERS
+    )
+    if delayed:
+        print(f"{count(delayed, 'delayed message')} (countdown, eta or backoff) on the way to these queues")
+    if missing := [row["queue"] for row in rows if row["ready"] is None]:
+        say(
+            setup,
+            f"Not on the broker yet: {', '.join(missing)}. 'amqtask topology apply' makes them; so does use.",
+        )
+
+
+def _row(admin: Admin, declared: Queue) -> dict[str, Any]:
+    from amqtask.topology.delays import dead_name, exact_delays, retry_name  # noqa: PLC0415
+
+    state = admin.queue_state(declared.name)
+    waiting = [_ready(admin, retry_name(declared.name, delay)) for delay in exact_delays(declared)]
+    return {
+        "queue": declared.name,
+        "ready": None if state is None else state.ready,
+        "consumers": None if state is None else state.consumers,
+        "retrying": sum(number or 0 for number in waiting),
+        "dead": _ready(admin, dead_name(declared.name)),
+    }
+
+
+def _ready(admin: Admin, name: str) -> int | None:
+    state = admin.queue_state(name)
+    return None if state is None else state.ready
+
+
+def _delayed(admin: Admin) -> int | None:
+    """Messages in the delay ladder, whatever app they belong to; None when it was never used."""
+    from amqtask.topology.declarations import QueueDeclare  # noqa: PLC0415
+    from amqtask.topology.delays import LEVELS, ladder_steps  # noqa: PLC0415
+
+    # levels are made from the bottom up, so the first queue that is missing ends the search
+    total = None
+    for step in ladder_steps(LEVELS - 1):
+        if isinstance(step, QueueDeclare):
+            ready = _ready(admin, step.name)
+            if ready is None:
+                break
+            total = (total or 0) + ready
+    return total
+
+
+COMMAND = queue

@@ -1,0 +1,42 @@
+"""The reference page of the settings, made from their declarations.
+
+Run ``python -m amqtask.config.reference > docs/reference/settings.md`` after a change.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from amqtask.config.settings import NAMES, default_of, doc_of, kind_of
+from amqtask.config.sources import PREFIX, show
+
+_HEAD = """\
+# Settings
+
+Set in code (`Amqtask("shop", task_serializer="json")` or `app.conf.task_serializer = "json"`), in the environment
+(the name in capitals after `{prefix}`, for example `{prefix}BROKER_URL`) or, where there is an option for it, on the
+command line. The command line wins over code, code over the environment, the environment over the default. Lists
+are separated by commas in the environment, durations are seconds or texts such as `250ms`, `5s`, `1h30m`. An unknown
+setting and a value that does not fit are errors. `amqtask report` shows every value and where it came from.
+
+This page is made by `python -m amqtask.config.reference`.
+
+| setting | kind | default | meaning |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    rows = [f"| `{name}` | {kind_of(name).name} | {_default(name)} | {doc_of(name)} |" for name in NAMES]
+    return _HEAD.format(prefix=PREFIX) + "\n".join(rows) + "\n"
+
+
+def _default(name: str) -> str:
+    value = default_of(name)
+    # the page is public: a default URL with the well-known guest login may be shown
+    return f"`{', '.join(value)}`" if name == "broker_url" else f"`{show(value)}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
