@@ -227,11 +227,7 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     try:
         return record.exc_text or formatter.formatException(record.exc_info)  # type: ignore[arg-type]
     except Exception:
-        return (
-            f"{_safe_text(type(record.exc_info[1]))} (its traceback can't be printed)"
-            if record.exc_info
-            else ""
-        )
+        return f"{_safe_text(type(record.exc_info[1]))} (its traceback can't be printed)" if record.exc_info else ""
 
 
 def _safe_text(value: Any) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from importlib import metadata
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Every name that :meth:`get` knows, sorted; imports nothing but the folder's package."""
-        return sorted({*self._own(), *(entry.name for entry in metadata.entry_points(group=self._group))})
+        return sorted({*self._own(), *(entry.name for entry in _entry_points(self._group))})
 
     def _own(self) -> list[str]:
         folder = importlib.import_module(self._package)
@@ -62,9 +62,14 @@ class Registry(Generic[T]):
     def _load(self, name: str) -> T:
         if name in self._own():  # first, for reading the entry points of every package takes milliseconds
             return cast("T", getattr(importlib.import_module(f"{self._package}.{name}"), self._attribute))
-        for entry in metadata.entry_points(group=self._group, name=name):
-            return cast("T", entry.load())
+        for entry in _entry_points(self._group):
+            if entry.name == name:
+                return cast("T", entry.load())
         known = self.names()
-        raise ConfigError(
-            f"unknown {self.kind} {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}"
-        )
+        raise ConfigError(f"unknown {self.kind} {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}")
+
+
+def _entry_points(group: str) -> EntryPoints:
+    from importlib.metadata import entry_points  # noqa: PLC0415 -- 30 ms that few programs need
+
+    return entry_points(group=group)

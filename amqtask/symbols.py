@@ -57,6 +57,8 @@ def find_app(path: str, kind: type[T]) -> T:
     Raises:
         ConfigError: nothing suitable was found, or several; says what to write instead.
     """
+    if "/" in path or path.endswith(".py"):
+        raise ConfigError(f"{path!r} is a file{_hint(path)}")
     name, colon, attribute = path.partition(":")
     if not name or name.startswith(".") or (colon and not attribute):
         raise ConfigError(f"{path!r} names no app; write module or module:attribute")
@@ -112,9 +114,7 @@ def _search(module: ModuleType, kind: type[T]) -> T:
             if found is not None:
                 break
     if found is None:
-        raise ConfigError(
-            f"no {kind.__name__} in {module.__name__!r}: write module:attribute, or call it app in there"
-        )
+        raise ConfigError(f"no {kind.__name__} in {module.__name__!r}: write module:attribute, or call it app in there")
     return found
 
 
@@ -146,5 +146,6 @@ def _is_import(filename: str) -> bool:
 
 def _hint(name: str) -> str:
     if "/" in name or name.endswith(".py"):
-        return f"; write {name.removesuffix('.py').strip('./').replace('/', '.')!r} for that file"
+        module = name.removesuffix(".py").lstrip("./").replace("/", ".")
+        return f"; write {module!r}, seen from the folder it is imported from"
     return f" (searched {os.getcwd()} and the Python path)"  # noqa: PTH109 -- printed as it is

@@ -1,12 +1,15 @@
-"""Declares topology steps with plain pika, for tests that need the broker but not amqtask's own connections."""
+"""Declares topology steps with plain pika, for tests that need no connection of amqtask's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from pika.adapters.blocking_connection import BlockingChannel
+from typing import TYPE_CHECKING
 
 from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pika.adapters.blocking_connection import BlockingChannel
 
 
 def declare(channel: BlockingChannel, steps: Iterable[Step]) -> None:

@@ -196,6 +196,7 @@ def make_app(**settings: Any) -> Amqtask:  # noqa: C901, PLR0915 -- a list of ta
 
     @app.task(name="kill")
     def kill(number: int) -> None:
+        faulthandler.disable()  # its report would only clutter the terminal
         os.kill(os.getpid(), number)
         signal.pause()
 

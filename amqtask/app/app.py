@@ -95,12 +95,8 @@ class Amqtask:
     @overload
     def task(self, *, bind: Literal[True], **options: Unpack[TaskOptionArguments]) -> BoundTaskDecorator: ...
     @overload
-    def task(
-        self, *, bind: Literal[False] = ..., **options: Unpack[TaskOptionArguments]
-    ) -> TaskDecorator: ...
-    def task(
-        self, function: Any = None, *, bind: bool = False, **options: Unpack[TaskOptionArguments]
-    ) -> Any:
+    def task(self, *, bind: Literal[False] = ..., **options: Unpack[TaskOptionArguments]) -> TaskDecorator: ...
+    def task(self, function: Any = None, *, bind: bool = False, **options: Unpack[TaskOptionArguments]) -> Any:
         """Declare a task: ``@app.task`` or ``@app.task(queue="emails", ...)``.
 
         Args:
@@ -253,9 +249,7 @@ class Amqtask:
         if not callable(function):
             raise TypeError(f"a task is made of a function, not of {function!r}")
         kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
-        task: Task[..., Any] = kind(
-            function, options.name or task_name(function), options, lambda: self.producer
-        )
+        task: Task[..., Any] = kind(function, options.name or task_name(function), options, lambda: self.producer)
         self.tasks.add(task)
         return task
 

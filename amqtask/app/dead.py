@@ -97,17 +97,18 @@ class DeadLetters:
         return 0 if state is None else state.ready
 
     def read(self, limit: int | None = None) -> Iterator[DeadMessage]:
-        """Look at the dead letters, at most ``limit`` of them."""
-        for received in self._walk(limit):
-            yield describe(received)
+        """Look at the dead letters, the oldest first; gives at most ``limit``. To be read to its end, see _walk."""
+        for number, received in enumerate(self._walk()):
+            if limit is None or number < limit:
+                yield describe(received)
 
     def find(self, message_id: str) -> DeadMessage | None:
         """The oldest dead letter with this id."""
-        walk = self._walk()
-        try:
-            return next((dead for dead in map(describe, walk) if dead.id == message_id), None)
-        finally:
-            walk.close()
+        found = None
+        for received in self._walk():
+            if found is None and identify(received.properties, received.body) == message_id:
+                found = describe(received)
+        return found
 
     def retry(self, ids: Collection[str] = ()) -> list[str]:
         """Put messages back into their queue as if they had never been tried; without ids, all.
@@ -129,7 +130,7 @@ class DeadLetters:
         walk = self._walk()
         try:
             for received in walk:
-                found = message_id(received.properties, received.body)
+                found = identify(received.properties, received.body)
                 if ids and found not in ids:
                     continue
                 if replay:
@@ -140,12 +141,14 @@ class DeadLetters:
             walk.close()
         return done
 
-    def _walk(self, limit: int | None = None) -> Generator[Received]:
-        """Take one message after the other; what was not acked goes back to its place at the end.
+    def _walk(self) -> Generator[Received]:
+        """Take one message after the other; what was not acked goes back at the end.
 
-        The count at the start bounds it: a message that fails again meanwhile is not met a second time.
+        The count at the start bounds it: a message that fails again meanwhile is not met a second time. Always to
+        be walked to the end: a quorum queue puts returned messages behind those that were not taken, so only the
+        return of all of them keeps their order.
         """
-        left = len(self) if limit is None else min(limit, len(self))
+        left = len(self)
         try:
             while left > 0 and (received := self._admin.get(self.name)) is not None:
                 left -= 1
@@ -159,7 +162,7 @@ def describe(received: Received) -> DeadMessage:
     headers = dict(received.properties.headers or {})
     death = _last_death(headers)
     return DeadMessage(
-        id=message_id(received.properties, received.body),
+        id=identify(received.properties, received.body),
         task=_text(headers.get("task")),
         reason=_text(headers.get(failure.REASON)) or _text(death.get("reason")),
         exception=_text(headers.get(failure.EXCEPTION)),
@@ -175,7 +178,7 @@ def describe(received: Received) -> DeadMessage:
     )
 
 
-def message_id(properties: PropertiesLike, body: bytes) -> str:
+def identify(properties: PropertiesLike, body: bytes) -> str:
     """The task id, else a name made of the content: garbage has no id, and must be addressed all the same."""
     found = (properties.headers or {}).get("id") or properties.correlation_id
     if isinstance(found, str) and found:
@@ -207,12 +210,7 @@ def replayed(received: Received, queue: str) -> Outgoing:
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     """The newest entry of ``x-death``, written first by the broker; empty when a worker told the reason."""
     deaths = headers.get("x-death")
-    if (
-        failure.REASON in headers
-        or not isinstance(deaths, list)
-        or not deaths
-        or not isinstance(deaths[0], dict)
-    ):
+    if failure.REASON in headers or not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], dict):
         return {}
     return deaths[0]
 
@@ -227,9 +225,7 @@ _BROKER_REASONS = {
 
 def _broker_words(death: Mapping[str, Any]) -> str | None:
     return (
-        f"dead-lettered by the broker: {_BROKER_REASONS.get(str(death['reason']), death['reason'])}"
-        if death
-        else None
+        f"dead-lettered by the broker: {_BROKER_REASONS.get(str(death['reason']), death['reason'])}" if death else None
     )
 
 

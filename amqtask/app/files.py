@@ -52,6 +52,4 @@ def load_topology(settings: Settings, home: Path | None) -> Topology:
         return load(find_routing(settings.routing, home))
     if not in_code:
         return default_topology(settings.task_default_queue)
-    return Topology.from_code(
-        settings.task_queues, settings.task_routes, default_queue=settings.task_default_queue
-    )
+    return Topology.from_code(settings.task_queues, settings.task_routes, default_queue=settings.task_default_queue)

@@ -33,6 +33,18 @@ class Missing:
     def __init__(self, settings: Settings, topology: Topology, router: Router) -> None:
         self._settings, self._topology, self._router = settings, topology, router
 
+    @property
+    def may_declare(self) -> bool:
+        """Whether the setting ``topology_mode`` lets us declare."""
+        return self._settings.topology_mode == "declare"
+
+    def is_limited(self, need: Need | None) -> bool:
+        """Whether a queue among these can be full, as far as its declaration says; True when it is not known."""
+        if need is None:
+            return True
+        queues = (self._topology.queue(name) for name in need[1])
+        return any(queue.max_length is not None or queue.max_length_bytes is not None for queue in queues)
+
     def need(self, message: Outgoing) -> Need | None:
         """The declared objects this message passes through; None when none of them is declared."""
         headers = message.properties.headers or {}
@@ -69,6 +81,5 @@ class Missing:
             hint = did_you_mean(message.exchange, known_exchanges)
             return Unroutable(f"{error}; exchange {message.exchange!r} is not declared{hint}")
         return Unroutable(
-            f"{error}; no declared queue is bound to exchange {message.exchange!r} with key "
-            f"{message.routing_key!r}"
+            f"{error}; no declared queue is bound to exchange {message.exchange!r} with key {message.routing_key!r}"
         )

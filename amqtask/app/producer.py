@@ -6,10 +6,12 @@ on miss once. ``adelay`` and ``delay`` take the same steps.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from amqtask.app.messages import MessageBuilder
 from amqtask.app.missing import Missing
+from amqtask.app.recovery import Recoverable, Recovery
 from amqtask.errors import PartialPublish, Unroutable
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from amqtask.app.missing import Need
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
-    from amqtask.errors import AmqtaskError
+    from amqtask.errors import AmqtaskError, QueueFull
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.declarations import RetryPolicy
@@ -40,7 +42,6 @@ class Producer:
         self, settings: Settings, topology: Topology, router: Router, transport: Callable[[], Transport]
     ) -> None:
         self._timeout = settings.broker_confirm_timeout
-        self._declares = settings.topology_mode == "declare"
         self._topology, self._transport = topology, transport
         self._missing = Missing(settings, topology, router)
         self._messages = MessageBuilder(settings, router)
@@ -55,13 +56,24 @@ class Producer:
             self._ready.add(need)
         try:
             transport.send(message, timeout=self._timeout)
-        except Unroutable as error:
-            transport.declare(self._missing.layout(self._remedy(message, error)))
+        except Recoverable as error:
+            self._send_again(transport, message, error)
+        return _id(message)
+
+    def _send_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
+        recovery = Recovery(self._missing)
+        while True:
+            step = recovery.after(message, error)
+            if isinstance(step, float):
+                time.sleep(step)
+            else:
+                transport.declare(self._missing.layout(step))
             try:
                 transport.send(message, timeout=self._timeout)
-            except Unroutable as again:
-                raise self._missing.explain(message, again) from None
-        return _id(message)
+            except Recoverable as again:
+                error = again
+            else:
+                return
 
     async def asend(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
         """Like :meth:`send`, without blocking the running loop."""
@@ -72,13 +84,26 @@ class Producer:
             self._ready.add(need)
         try:
             await transport.asend(message, timeout=self._timeout)
-        except Unroutable as error:
-            await transport.adeclare(self._missing.layout(self._remedy(message, error)))
+        except Recoverable as error:
+            await self._asend_again(transport, message, error)
+        return _id(message)
+
+    async def _asend_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
+        from asyncio import sleep  # noqa: PLC0415 -- whoever awaits this has loaded it
+
+        recovery = Recovery(self._missing)
+        while True:
+            step = recovery.after(message, error)
+            if isinstance(step, float):
+                await sleep(step)
+            else:
+                await transport.adeclare(self._missing.layout(step))
             try:
                 await transport.asend(message, timeout=self._timeout)
-            except Unroutable as again:
-                raise self._missing.explain(message, again) from None
-        return _id(message)
+            except Recoverable as again:
+                error = again
+            else:
+                return
 
     def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> list[str]:
         """Send calls of one task with pipelined confirms; their ids in order.
@@ -89,19 +114,34 @@ class Producer:
         build = self._messages.build
         messages = [build(task, defaults, call, None) for call in calls]
         ids = [_id(message) for message in messages]
-        if not messages:
-            return ids
-        transport = self._transport()
-        errors = dict(transport.send_many(messages, timeout=self._timeout))
-        lost = [index for index, error in errors.items() if isinstance(error, Unroutable)]
-        if lost and self._declares and (need := self._missing.need(messages[lost[0]])) is not None:
-            transport.declare(self._missing.layout(need))
-            again = transport.send_many([messages[index] for index in lost], timeout=self._timeout)
-            for place, index in enumerate(lost):
-                errors.pop(index) if place not in again else errors.update({index: again[place]})
-        if errors:
+        if errors := self._send_all(messages):
             raise PartialPublish(self._explained(messages, errors), len(messages), ids)
         return ids
+
+    def _send_all(self, messages: list[Outgoing]) -> dict[int, AmqtaskError]:
+        """Send, declaring and repeating where that helps; index -> error of those that failed for good."""
+        transport, recovery = self._transport(), Recovery(self._missing)
+        errors: dict[int, AmqtaskError] = {}
+        left = list(range(len(messages)))
+        while left:
+            failed = transport.send_many([messages[index] for index in left], timeout=self._timeout)
+            for index in left:
+                errors.pop(index, None)
+            errors.update({left[place]: error for place, error in failed.items()})
+            left = [index for index in left if isinstance(errors.get(index), Recoverable)]
+            if not left:
+                break
+            first = errors[left[0]]
+            assert isinstance(first, Recoverable)
+            try:
+                step = recovery.after(messages[left[0]], first)
+            except Recoverable:
+                break
+            if isinstance(step, float):
+                time.sleep(step)
+            else:
+                transport.declare(self._missing.layout(step))
+        return errors
 
     def retry_policy(self, queue: str) -> RetryPolicy | None:
         """The retry policy of a queue, if it is declared and has one."""
@@ -114,21 +154,12 @@ class Producer:
         A message that waits in the broker can't come back as unroutable when its time has come, so its queues
         are made sure of before.
         """
-        if not self._declares or "CC" not in (message.properties.headers or {}):
+        if not self._missing.may_declare or "CC" not in (message.properties.headers or {}):
             return None
         need = self._missing.need(message)
         return None if need in self._ready else need
 
-    def _remedy(self, message: Outgoing, error: Unroutable) -> Need:
-        """What has to be declared for the message; raises the error for the user when there is nothing."""
-        need = self._missing.need(message)
-        if need is None or not self._declares:
-            raise self._missing.explain(message, error) from None
-        return need
-
-    def _explained(
-        self, messages: list[Outgoing], errors: dict[int, AmqtaskError]
-    ) -> dict[int, AmqtaskError]:
+    def _explained(self, messages: list[Outgoing], errors: dict[int, AmqtaskError]) -> dict[int, AmqtaskError]:
         return {
             index: self._missing.explain(messages[index], error) if isinstance(error, Unroutable) else error
             for index, error in sorted(errors.items())

@@ -35,9 +35,7 @@ def zone(name: str) -> tzinfo:
         raise ConfigError(f"setting timezone: {name!r} is no time zone this machine knows: {error}") from None
 
 
-def start(
-    countdown: Seconds | None, eta: datetime | None, naive: tzinfo
-) -> tuple[datetime | None, timedelta]:
+def start(countdown: Seconds | None, eta: datetime | None, naive: tzinfo) -> tuple[datetime | None, timedelta]:
     """When the task may start, and how long that is from now; (None, 0) when it may at once.
 
     Raises:

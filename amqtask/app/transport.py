@@ -29,9 +29,7 @@ class BrokerTransport:
         strategy: order of failover.
     """
 
-    def __init__(
-        self, urls: Sequence[BrokerURL], options: ConnectionOptions, strategy: FailoverStrategy
-    ) -> None:
+    def __init__(self, urls: Sequence[BrokerURL], options: ConnectionOptions, strategy: FailoverStrategy) -> None:
         self._urls, self._options, self._strategy = tuple(urls), options, strategy
         self._lock = threading.Lock()
         self._blocking: SyncTransport | None = None

@@ -138,6 +138,10 @@ class Admin:
         """Delete a queue with its messages; harmless when there is none."""
         self._named("probe", name, lambda channel: channel.queue_delete(name))
 
+    def delete_exchange(self, name: str) -> None:
+        """Delete an exchange with its bindings; harmless when there is none."""
+        self._call("probe", lambda channel: channel.exchange_delete(name))
+
     def get(self, queue: str) -> Received | None:
         """Take the next message without acknowledging it; None when the queue is empty."""
         method, properties, body = self._named("get", queue, lambda channel: channel.basic_get(queue))

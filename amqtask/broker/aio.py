@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import weakref
 from datetime import UTC, datetime
@@ -52,6 +53,12 @@ _CODES: dict[type[exceptions.AMQPError], int] = {
     exceptions.ChannelLockedResource: failures.RESOURCE_LOCKED,
     exceptions.ChannelPreconditionFailed: failures.PRECONDITION_FAILED,
 }
+
+
+for _name in ("aiormq", "aio_pika"):
+    # they log every lost connection with a traceback, although the loss is handled here
+    if (_log := logging.getLogger(_name)).level == logging.NOTSET:
+        _log.setLevel(logging.CRITICAL)
 
 
 class AioTransport:
@@ -401,6 +408,12 @@ def _code_and_text(error: exceptions.AMQPError) -> tuple[int, str]:
 
 def _connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
     text = " ".join(str(part) for part in error.args)
+    if isinstance(error, exceptions.InvalidFrameError) and "OpenOk" in text and "Connection.Close" in text:
+        # aiormq does not pass on what the broker said
+        return AccessRefused(
+            f"RabbitMQ at {url.where} does not open vhost {url.vhost!r}: it does not exist, "
+            f"or user {url.user!r} may not use it"
+        )
     if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
         return failures.login_refused(url)
     if isinstance(error, exceptions.ConnectionNotAllowed):

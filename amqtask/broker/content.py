@@ -27,8 +27,8 @@ _HEADROOM = 4096
 """Bytes a content header stays below the largest frame: a frame above it costs the whole connection."""
 
 _SHORT = 255
-_INT32 = range(-(2**31), 2**31)
-_INT64 = range(-(2**63), 2**63)
+_INT32 = 2**31
+_INT64 = 2**63
 _LENGTHS = tuple(bytes((n,)) for n in range(_SHORT + 1))
 _pack_long = struct.Struct(">I").pack
 _pack_int32 = struct.Struct(">ci").pack
@@ -196,9 +196,9 @@ def _binary(value: bytes | bytearray | memoryview) -> bytes:
 
 
 def _integer(value: int) -> bytes:
-    if value in _INT32:
+    if -_INT32 <= value < _INT32:
         return _pack_int32(b"I", value)
-    if value in _INT64:
+    if -_INT64 <= value < _INT64:
         return _pack_int64(b"l", value)
     raise _RefusedError(f"{value} has more than 64 bits; send it as a str")
 
@@ -208,12 +208,12 @@ def _float(value: float) -> bytes:
 
 
 def _decimal(value: Decimal) -> bytes:
-    sign, digits, exponent = value.as_tuple()
+    exponent = value.as_tuple().exponent
     if not isinstance(exponent, int):
         raise _RefusedError(f"{value} is not a finite number")
     scale = max(-exponent, 0)
     number = int(value.scaleb(scale))
-    if scale > _SHORT or number not in _INT32:
+    if scale > _SHORT or not -_INT32 <= number < _INT32:
         raise _RefusedError(f"{value} does not fit AMQP's 32-bit decimal; send it as a str")
     return b"D" + struct.pack(">Bi", scale, number)
 

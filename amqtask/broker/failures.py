@@ -32,7 +32,7 @@ COMMAND_INVALID = 503
 NOT_ALLOWED = 530
 
 _INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<argument>[^']*)' for (?P<kind>queue|exchange) '(?P<name>[^']*)'[^:]*: "
+    r"inequivalent arg '(?P<argument>[^']*)' for (?P<kind>queue|exchange) '(?P<name>[^']*)'.*?: "
     r"received (?P<wanted>.*?) but current is (?P<existing>.*)"
 )
 _VALUE = re.compile(r"^(?:the value )?'(?P<value>.*?)'(?: of type '.*')?$")

@@ -48,15 +48,11 @@ class Patience:
 
     def watch(self, item: Pending) -> None:
         """A message waits from now on."""
-        limit = self.limit(item)
-        if self._at is None or limit < self._at:
-            self._schedule(limit)
+        self._by(self.limit(item))
 
     def watch_batch(self, batch: Batch) -> None:
         """A batch waits from now on."""
-        limit = self.batch_limit(batch)
-        if self._at is None or limit < self._at:
-            self._schedule(limit)
+        self._by(self.batch_limit(batch))
 
     def limit(self, item: Pending) -> float:
         """Monotonic time after which a message has failed."""
@@ -108,7 +104,7 @@ class Patience:
             return BrokerBlocked(f"the broker has blocked publishers for {self.blocked_for:.1f} s ({self._reason})")
         if connected:
             return PublishTimeout("the message was not sent in time: the broker does not confirm those before it")
-        return BrokerUnavailable(_NO_CONNECTION if cause is None else str(cause))
+        return BrokerUnavailable(str(cause) if cause is not None else _NO_CONNECTION)
 
     def close(self) -> None:
         """Forget the timer."""
@@ -120,7 +116,10 @@ class Patience:
             return deadline
         return min(deadline, max(self._blocked_since, since) + self._blocked_timeout)
 
-    def _schedule(self, at: float) -> None:
+    def _by(self, at: float) -> None:
+        """Look again at that time at the latest."""
+        if self._at is not None and self._at <= at:
+            return
         self._loop.cancel(self._timer)
         self._at = at
         self._timer = self._loop.call_later(max(0.0, at - clock.monotonic()), self._fire)
@@ -128,6 +127,5 @@ class Patience:
     def _fire(self) -> None:
         self._timer = self._at = None
         upcoming = self._expire(clock.monotonic())
-        # an expire callback may have published, and so have set a timer of its own
-        if upcoming is not None and (self._at is None or upcoming < self._at):
-            self._schedule(upcoming)
+        if upcoming is not None:
+            self._by(upcoming)

@@ -34,9 +34,7 @@ class CommonOption(click.Option):
 
 def _common_options() -> list[click.Parameter]:
     return [
-        CommonOption(
-            "-A", "--app", metavar="APP", help=f"module or module:attribute.  [env: {APP_VARIABLE}]"
-        ),
+        CommonOption("-A", "--app", metavar="APP", help=f"module or module:attribute.  [env: {APP_VARIABLE}]"),
         CommonOption(
             "-b",
             "--broker",
@@ -53,9 +51,7 @@ def _common_options() -> list[click.Parameter]:
 class _Common(click.Command):
     """What commands and groups have in common."""
 
-    def __init__(
-        self, name: str | None = None, params: list[click.Parameter] | None = None, **attributes: Any
-    ) -> None:
+    def __init__(self, name: str | None = None, params: list[click.Parameter] | None = None, **attributes: Any) -> None:
         super().__init__(name, params=[*(params or []), *_common_options()], **attributes)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -91,9 +87,7 @@ class Group(_Common, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a wrong name is answered with the nearest."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise click.UsageError(
-                f"no such command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx))}", ctx
-            )
+            raise click.UsageError(f"no such command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -117,8 +111,6 @@ class RegistryGroup(Group):
         return self._registry.get(cmd_name) if cmd_name in self._registry.names() else None
 
 
-def comma_separated(
-    _context: click.Context, _parameter: click.Parameter, value: Sequence[str]
-) -> tuple[str, ...]:
+def comma_separated(_context: click.Context, _parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
     """Callback of options such as ``-Q a,b -Q c``: the names, in order."""
     return tuple(name.strip() for text in value for name in text.split(",") if name.strip())

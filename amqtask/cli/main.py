@@ -60,9 +60,7 @@ def main(args: Sequence[str] | None = None) -> int:
     setup = Setup()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a name outside the terminal's alphabet is no error
+            stream.reconfigure(errors="backslashreplace")  # a name outside the terminal's alphabet is no error
 
     def program() -> object:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -54,7 +54,9 @@ def _rich_table(setup: Setup, columns: Sequence[str], cells: list[list[str]], ri
         return False
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        # the first column holds what people copy: folded, an id could not be used
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column == columns[0])
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console(no_color=setup.no_color or bool(os.environ.get("NO_COLOR")), highlight=False).print(table)
@@ -91,9 +93,7 @@ def confirm(question: str, force: bool) -> None:
     if force:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{question} Nobody can answer here: use --force.", click.get_current_context()
-        )
+        raise click.UsageError(f"{question} Nobody can answer here: use --force.", click.get_current_context())
     if not click.confirm(question, err=True):
         raise Declined("Nothing was done.")
 

@@ -69,9 +69,7 @@ class Setup:
 
             app = find_app(path, Amqtask)
         elif need == "app":
-            raise click.UsageError(
-                f"Which app? Give -A module or -A module:attribute, or set {APP_VARIABLE}."
-            )
+            raise click.UsageError(f"Which app? Give -A module or -A module:attribute, or set {APP_VARIABLE}.")
         else:
             app = Amqtask("amqtask")
         if routing := self._routing_file(app, need):
@@ -104,7 +102,5 @@ class Setup:
         if Path(ROUTING_FILE).is_file():
             return ROUTING_FILE
         if need == "topology":
-            raise click.UsageError(
-                f"Which topology? Give -A APP or --routing FILE; there is no {ROUTING_FILE} here."
-            )
+            raise click.UsageError(f"Which topology? Give -A APP or --routing FILE; there is no {ROUTING_FILE} here.")
         return None

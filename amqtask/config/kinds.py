@@ -82,7 +82,8 @@ def choice(*values: str) -> Kind:
 
 def _check_text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise Unfit("it must not be empty" if value == "" else f"a text is wanted, not {type(value).__name__}")
+        found = "an empty one" if value == "" else type(value).__name__
+        raise Unfit(f"a text is wanted, not {found}")
     return value
 
 

@@ -13,11 +13,12 @@ from amqtask.config.sources import PREFIX, show
 _HEAD = """\
 # Settings
 
-Set in code (`Amqtask("shop", task_serializer="json")` or `app.conf.task_serializer = "json"`), in the environment
-(the name in capitals after `{prefix}`, for example `{prefix}BROKER_URL`) or, where there is an option for it, on the
-command line. The command line wins over code, code over the environment, the environment over the default. Lists
-are separated by commas in the environment, durations are seconds or texts such as `250ms`, `5s`, `1h30m`. An unknown
-setting and a value that does not fit are errors. `amqtask report` shows every value and where it came from.
+Set in code (`Amqtask("shop", task_serializer="json")` or `app.conf.task_serializer = "json"`), in the
+environment (the name in capitals after `{prefix}`, for example `{prefix}BROKER_URL`) or, where there is an
+option for it, on the command line. The command line wins over code, code over the environment, and that over
+the default. In the environment lists are separated by commas; durations are seconds or texts such as
+`250ms`, `5s`, `1h30m`. An unknown setting and a value that does not fit are errors. `amqtask report` shows
+every value and where it came from.
 
 This page is made by `python -m amqtask.config.reference`.
 

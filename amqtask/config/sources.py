@@ -74,9 +74,7 @@ class Configuration:
             ConfigError: an environment variable has a wrong value.
         """
         if self._settings is None:
-            self._layers[Source.ENVIRONMENT] = read_environment(
-                os.environ if self._environ is None else self._environ
-            )
+            self._layers[Source.ENVIRONMENT] = read_environment(os.environ if self._environ is None else self._environ)
             merged: dict[str, Any] = {}
             for source in sorted(self._layers):
                 merged.update(self._layers[source])
@@ -103,9 +101,7 @@ class Configuration:
     def origin(self, name: str) -> Source:
         """Where the value of a setting came from."""
         _ = self.settings  # reads the environment
-        return max(
-            (source for source, layer in self._layers.items() if name in layer), default=Source.DEFAULT
-        )
+        return max((source for source, layer in self._layers.items() if name in layer), default=Source.DEFAULT)
 
     def report(self) -> list[Row]:
         """Every setting with its value and origin, passwords masked."""

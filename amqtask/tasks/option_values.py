@@ -92,9 +92,7 @@ def _retry(name: str, value: Any) -> bool | RetryPolicy:
     if isinstance(value, bool | RetryPolicy):
         return value
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise TypeError(
-            f"task option {name} must be True, False, a list of delays or a RetryPolicy, not {value!r}"
-        )
+        raise TypeError(f"task option {name} must be True, False, a list of delays or a RetryPolicy, not {value!r}")
     try:
         delays = tuple(parse_duration(delay) for delay in value)
     except ConfigError as error:

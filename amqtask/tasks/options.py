@@ -141,9 +141,7 @@ def task_options(bind: bool, given: Mapping[str, Any]) -> TaskOptions:
         ConfigError: a value out of range, or options that contradict each other.
     """
     refuse_unknown(given, _NAMES, "task option")
-    values: dict[str, Any] = {
-        name: CHECKS[name](name, value) for name, value in given.items() if value is not None
-    }
+    values: dict[str, Any] = {name: CHECKS[name](name, value) for name, value in given.items() if value is not None}
     if "max_retries" in given and given["max_retries"] is None:
         values["max_retries"] = None
     options = TaskOptions(bind=bind, **values)

@@ -128,9 +128,7 @@ def _asked_delay(options: TaskOptions, asked: Retry | None, auto: bool) -> float
         return (asked.eta - clock.utcnow()).total_seconds()
     if asked is not None and asked.countdown is not None:
         return _seconds(asked.countdown)
-    return (
-        _seconds(options.retry_kwargs["countdown"]) if auto and "countdown" in options.retry_kwargs else None
-    )
+    return _seconds(options.retry_kwargs["countdown"]) if auto and "countdown" in options.retry_kwargs else None
 
 
 def _policy_delay(

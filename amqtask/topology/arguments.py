@@ -80,9 +80,7 @@ def argument_errors(queue: Queue, kind: str, version: Version | None) -> Iterato
         yield f"type is {queue.type}, but arguments has x-queue-type: {wanted}; leave the argument out"
     for name in raw:
         rule = QUEUE_ARGUMENTS.get(name, Rule())
-        if kind in rule.refused and (
-            rule.since is None or (version is not None and version.at_least(*rule.since))
-        ):
+        if kind in rule.refused and (rule.since is None or (version is not None and version.at_least(*rule.since))):
             yield f"{name} is refused by every RabbitMQ on a {kind} queue{_fix(name, kind)}"
     if raw.get("x-queue-version") == 1 and version is not None and version.at_least(4, 3):
         yield "x-queue-version: 1 is refused by RabbitMQ 4.3 and later; leave it out"

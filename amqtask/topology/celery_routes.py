@@ -123,9 +123,7 @@ def _route(pattern: object, target: object) -> Route:
     if queue is not None:
         return Route(task, queue=queue, priority=priority, where=_where(task))
     if exchange is None:
-        raise TopologyError(
-            f"task_routes: {task!r} needs a queue, or an exchange with a routing_key; {_EXAMPLE}"
-        )
+        raise TopologyError(f"task_routes: {task!r} needs a queue, or an exchange with a routing_key; {_EXAMPLE}")
     key = str(options.get("routing_key") or "")
     return Route(task, exchange=exchange, routing_key=key, priority=priority, where=_where(task))
 
@@ -134,9 +132,7 @@ def _pattern(pattern: object) -> str:
     if isinstance(pattern, str):
         return pattern
     if not isinstance(pattern, re.Pattern) or not isinstance(pattern.pattern, str):
-        raise TopologyError(
-            f"task_routes: expected a task name, glob or pattern, got {pattern!r}; {_EXAMPLE}"
-        )
+        raise TopologyError(f"task_routes: expected a task name, glob or pattern, got {pattern!r}; {_EXAMPLE}")
     flags = "".join(letter for flag, letter in _FLAG_LETTERS if pattern.flags & flag)
     # Celery matches compiled patterns from the start of the name; ours match anywhere
     body = _INLINE_FLAGS.sub("", pattern.pattern)

@@ -150,18 +150,12 @@ def _reference_errors(topology: Topology) -> Iterator[Problem]:
 def _binding_errors(topology: Topology, owner: str, binding: Binding, where: str) -> Iterator[Problem]:
     at = binding.where or where or owner
     if binding.exchange == DEFAULT_EXCHANGE:
-        yield Problem(
-            at, "nothing can be bound to the default exchange; every queue gets what is sent to its name"
-        )
+        yield Problem(at, "nothing can be bound to the default exchange; every queue gets what is sent to its name")
     elif not _exists(topology, binding.exchange):
         yield Problem(at, f"{owner} is bound to {_unknown_exchange(topology, binding.exchange)}")
     else:
         declared = topology.exchanges.get(binding.exchange)
-        if (
-            declared is not None
-            and declared.type == "x-consistent-hash"
-            and not binding.routing_key.isdecimal()
-        ):
+        if declared is not None and declared.type == "x-consistent-hash" and not binding.routing_key.isdecimal():
             yield Problem(
                 at,
                 f"{binding.exchange!r} is an x-consistent-hash exchange: its routing_key is a weight, "

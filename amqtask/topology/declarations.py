@@ -6,6 +6,7 @@ and no broker.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,8 +59,10 @@ class RetryPolicy:
             base = self.delays[min(retries, len(self.delays) - 1)]
         else:
             backoff = self.backoff or Backoff()
-            # beyond 2**64 the maximum rules anyway, and the float would overflow
-            exact = backoff.initial.total_seconds() * backoff.factor ** min(retries, 64)
+            try:
+                exact = backoff.initial.total_seconds() * backoff.factor**retries
+            except OverflowError:
+                exact = math.inf
             base = timedelta(seconds=min(exact, backoff.maximum.total_seconds()))
         return base * (1 + self.jitter * spread)
 

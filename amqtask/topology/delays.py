@@ -203,7 +203,5 @@ def _pattern(level: int, digit: int) -> str:
 
 def _ticks(delay: timedelta) -> int:
     if delay > LONGEST:
-        raise ConfigError(
-            f"a delay of {format_duration(delay)} is too long; the longest is {format_duration(LONGEST)}"
-        )
+        raise ConfigError(f"a delay of {format_duration(delay)} is too long; the longest is {format_duration(LONGEST)}")
     return max(-(-delay // TICK), 0)

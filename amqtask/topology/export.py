@@ -67,9 +67,7 @@ def mermaid(topology: Topology) -> str:
         f'    {ids.of("x", exchange.name)}{{{{"{_text(exchange.name)}<br/>{exchange.type}"}}}}'
         for exchange in topology.exchanges.values()
     )
-    lines.extend(
-        f'    {ids.of("q", queue.name)}[("{_text(queue.name)}")]' for queue in topology.queues.values()
-    )
+    lines.extend(f'    {ids.of("q", queue.name)}[("{_text(queue.name)}")]' for queue in topology.queues.values())
     for number, route in enumerate(topology.routes, start=1):
         target = ids.of("q", route.queue) if route.queue is not None else ids.of("x", route.exchange or "")
         key = f'|"{_text(route.routing_key)}"|' if route.routing_key else ""
@@ -114,9 +112,7 @@ def route_rows(topology: Topology) -> list[tuple[str, str, str, str]]:
         (
             str(number),
             route.task,
-            f"queue {route.queue}"
-            if route.queue is not None
-            else f"{route.exchange} ({route.routing_key or ''})",
+            f"queue {route.queue}" if route.queue is not None else f"{route.exchange} ({route.routing_key or ''})",
             "" if route.priority is None else str(route.priority),
         )
         for number, route in enumerate(topology.routes, start=1)
@@ -151,8 +147,7 @@ class _Ids:
 def _exchange_edges(exchange: Exchange, ids: _Ids) -> list[str]:
     own = ids.of("x", exchange.name)
     edges = [
-        f"    {ids.of('x', binding.exchange)} -->{_label(binding.routing_key)} {own}"
-        for binding in exchange.bindings
+        f"    {ids.of('x', binding.exchange)} -->{_label(binding.routing_key)} {own}" for binding in exchange.bindings
     ]
     if exchange.alternate is not None:
         edges.append(f'    {own} -. "unroutable" .-> {ids.of("x", exchange.alternate)}')
@@ -162,14 +157,11 @@ def _exchange_edges(exchange: Exchange, ids: _Ids) -> list[str]:
 def _queue_edges(queue: Queue, ids: _Ids) -> list[str]:
     own = ids.of("q", queue.name)
     edges = [
-        f"    {ids.of('x', binding.exchange)} -->{_label(binding.routing_key)} {own}"
-        for binding in queue.bindings
+        f"    {ids.of('x', binding.exchange)} -->{_label(binding.routing_key)} {own}" for binding in queue.bindings
     ]
     for delay in exact_delays(queue):
         waiting = ids.of("w", retry_name(queue.name, delay))
-        edges.append(
-            f'    {own} -. retry .-> {waiting}[("{_text(retry_name(queue.name, delay))}")] -.-> {own}'
-        )
+        edges.append(f'    {own} -. retry .-> {waiting}[("{_text(retry_name(queue.name, delay))}")] -.-> {own}')
     dead = dead_name(queue.name)
     edges.append(f'    {own} -. failed .-> {ids.of("d", dead)}[("{_text(dead)}")]')
     return edges

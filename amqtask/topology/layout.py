@@ -106,9 +106,7 @@ def exchange_steps(exchange: Exchange) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def topology_steps(
-    topology: Topology, version: Version, queues: Collection[str] | None = None
-) -> tuple[Step, ...]:
+def topology_steps(topology: Topology, version: Version, queues: Collection[str] | None = None) -> tuple[Step, ...]:
     """Everything for these queues: exchanges, then their bindings, then the queues; without the delay ladder.
 
     Args:

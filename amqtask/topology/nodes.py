@@ -151,7 +151,7 @@ def _check_depth(text: str, report: Report) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _MAX_DEPTH:
-                report.add_at(event.start_mark.line + 1, event.start_mark.column + 1, "nested too deeply")
+                report.add_at(*_place(event), "nested too deeply")
                 report.raise_problems()
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
@@ -250,7 +250,7 @@ class _Reader:
             value = _typed(tag, text)
             if value is not INVALID:
                 return value
-        self._report.add_at(*_place(source), _doubtful(tag, text))
+        self._report.add_at(*_place(source), _doubtful("" if source.style else tag, text))
         return INVALID
 
     def _tag_is(self, source: yaml.Node, kind: str) -> bool:
@@ -276,18 +276,16 @@ def _doubtful(tag: str, text: str) -> str:
     if tag == "bool":
         meant = "true" if text.lower() in ("yes", "on", "y") else "false"
         return (
-            f"{text!r} is a boolean for some YAML readers and a text for others; "
-            f'write {meant}, or "{text}" in quotes'
+            f'{text!r} is a boolean for some YAML readers and a text for others; write {meant}, or "{text}" in quotes'
         )
     if tag in ("int", "float"):
         reason = (
-            "minutes and seconds in one number"
-            if ":" in text
-            else "not a plain decimal number, or too long for one"
+            "minutes and seconds in one number" if ":" in text else "not a plain decimal number, or too long for one"
         )
         return f'{text!r} is {reason}; write a plain number, a duration like 90s, or "{text}" in quotes'
-    return f"tags like {tag!r} are not used here; leave it out"
+    return "tags like !!int are not used here; leave it out"
 
 
-def _place(source: yaml.Node) -> tuple[int, int]:
-    return source.start_mark.line + 1, source.start_mark.column + 1
+def _place(source: yaml.Node | yaml.Event) -> tuple[int, int]:
+    mark: Any = source.start_mark
+    return mark.line + 1, mark.column + 1

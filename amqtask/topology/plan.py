@@ -88,9 +88,7 @@ class Plan:
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """For a table: action, kind, name, arguments or difference."""
-        return [
-            (item.action, item.kind, item.name, item.note or arguments_of(item.step)) for item in self.items
-        ]
+        return [(item.action, item.kind, item.name, item.note or arguments_of(item.step)) for item in self.items]
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""

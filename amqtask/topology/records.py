@@ -110,9 +110,7 @@ class Record:
         there = set(node.value)
         for name, key in self.keys.items():
             if key.required and name not in there:
-                report.add(
-                    node, f"{self.what} needs the key {name!r}, for example {name}: {key.kind.example}"
-                )
+                report.add(node, f"{self.what} needs the key {name!r}, for example {name}: {key.kind.example}")
         chosen = [name for name in self.one_of if name in there]
         if self.one_of and len(chosen) != 1:
             either = " or ".join(repr(name) for name in self.one_of)

@@ -46,8 +46,7 @@ def route_warnings(topology: Topology, version: Version | None) -> Iterator[Prob
         if earlier is not None:
             yield Problem(
                 _place(route),
-                f"the route for {route.task!r} is never used: "
-                f"{earlier.task!r} ({_place(earlier)}) matches first",
+                f"the route for {route.task!r} is never used: {earlier.task!r} ({_place(earlier)}) matches first",
             )
     if version is None or version.at_least(*NATIVE_PRIORITIES):
         return
@@ -59,8 +58,7 @@ def route_warnings(topology: Topology, version: Version | None) -> Iterator[Prob
             if topology.queues[name].max_priority is None:
                 yield Problem(
                     _place(route),
-                    f"priority {route.priority} has no effect on {version}: "
-                    f"queue {name!r} has no max_priority",
+                    f"priority {route.priority} has no effect on {version}: queue {name!r} has no max_priority",
                 )
 
 

@@ -74,9 +74,7 @@ class Router:
             routing = self._cache[task_name] = self._decide(task_name)
         return routing
 
-    def queues_for(
-        self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None = None
-    ) -> list[str]:
+    def queues_for(self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None = None) -> list[str]:
         """Names of the declared queues that a message reaches, each once; empty when it would be unroutable.
 
         For an ``x-consistent-hash`` exchange it is one of the candidates, constant for each routing key.
@@ -96,9 +94,7 @@ class Router:
             waiting.extend(exchanges)
         return list(found)
 
-    def _destinations(
-        self, name: str, routing_key: str, headers: Mapping[str, Any]
-    ) -> tuple[list[str], list[str]]:
+    def _destinations(self, name: str, routing_key: str, headers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         """Queues and exchanges one exchange sends the message to; its alternate only when there are none."""
         declared = self._topology.exchanges.get(name)
         kind = declared.type if declared is not None else BUILTIN_EXCHANGES.get(name)

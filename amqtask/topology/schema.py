@@ -114,9 +114,7 @@ _QUEUE_PROPERTIES = {
         "Quorum queues: returns after which the broker itself dead-letters a message.",
         default="20",
     ),
-    "max_length": Key(
-        Integer("a number of messages", 1, _MANY, "500000"), "Messages the queue holds at most."
-    ),
+    "max_length": Key(Integer("a number of messages", 1, _MANY, "500000"), "Messages the queue holds at most."),
     "max_length_bytes": Key(
         Integer("a number of bytes", 1, 2**53, "1000000000"),
         "Bytes of message bodies the queue holds at most.",
@@ -131,9 +129,7 @@ _QUEUE_PROPERTIES = {
         "Time after which a waiting message is dead-lettered.",
         default="messages wait for ever",
     ),
-    "expires": Key(
-        Duration("7d"), "Time without consumers after which the broker deletes the queue.", default="never"
-    ),
+    "expires": Key(Duration("7d"), "Time without consumers after which the broker deletes the queue.", default="never"),
     "consumer_timeout": Key(
         Duration("2h"),
         "How long a task may run before the broker takes its message back (quorum queues, RabbitMQ 4.3 and "
@@ -259,9 +255,7 @@ DOCUMENT = Record(
                 "{queue: {prefetch: 32}}",
                 {
                     "queue": Key(
-                        Record(
-                            "the default queue properties", "{prefetch: 32}", _QUEUE_PROPERTIES, short=True
-                        ),
+                        Record("the default queue properties", "{prefetch: 32}", _QUEUE_PROPERTIES, short=True),
                         "For each key that a queue leaves out.",
                     )
                 },
@@ -273,9 +267,7 @@ DOCUMENT = Record(
             MapOf(EXCHANGE, "a mapping of exchanges", "{tasks: {type: topic}}", short=True),
             "Exchanges, by name.",
         ),
-        "queues": Key(
-            MapOf(QUEUE, "a mapping of queues", "{emails: {prefetch: 32}}", short=True), "Queues, by name."
-        ),
+        "queues": Key(MapOf(QUEUE, "a mapping of queues", "{emails: {prefetch: 32}}", short=True), "Queues, by name."),
         "routes": Key(
             ListOf(ROUTE, "a list of routes", short=True),
             "Where tasks go: the first route that matches wins; without any, the default queue.",

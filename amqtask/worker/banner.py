@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from amqtask.worker.options import WorkerOptions
 
 
-def banner(
-    options: WorkerOptions, *, app: str, version: str, broker: Iterable[str], tasks: Iterable[str]
-) -> str:
+def banner(options: WorkerOptions, *, app: str, version: str, broker: Iterable[str], tasks: Iterable[str]) -> str:
     """The start-up banner.
 
     Args:
@@ -24,7 +22,9 @@ def banner(
     """
     width = max(len(name) for name, _ in options.queues)
     weighted = options.order == "weighted"
-    queues = [f"    {name:<{width}}  {f'weight {weight}' if weighted else ''}".rstrip() for name, weight in options.queues]
+    queues = [
+        f"    {name:<{width}}  {f'weight {weight}' if weighted else ''}".rstrip() for name, weight in options.queues
+    ]
     names = sorted(tasks)
     pool = f"  ({options.pool_name})" if options.pool_name else ""
     lines = [

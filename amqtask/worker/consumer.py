@@ -8,7 +8,6 @@ connection); changing it means a new consumer first and the cancel of the old on
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from amqtask.broker.declare import declare_steps
 from amqtask.errors import AccessRefused, BrokerError, TopologyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amqtask.broker.interface import Channel, Connection, Layout, Loop, Method
     from amqtask.wire.message import PropertiesLike
 
@@ -149,9 +150,7 @@ class Consumers:
 
     # -- consumers --------------------------------------------------------------------------------
 
-    def _consume(
-        self, channel: Channel, consumer: _Consumer, then: Callable[[], None] | None = None
-    ) -> None:
+    def _consume(self, channel: Channel, consumer: _Consumer, then: Callable[[], None] | None = None) -> None:
         consumer.generation += 1
         consumer.tag = f"{self._name}:{consumer.queue}:{consumer.generation}"
 

@@ -22,7 +22,7 @@ from amqtask.worker.job import Job
 from amqtask.worker.republish import lost_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from amqtask.broker.interface import Channel, Loop, Method
     from amqtask.wire.message import PropertiesLike
@@ -60,8 +60,8 @@ class Custody:
         loop: of the I/O thread.
         pool: where jobs run.
         ready, recent, effects: the policies.
-        acks_late: (task name) -> whether it is acked after execution.
-        observe: told queue and run time of each task.
+        acks_early: names of tasks whose messages are acked when they start.
+        observe: told the run time of each task.
         lost_max: deliveries without a settlement after which a message counts as a crash loop.
     """
 
@@ -73,13 +73,13 @@ class Custody:
         ready: Ready,
         recent: Recent,
         effects: Effects,
-        acks_late: Callable[[object], bool],
+        acks_early: Collection[str],
         observe: Callable[[float], None],
         lost_max: int,
     ) -> None:
         self._loop, self._pool = loop, pool
         self._ready, self._recent, self._effects = ready, recent, effects
-        self._acks_late, self._observe, self._lost_max = acks_late, observe, lost_max
+        self._acks_early, self._observe, self._lost_max = acks_early, observe, lost_max
         self._settlements = Settlements()
         self._channel: Channel | None = None
         self._running: dict[int, Delivery] = {}
@@ -155,14 +155,9 @@ class Custody:
 
     def _hand_out(self) -> None:
         ready, pool = self._ready, self._pool
-        free = pool.free()
-        while free > 0 and (delivery := ready.pop()) is not None:
-            if delivery.redelivered and not self._fit(delivery):
-                continue
-            self._start(delivery)
-            free -= 1
-            if not free:
-                free = pool.free()
+        while pool.free() > 0 and (delivery := ready.pop()) is not None:
+            if not delivery.redelivered or self._fit(delivery):
+                self._start(delivery)
 
     def _fit(self, delivery: Delivery) -> bool:
         """May a redelivered message run, or is it a suspect or a proven killer of workers?"""
@@ -184,7 +179,7 @@ class Custody:
         delivery.since = clock.monotonic()
         self._recent.start(delivery)
         self._running[delivery.key] = delivery
-        if not delivery.early and not self._acks_late(delivery.name):
+        if delivery.name in self._acks_early and not delivery.early:
             delivery.early = True
             self._settlements.finish(delivery.epoch, delivery.tag)
         self._pool.submit(_job(delivery))
@@ -198,7 +193,8 @@ class Custody:
             delivery = self._running.pop(outcome.key, None)
             if delivery is None:
                 continue  # given up at a shutdown
-            self._observe(outcome.runtime)
+            if outcome.runtime > 0:  # refused ones say nothing about how long tasks run
+                self._observe(outcome.runtime)
             effect = self._effects.of(delivery, outcome)
             narrate.ended(delivery, outcome, effect)
             counts[outcome.kind] = counts.get(outcome.kind, 0) + 1
@@ -292,7 +288,6 @@ class Custody:
 
 def _job(delivery: Delivery) -> Job:
     properties = delivery.properties
-    headers = dict(properties.headers or {})
     return Job(
         delivery.key,
         delivery.queue,
@@ -306,6 +301,6 @@ def _job(delivery: Delivery) -> Job:
         properties.reply_to,
         properties.message_id,
         properties.priority,
-        headers,
+        properties.headers or {},
         delivery.body,
     )

@@ -63,7 +63,6 @@ class Delivery:
         self.since = 0.0
         """Monotonic time at which it was handed to the pool; 0 while it waits."""
 
-
     def __repr__(self) -> str:
         return f"<Delivery {self.name}[{self.id}] of {self.queue}, tag {self.tag} of epoch {self.epoch}>"
 

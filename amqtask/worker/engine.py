@@ -26,7 +26,7 @@ from amqtask.worker.settle import Settler
 from amqtask.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from amqtask.app.app import Amqtask
     from amqtask.broker.interface import Connection, Layout
@@ -53,7 +53,7 @@ class Engine:
 
     def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
         self._app, self._options, self._loop, self._pool = app, options, loop, pool
-        conf = app.conf
+        conf = app.settings
         names = [name for name, _ in options.queues]
         connection = replace(app.connection_options, name=options.hostname)
         self._publisher = Publisher(loop, app.broker_urls, connection)
@@ -72,7 +72,7 @@ class Engine:
             ready=Ready(dict(options.queues), options.order),
             recent=Recent(conf.worker_dedupe_window),
             effects=effects,
-            acks_late=self._acks_late,
+            acks_early=frozenset(_acked_early(app)),
             observe=self._auto.observe,
             lost_max=conf.worker_lost_max_deliveries,
         )
@@ -137,16 +137,11 @@ class Engine:
         self._consumers.add(name, prefetch or self._auto.value, queue.consumer_priority)
         return prefetch is None
 
-    def _acks_late(self, name: object) -> bool:
-        task = self._app.tasks.get(name) if isinstance(name, str) else None
-        late = None if task is None else task.options.acks_late
-        return self._app.conf.task_acks_late if late is None else late
-
     def _layout_for(self, message: Outgoing) -> Layout | None:
         app = self._app
-        if app.conf.topology_mode != "declare":
+        if app.settings.topology_mode != "declare":
             return None
-        ladder = app.conf.delay_queue_type
+        ladder = app.settings.delay_queue_type
         address = message.exchange, message.routing_key
         return lambda version: missing_steps(app.topology, app.router, *address, version, ladder)
 
@@ -155,7 +150,7 @@ class Engine:
 
     def _down(self, error: BrokerError) -> None:
         self._consumers.disconnected(error)
-        if not self._app.conf.broker_connection_retry_on_startup and not isinstance(error, AccessRefused):
+        if not self._app.settings.broker_connection_retry_on_startup and not isinstance(error, AccessRefused):
             self._consumers.fail_unless_ready(error)
 
     def _ready(self) -> None:
@@ -168,3 +163,11 @@ class Engine:
             for name in self._automatic:
                 self._consumers.set_prefetch(name, prefetch)
         self._loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
+
+
+def _acked_early(app: Amqtask) -> Iterator[str]:
+    """Names of the tasks whose messages are acked when they start."""
+    for name, task in app.tasks.items():
+        late = task.options.acks_late
+        if not (app.settings.task_acks_late if late is None else late):
+            yield name

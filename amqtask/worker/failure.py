@@ -78,9 +78,7 @@ def _causes(error: BaseException) -> list[str]:
     cause = _cause(error)
     while cause is not None and id(cause) not in seen and len(lines) < _CAUSES:
         seen.add(id(cause))
-        lines.append(
-            f"Caused by {type_path(cause)}: {clip(message(cause), 512)}{_place(cause.__traceback__)}"
-        )
+        lines.append(f"Caused by {type_path(cause)}: {clip(message(cause), 512)}{_place(cause.__traceback__)}")
         cause = _cause(cause)
     return lines[::-1]
 

@@ -6,7 +6,10 @@ Owns the two shapes. Both are tuples of plain values, so that they cross a pipe 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from amqtask.wire.message import Table
 
 Error = tuple[str, str, str]
 """Exception type path, message and trimmed traceback."""
@@ -31,7 +34,7 @@ class Job(NamedTuple):
     reply_to: str | None
     message_id: str | None
     priority: int | None
-    headers: dict[str, Any]
+    headers: Table
     body: bytes
 
 

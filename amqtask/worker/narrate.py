@@ -27,9 +27,7 @@ def _fields(delivery: Delivery, event: str) -> dict[str, object]:
 def received(delivery: Delivery) -> None:
     """A message has arrived."""
     if logger.isEnabledFor(logging.INFO):
-        logger.info(
-            "Task %s[%s] received", delivery.name, delivery.id, extra=_fields(delivery, "task-received")
-        )
+        logger.info("Task %s[%s] received", delivery.name, delivery.id, extra=_fields(delivery, "task-received"))
 
 
 def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
@@ -85,6 +83,4 @@ def _cause(outcome: Outcome) -> str:
 def lost(delivery: Delivery, effect: Effect, reason: str) -> None:
     """The process that ran the task is gone."""
     what = f"dead-lettered ({WORKER_LOST})" if effect.dead else "will run again"
-    logger.error(
-        "Task %s[%s]: %s; %s", delivery.name, delivery.id, reason, what, extra=_fields(delivery, "task-lost")
-    )
+    logger.error("Task %s[%s]: %s; %s", delivery.name, delivery.id, reason, what, extra=_fields(delivery, "task-lost"))

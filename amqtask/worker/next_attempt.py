@@ -46,8 +46,10 @@ def next_body(job: Job, message: TaskMessage, retry: Retry, accept: Collection[s
         serializer = serializers.get(name)
         if job.content_type in (serializer.content_type, name):
             body = encode_body(args, kwargs, message.embed, serializer)
-            compression = job.headers.get("compression")
-            return compress(body, _COMPRESSORS.get(compression, compression))[0] if compression else body
+            compression: str | None = job.headers.get("compression")
+            if not compression:
+                return body
+            return compress(body, _COMPRESSORS.get(compression, compression))[0]
     raise EncodeError(f"no serializer for {job.content_type!r}")
 
 

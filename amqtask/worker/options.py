@@ -166,9 +166,7 @@ def _queues(requested: Requested, declared: Pool | None, topology: Topology) -> 
     for name in (*chosen, *requested.exclude):
         if name not in topology.queues:
             known = ", ".join(topology.queues)
-            raise TopologyError(
-                f"unknown queue {name!r}; there are {known}{did_you_mean(name, topology.queues)}"
-            )
+            raise TopologyError(f"unknown queue {name!r}; there are {known}{did_you_mean(name, topology.queues)}")
     left = tuple((name, weights.get(name, 1)) for name in chosen if name not in requested.exclude)
     if not left:
         raise ConfigError("no queue is left to consume: -X excludes all of them")
@@ -177,9 +175,7 @@ def _queues(requested: Requested, declared: Pool | None, topology: Topology) -> 
 
 def _check_pool(pool: str) -> None:
     if pool == "eventlet":
-        raise ConfigError(
-            "the eventlet pool is not offered: eventlet is retired; use -P asyncio or -P threads"
-        )
+        raise ConfigError("the eventlet pool is not offered: eventlet is retired; use -P asyncio or -P threads")
     known = pools.names()
     if pool not in known:
         raise ConfigError(f"unknown pool {pool!r}; there are {', '.join(known)}{did_you_mean(pool, known)}")

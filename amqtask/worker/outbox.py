@@ -6,12 +6,13 @@ tasks, which use the worker's connection instead of opening their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from amqtask.errors import BrokerError, Unroutable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amqtask.broker.interface import Layout, PublishDone
     from amqtask.broker.publisher import Publisher
     from amqtask.wire.message import Outgoing

@@ -109,11 +109,8 @@ class Effects:
         return self._dead(delivery, Outcome(delivery.key, Kind.FAILED, text=text), WORKER_LOST)
 
     def _retry(self, delivery: Delivery, outcome: Outcome) -> Effect:
-        queue = self._queue_of(delivery.queue)
         delay = timedelta(seconds=outcome.delay)
-        policy = queue.retry
-        exact = policy is not None and not policy.jitter and delay in policy.delays
-        target = retry_target(queue, delay, exact)
+        target = retry_target(self._queue_of(delivery.queue), delay, outcome.exact)
         changes = {"eta": None, LOST: None, **(outcome.headers or {}), **target.headers}
         message = again(delivery, target.exchange, target.routing_key, changes, outcome.body)
         return Effect(message, delay=outcome.delay)

@@ -33,6 +33,7 @@ class Ready:
         self._weights = {queue: 1 if order == "fair" else max(1, weight) for queue, weight in weights.items()}
         self._credit = dict.fromkeys(self._weights, 0)
         self._heaps: dict[str, list[tuple[int, int, Delivery]]] = {queue: [] for queue in self._weights}
+        self._first = next(iter(self._heaps))
         self._sequence = 0
         self._count = 0
 
@@ -66,6 +67,8 @@ class Ready:
         return taken
 
     def _next_queue(self) -> str:
+        if len(self._heaps) == 1:
+            return self._first
         filled = [queue for queue, heap in self._heaps.items() if heap]
         if self._order == "strict" or len(filled) == 1:
             return filled[0]

@@ -55,7 +55,8 @@ def again(
 
     Args:
         delivery: the message as received.
-        exchange, routing_key: where to.
+        exchange: where to.
+        routing_key: where to.
         changes: header changes; a value of None removes the header.
         body: a new body, or None for the received one.
     """

@@ -10,9 +10,11 @@ and no connection.
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import amqtask
 from amqtask import clock
@@ -38,8 +40,18 @@ logger = logging.getLogger("amqtask.worker")
 _SAME_REQUEST = 0.5
 """Seconds in which a second signal is the same request: ``timeout`` and terminals signal process and group."""
 
+_MAIN_GRACE = 0.5
+"""Seconds the main thread has to come back from user code once everything else has ended."""
+
 NO_LOOP = cast("Loop", None)
 """Stands in a :class:`PoolHost` until its loop exists."""
+
+
+def _leave() -> NoReturn:
+    """End the process without waiting for threads in user code; their messages went back to the broker."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 class Worker:
@@ -88,16 +100,29 @@ class Worker:
         loop = host.loop = new_loop()
         engine = self._engine = Engine(self._app, self._options, loop, pool)
         previous = self._install_signals()
-        io_thread = threading.Thread(target=engine.run, name="amqtask-io")
+        main_free = threading.Event()
+        io_thread = threading.Thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
         io_thread.start()
         try:
             pool.run_main()
         finally:
+            main_free.set()
             io_thread.join()
             for number, handler in previous.items():
                 signal.signal(number, handler)
         loop.close()
-        return self._finish(engine)
+        self._report(engine)
+        if engine.failure is not None:
+            raise engine.failure
+        if engine.shutdown.returned:
+            _leave()  # a thread that still runs a stopped task would keep the process alive
+        return 0
+
+    def _run_engine(self, engine: Engine, main_free: threading.Event) -> None:
+        engine.run()
+        if not main_free.wait(_MAIN_GRACE):
+            self._report(engine)
+            _leave()  # the main thread is in user code that does not return
 
     def _check(self) -> None:
         """What can be refused before anything is started."""
@@ -116,7 +141,7 @@ class Worker:
         )
         print(text, flush=True)  # noqa: T201 -- the banner is this command's output
 
-    def _finish(self, engine: Engine) -> int:
+    def _report(self, engine: Engine) -> None:
         counts = engine.custody.counts
         logger.info(
             "%s stopped: %d received, %d succeeded, %d retried, %d dead-lettered, %d handed back",
@@ -127,9 +152,6 @@ class Worker:
             counts.dead,
             engine.shutdown.returned,
         )
-        if engine.failure is not None:
-            raise engine.failure
-        return 0
 
     # -- signals ----------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ Figures = dict[str, float]
 SPAN = (0.15, 0.95)
 """Share of the messages done between which a drain is measured: start and end are left out."""
 
+_LAST_ACKS = 0.5
+"""Seconds after the last task until the workers are told to end: a task counts before it is acknowledged."""
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -67,6 +70,7 @@ def drain(variant: Variant, bench: Bench) -> Figures:
         after = counter.total(), time.perf_counter(), cpu(tree), bench.node.cpu(), machine_cpu()
         memory = pss(workers.tree())
         workers.wait(lambda: counter.total() >= count, 30)
+        time.sleep(_LAST_ACKS)
     _all_settled(queue, count, bench)
     _clean(variant, bench)
     tasks, seconds, used, brokers, busy = (end - start for start, end in zip(before, after, strict=True))

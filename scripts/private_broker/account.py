@@ -43,9 +43,7 @@ def usable(state: Path) -> bool:
         if user := broker_user():
             shutil.chown(node, user, pwd.getpwnam(user).pw_gid)
         test = ["sh", "-c", 'test -w "$0" && cd "$0"', str(node)]
-        return (
-            subprocess.run(test, **as_user(), cwd="/", stderr=subprocess.DEVNULL, check=False).returncode == 0
-        )
+        return subprocess.run(test, **as_user(), cwd="/", stderr=subprocess.DEVNULL, check=False).returncode == 0
     except OSError:
         return False
 

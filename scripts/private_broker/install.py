@@ -37,8 +37,7 @@ def install(package: str) -> None:
         )
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if root and (
-        not shutil.which("sudo")
-        or subprocess.run([*root, "true"], capture_output=True, check=False).returncode
+        not shutil.which("sudo") or subprocess.run([*root, "true"], capture_output=True, check=False).returncode
     ):
         die(f"{package} is not installed: run `apt-get install {package}` as root, or set AMQTASK_BROKER_URL")
     say(f"installing {package} ...")

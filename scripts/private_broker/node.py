@@ -116,9 +116,7 @@ class Node:
             ]
         if self.info["tls"] == "mtls":
             plugins.append("rabbitmq_auth_mechanism_ssl")
-            lines += [
-                f"auth_mechanisms.{i} = {m}" for i, m in enumerate(("EXTERNAL", "PLAIN", "AMQPLAIN"), 1)
-            ]
+            lines += [f"auth_mechanisms.{i} = {m}" for i, m in enumerate(("EXTERNAL", "PLAIN", "AMQPLAIN"), 1)]
             lines.append("ssl_cert_login_from = common_name")
         (self.home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.home / "advanced.config").write_text("[].\n")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pika
 import pytest
 from declaring import declare
-from nodes import Node
-from pika.adapters.blocking_connection import BlockingChannel
 from waiting import wait_for
 
 from amqtask.topology.declarations import Queue, RetryPolicy, Version
 from amqtask.topology.delays import Target, delay_target, ladder_steps, level_of, retry_name, retry_target
 from amqtask.topology.layout import queue_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nodes import Node
+    from pika.adapters.blocking_connection import BlockingChannel
 
 pytestmark = pytest.mark.rabbitmq
 

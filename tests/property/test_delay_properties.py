@@ -1,4 +1,4 @@
-"""The ladder's arithmetic: never early, less than a tick late, at most seven hops, and always the same way out."""
+"""The ladder's arithmetic: never early, less than a tick late, at most seven hops, one way out."""
 
 from __future__ import annotations
 
@@ -89,9 +89,7 @@ def test_no_target_queue_matches_a_rung(queue: str, level: int) -> None:
     assert not any(topic_matches(pattern, queue) for pattern in patterns)
 
 
-@given(
-    st.lists(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=1)), max_size=5), st.booleans()
-)
+@given(st.lists(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=1)), max_size=5), st.booleans())
 def test_each_exact_retry_has_the_queue_that_it_is_sent_to(listed: list[timedelta], jittered: bool) -> None:
     queue = Queue("q", retry=RetryPolicy(tuple(listed), jitter=0.1 if jittered else 0.0))
     names = {retry_name("q", delay) for delay in exact_delays(queue)}

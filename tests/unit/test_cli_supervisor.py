@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -109,8 +110,6 @@ def test_a_second_signal_is_passed_on_and_a_third_kills(up, tmp_path):
 
 
 def half_a_second_later():
-    import time
-
     start = time.monotonic()
     return lambda: time.monotonic() - start > 0.6
 
@@ -169,7 +168,11 @@ def test_output_is_passed_on_line_by_line_with_the_last_one_unfinished(up):
     """)
     tree = up(mail=code)
     assert tree.end() == 78
-    assert [line for line in tree.lines if line.startswith("mail|")] == ["mail|first", "mail|second", "mail|third"]
+    assert [line for line in tree.lines if line.startswith("mail|")] == [
+        "mail|first",
+        "mail|second",
+        "mail|third",
+    ]
 
 
 def test_much_output_arrives_whole(up):

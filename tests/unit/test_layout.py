@@ -158,9 +158,7 @@ def test_limits_become_arguments_and_raw_arguments_win() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "queue", [Queue("a", overflow="drop-head"), Queue("a", arguments={"x-overflow": "drop-head"})]
-)
+@pytest.mark.parametrize("queue", [Queue("a", overflow="drop-head"), Queue("a", arguments={"x-overflow": "drop-head"})])
 def test_a_queue_that_drops_its_head_dead_letters_at_most_once(queue: Queue) -> None:
     found = declared(queue_steps(queue, OLD))["a"]
     assert found["x-overflow"] == "drop-head"

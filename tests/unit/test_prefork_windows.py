@@ -68,6 +68,14 @@ def test_slot_takes_a_window_of_short_jobs_and_nothing_behind_another() -> None:
     assert slot.room(1) == 0
 
 
+def test_job_that_cannot_be_written_is_refused_and_the_others_go_out() -> None:
+    slot = connected_slot()
+    for key, value in ((1, "fine"), (2, object()), (3, "\ud800"), (4, "fine")):
+        slot.give(job_for(key, "add")._replace(headers={"task": "add", "odd": value}), short=True)
+    assert [key for key, _ in slot.flush()] == [2, 3]
+    slot.bury()
+
+
 def test_closed_slot_has_no_room() -> None:
     slot = connected_slot()
     slot.close()

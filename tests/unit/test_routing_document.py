@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -12,6 +12,9 @@ from amqtask.errors import DocumentError
 from amqtask.topology import nodes
 from amqtask.topology.declarations import Backoff, Binding, DeadLetter, RetryPolicy
 from amqtask.topology.document import load, loads
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SAMPLE = """\
 version: 1
@@ -86,7 +89,9 @@ def test_an_empty_file_is_the_default_topology_and_null_entries_are_all_defaults
 
 
 def test_a_default_type_does_not_stop_priorities_but_an_own_type_stays() -> None:
-    text = "defaults: {queue: {type: quorum}}\nqueues: {a: {max_priority: 9}, b: {}, c: {max_priority: 9, type: classic}}"
+    text = (
+        "defaults: {queue: {type: quorum}}\nqueues: {a: {max_priority: 9}, b: {}, c: {max_priority: 9, type: classic}}"
+    )
     topology = loads(text)
     assert [topology.queue(name).type for name in "abc"] == [None, "quorum", "classic"]
 
@@ -189,6 +194,21 @@ def test_several_mistakes_are_reported_at_once_in_the_order_of_the_file() -> Non
         ("queues: {a: &a {arguments: *a}}", "1:13", "contains itself"),
         ("queues: {? 'x' : {<<: 5}}", "1:23", "<< merges mappings"),
         ("- a\n- b", "1:1", "expected routing.yaml"),
+        ("queues: {a: {arguments: 5}}", "1:25", "a mapping of arguments"),
+        ("queues: {a: {arguments: {x: [no]}}}", "1:30", "boolean"),
+        ("queues: {a: {arguments: {x: {y: no}}}}", "1:33", "boolean"),
+        ("queues: {a: {arguments: !!set {x}}}", "1:25", "tags like"),
+        ("queues: {a: {prefetch: [1]}}", "1:24", "got a list"),
+        ("queues: {a: {prefetch: {b: 1}}}", "1:24", "got a mapping"),
+        ("queues: {a: {prefetch: }}", "1:24", "got nothing"),
+        ("queues: {a: {prefetch: " + "m" * 90 + "}}", "1:24", "mmm...'"),
+        ("routes: {task: a}", "1:9", "expected a list of routes"),
+        ("queues: {a: &x !!seq [1], b: *x}", "1:13", "expected a queue"),
+        ("queues: {a: !!seq {}}", "1:13", "tags like"),
+        ("queues: {a: !x [1]}", "1:13", "tags like"),
+        ("queues: {a: {<<: [no]}}", "1:19", "boolean"),
+        ("queues: {a: {prefetch: !!int '5'}}", "1:24", "tags like"),
+        ("queues: {a: \x01}", "1:1", "this is not YAML"),
         ("queues:\n\tsms: {}", "2:1", "indent with spaces, not tabs"),
         ("queues: {a: {", "1:14", "this is not YAML"),
         ("a: b\n--- \nc: d", "2:1", "this is not YAML"),
@@ -219,9 +239,7 @@ def test_aliases_that_expand_to_too_much_are_refused() -> None:
 
 def test_deep_nesting_is_refused() -> None:
     for depth in (60, 3000, 100_000):
-        assert any(
-            "deep" in line or "not YAML" in line for line in problems("queues: " + "[" * depth + "]" * depth)
-        )
+        assert any("deep" in line or "not YAML" in line for line in problems("queues: " + "[" * depth + "]" * depth))
 
 
 def test_a_file_that_can_not_be_read_says_why(tmp_path: Path) -> None:
@@ -236,9 +254,7 @@ def test_a_file_is_read_with_its_name_in_the_messages(tmp_path: Path) -> None:
     path.write_text("queues: {a: {}}\nroutes: [{task: x, queue: b}]\n")
     with pytest.raises(DocumentError) as caught:
         load(path)
-    assert (
-        str(caught.value) == f"{path}:2:10: the route for 'x' leads to the queue 'b', which is not declared"
-    )
+    assert str(caught.value) == f"{path}:2:10: the route for 'x' leads to the queue 'b', which is not declared"
     path.write_text("queues: {a: {}}\n")
     assert load(path).source == str(path)
 

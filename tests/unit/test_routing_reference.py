@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
@@ -19,6 +19,9 @@ from amqtask.topology.document import load
 from amqtask.topology.records import Record
 from amqtask.topology.router import Router
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROUTING = ROOT / "routing.yaml"
 
@@ -26,9 +29,7 @@ ROUTING = ROOT / "routing.yaml"
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
     """scripts/routing_reference.py, which writes the files."""
-    spec = importlib.util.spec_from_file_location(
-        "routing_reference", ROOT / "scripts" / "routing_reference.py"
-    )
+    spec = importlib.util.spec_from_file_location("routing_reference", ROOT / "scripts" / "routing_reference.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

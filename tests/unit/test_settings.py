@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import amqtask
 from amqtask import Amqtask, ConfigError
 from amqtask.config import reference
 from amqtask.config.settings import NAMES, default_of, doc_of, kind_of
@@ -73,7 +74,7 @@ def test_environment_variables_are_read_by_the_kind_of_the_setting(name, text, v
         ("broker_confirm_timeout", float("nan"), "finite"),
         ("topology_mode", "maybe", "declare, verify, none"),
         ("task_acks_late", 1, "true or false"),
-        ("task_default_queue", "", "must not be empty"),
+        ("task_default_queue", "", "not an empty one"),
         ("accept_content", ["json", 3], "list of texts"),
         ("unknown_task_delays", "5s", "list of durations"),
         ("broker_use_ssl", {"cafile": "x"}, "unknown cafile"),
@@ -87,7 +88,7 @@ def test_a_wrong_value_is_refused_with_the_name_of_the_setting_and_what_is_wante
 
 
 def test_a_wrong_environment_variable_is_named():
-    with pytest.raises(ConfigError, match="environment variable AMQTASK_WORKER_CONCURRENCY: .*whole number"):
+    with pytest.raises(ConfigError, match=r"environment variable AMQTASK_WORKER_CONCURRENCY: .*whole number"):
         _ = Configuration({"AMQTASK_WORKER_CONCURRENCY": "many"}).settings
 
 
@@ -185,8 +186,6 @@ def test_making_an_app_with_tasks_loads_no_driver():
 
 
 def test_every_public_name_can_be_imported():
-    import amqtask
-
     for name in amqtask.__all__:
         if name != "__version__":
             assert getattr(amqtask, name).__name__ == name

@@ -75,7 +75,7 @@ def test_a_missing_module_is_named_with_where_it_was_looked_for(project, tmp_pat
 
 
 def test_a_file_name_is_answered_with_the_module_name(project):
-    assert "write 'proj.tasks' for that file" in refused("./proj/tasks.py")
+    assert "'./proj/tasks.py' is a file; write 'proj.tasks'" in refused("./proj/tasks.py")
 
 
 def test_an_import_that_fails_inside_shows_the_real_cause_and_its_place(project, tmp_path):

@@ -22,7 +22,7 @@ from amqtask import (
     Route,
     Unroutable,
 )
-from amqtask.app import files
+from amqtask.app import files, recovery
 from amqtask.tasks.context import Context, running
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import decode
@@ -147,7 +147,7 @@ def test_arguments_that_cannot_be_written_are_named(shop, transport):
     task = task_of(shop)
     with pytest.raises(EncodeError, match=r"plain\.add: argument 1 can't be sent: object can't be written"):
         task.delay(object())
-    with pytest.raises(EncodeError, match="argument 'b' can't be sent: .*JSON"):
+    with pytest.raises(EncodeError, match=r"argument 'b' can't be sent: .*JSON"):
         task.apply_async((1,), {"b": {1: object()}}, serializer="json")
     assert transport.sent == []
 
@@ -286,17 +286,19 @@ def test_delay_many_takes_tuples_and_dicts_and_keeps_the_order(shop, transport):
 
 
 def test_delay_many_sends_nothing_when_one_call_is_wrong(shop, transport):
-    with pytest.raises(TypeError, match="call 1: plain.add"):
+    with pytest.raises(TypeError, match=r"call 1: plain\.add"):
         task_of(shop).delay_many([(1,), (), (2,)])
     with pytest.raises(TypeError, match="call 0: a tuple, list or dict"):
         task_of(shop).delay_many([7])
     assert transport.sent == []
 
 
-def test_delay_many_says_which_messages_failed(shop, transport):
-    transport.fail("plain", QueueFull("full"))
+def test_delay_many_says_which_messages_failed(transport):
+    app = Amqtask("shop", task_queues=[Queue("amqtask", max_length=2)])
+    app.use_transport(transport)
+    transport.fail("amqtask", QueueFull("full"))
     with pytest.raises(PartialPublish, match="1 of 3 messages failed; first, index 0: full") as caught:
-        task_of(shop).delay_many([(1,), (2,), (3,)])
+        task_of(app).delay_many([(1,), (2,), (3,)])
     assert list(caught.value.errors) == [0]
     assert list(caught.value.ids[1:]) == [message.properties.correlation_id for message in transport.sent]
 
@@ -336,6 +338,32 @@ def test_delay_many_declares_a_missing_queue_too(shop, transport):
     transport.fail("plain", Unroutable("no queue"), times=2)
     assert len(task_of(shop).delay_many([(1,), (2,), (3,)])) == 3
     assert (len(transport.sent), len(transport.declared)) == (3, 1)
+
+
+def test_a_new_queue_that_refuses_for_a_moment_is_tried_again(shop, transport):
+    transport.fail("plain", QueueFull("not ready"), times=2)
+    task_of(shop).delay(1)
+    transport.fail("plain", QueueFull("not ready"))
+    asyncio.run(task_of(shop).adelay(2))
+    transport.fail("plain", QueueFull("not ready"), times=2)
+    task_of(shop).delay_many([(3,), (4,), (5,)])
+    assert sorted(read(message).args[0] for message in transport.sent) == [1, 2, 3, 4, 5]
+
+
+def test_a_queue_that_goes_on_refusing_is_reported(shop, transport, monkeypatch):
+    monkeypatch.setattr(recovery, "_PAUSES", (0.0, 0.0))
+    transport.fail("plain", QueueFull("no leader"), times=3)
+    with pytest.raises(QueueFull, match="no leader"):
+        task_of(shop).delay(1)
+    assert transport.sent == []
+
+
+def test_a_queue_with_a_length_limit_is_full_at_once(transport):
+    app = Amqtask("shop", task_queues=[Queue("amqtask", max_length=1)])
+    app.use_transport(transport)
+    transport.fail("amqtask", QueueFull("full"))
+    with pytest.raises(QueueFull):
+        task_of(app).delay(1)
 
 
 def test_a_queue_that_is_not_declared_is_not_made_up(shop, transport):
@@ -423,5 +451,5 @@ def test_two_topologies_are_refused():
 
 
 def test_accept_content_is_checked():
-    with pytest.raises(ConfigError, match="unknown serializer 'jason'; .*did you mean 'json'"):
+    with pytest.raises(ConfigError, match=r"unknown serializer 'jason'; .*did you mean 'json'"):
         _ = Amqtask("shop", accept_content=["jason"]).accept_content

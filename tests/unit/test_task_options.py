@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -156,16 +160,12 @@ def test_positional_options_and_tasks_of_tasks_are_refused(app):
 
 def test_a_missing_task_is_reported_with_the_nearest_name(app):
     declared(app, name="shop.mail.send")
-    with pytest.raises(UnknownTask, match="did you mean 'shop.mail.send'"):
+    with pytest.raises(UnknownTask, match=r"did you mean 'shop\.mail\.send'"):
         app.tasks.find("shop.mail.sent")
     assert "nothing" not in app.tasks
 
 
 def test_tasks_of_the_main_module_are_named_after_its_file(tmp_path):
-    import subprocess
-    import sys
-    from pathlib import Path
-
     program = tmp_path / "orders.py"
     program.write_text(
         "from amqtask import Amqtask\napp = Amqtask(__file__)\n@app.task\ndef pay(): pass\nprint(pay.name, app.main)"
@@ -184,8 +184,6 @@ def test_tasks_of_the_main_module_are_named_after_its_file(tmp_path):
 
 
 def test_a_bound_task_shows_the_signature_that_callers_see(app):
-    import inspect
-
     @app.task(bind=True)
     def work(self, order, *, fast=False):
         pass

@@ -43,9 +43,7 @@ TOPOLOGY = Topology.from_code(
         Exchange("tasks", "topic", alternate="strays"),
         Exchange("strays", "fanout", bindings=(Binding("tasks", "*.lost"),)),
     ],
-    pools=[
-        Pool("mail", {"emails": 3, 'odd "name" <end>': 1}, order="weighted", pool="prefork", concurrency=2)
-    ],
+    pools=[Pool("mail", {"emails": 3, 'odd "name" <end>': 1}, order="weighted", pool="prefork", concurrency=2)],
 )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from datetime import timedelta
 
 import pytest
 
 from amqtask.errors import TopologyError
-from amqtask.topology.declarations import Binding, Exchange, Pool, Queue, Route
+from amqtask.topology.declarations import Backoff, Binding, Exchange, Pool, Queue, RetryPolicy, Route
 from amqtask.topology.model import Topology, default_topology
 from amqtask.topology.router import Router
 
@@ -24,7 +27,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     topology = Topology.from_code([Queue("emails")], pools=[Pool("mail", {"emails": 1})])
     assert topology.queue("emails").name == "emails"
     assert topology.pool("mail").name == "mail"
-    with pytest.raises(TopologyError, match="no queue 'emial'; did you mean 'emails'?"):
+    with pytest.raises(TopologyError, match=r"no queue 'emial'; did you mean 'emails'\?"):
         topology.queue("emial")
     with pytest.raises(TopologyError, match="no pool 'x'; there are mail"):
         topology.pool("x")
@@ -98,9 +101,7 @@ def test_task_routes_with_exchange_and_priority() -> None:
         (re.compile(r"é\w", re.IGNORECASE | re.DOTALL), "ÉÉ", "x"),
     ],
 )
-def test_compiled_patterns_match_from_the_start_with_their_flags(
-    pattern: re.Pattern[str], hit: str, miss: str
-) -> None:
+def test_compiled_patterns_match_from_the_start_with_their_flags(pattern: re.Pattern[str], hit: str, miss: str) -> None:
     router = Router(Topology.from_code(["q"], {pattern: "q"}))
     assert router.route(hit).queue == "q"
     assert router.route(miss).queue == "amqtask"
@@ -116,6 +117,7 @@ def test_compiled_patterns_match_from_the_start_with_their_flags(
         ([Queue("a"), Queue("a", max_length=3)], (), "'a' is declared twice"),
         ([], 5, "expected routes, got 5"),
         ([], {"a": 5}, "'a' leads to 5"),
+        ([], {"a": {1: 2}}, "unknown option 1"),
         ([], {5: "a"}, "expected a task name"),
         ([], {"a": {}}, "needs a queue, or an exchange"),
         ([], {"a": {"qeue": "x"}}, "unknown option 'qeue'; did you mean 'queue'?"),
@@ -134,3 +136,18 @@ def test_the_default_queue_exists_unless_a_route_catches_every_task() -> None:
     caught = Topology.from_code(["a"], {"*": "a"})
     assert "amqtask" not in caught.queues
     assert caught.default_queue.name == "amqtask"
+
+
+def test_backoff_grows_to_its_maximum_and_jitter_only_adds() -> None:
+    policy = RetryPolicy(backoff=Backoff(timedelta(seconds=1), 3.0, timedelta(seconds=10)), jitter=0.5)
+    assert [policy.delay(retries).total_seconds() for retries in (0, 1, 2, 3, 5000)] == [1, 3, 9, 10, 10]
+    assert policy.delay(0, spread=1.0) == timedelta(seconds=1.5)
+    steep = RetryPolicy(backoff=Backoff(factor=1e99))
+    assert steep.delay(9) == Backoff().maximum
+    listed = RetryPolicy(delays=(timedelta(seconds=1), timedelta(seconds=5)))
+    assert [listed.delay(retries).total_seconds() for retries in (0, 1, 2, 9)] == [1, 5, 5, 5]
+
+
+def test_a_topology_made_in_code_loads_no_yaml() -> None:
+    code = "import sys, amqtask.topology.router, amqtask.topology.layout; sys.exit('yaml' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,9 @@ from amqtask.worker.options import Requested, node_name, resolve
 
 def topology(*pools: Pool) -> Topology:
     return Topology.from_code(
-        queues=[Queue("emails"), Queue("files.small"), Queue("files.large")], pools=pools, default_queue="emails"
+        queues=[Queue("emails"), Queue("files.small"), Queue("files.large")],
+        pools=pools,
+        default_queue="emails",
     )
 
 
@@ -78,7 +80,12 @@ def test_the_settings_win_over_the_defaults():
         worker_pool="threads", worker_concurrency=5, worker_queue_order="strict", worker_shutdown_timeout=1.5
     )
     found = resolved(settings=settings)
-    assert (found.pool, found.concurrency, found.order, found.shutdown_timeout) == ("threads", 5, "strict", 1.5)
+    assert (found.pool, found.concurrency, found.order, found.shutdown_timeout) == (
+        "threads",
+        5,
+        "strict",
+        1.5,
+    )
 
 
 def test_queues_may_be_a_part_of_the_pools():

@@ -17,7 +17,7 @@ from amqtask.cli.exits import DataError
 from amqtask.errors import PartialPublish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from amqtask.app.app import Amqtask
     from amqtask.cli.setup import Setup
@@ -46,9 +46,7 @@ def _moment(_context: click.Context, _parameter: click.Parameter, value: str | N
     try:
         return None if value is None else datetime.fromisoformat(value)
     except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is no time; write for example 2026-11-21T10:00:00+01:00"
-        ) from None
+        raise click.BadParameter(f"{value!r} is no time; write for example 2026-11-21T10:00:00+01:00") from None
 
 
 def _moment_or_seconds(
@@ -61,16 +59,12 @@ def _moment_or_seconds(
 
 @click.command("call", cls=Command, short_help="Send a task.")
 @click.argument("name")
-@click.option(
-    "-a", "--args", "arguments", metavar="JSON", callback=_json_of(list, "list"), help="Arguments: '[1, 2]'."
-)
+@click.option("-a", "--args", "arguments", metavar="JSON", callback=_json_of(list, "list"), help="Arguments: '[1, 2]'.")
 @click.option(
     "-k", "--kwargs", "keywords", metavar="JSON", callback=_json_of(dict, "object"),
     help="Keyword arguments: '{\"x\": 1}'.",
 )  # fmt: skip
-@click.option(
-    "--countdown", metavar="SECONDS", callback=read_seconds, help="Start it this much later; or 1m30s."
-)
+@click.option("--countdown", metavar="SECONDS", callback=read_seconds, help="Start it this much later; or 1m30s.")
 @click.option("--eta", metavar="TIME", callback=_moment, help="Start it at this time (ISO 8601).")
 @click.option(
     "--expires",
@@ -103,13 +97,20 @@ def call(
         app.load_tasks()
     given = {key: value for key, value in options.items() if value is not None}
     if not bulk:
-        print(app.send_task(name, arguments, keywords, **given))
+        print(_send_one(app, name, arguments, keywords, given))
         return
     if arguments or keywords:
         raise click.UsageError("With --stdin the arguments come from the lines; leave out -a and -k.")
     if timed := [key for key in ("countdown", "eta") if key in given]:
         raise click.UsageError(f"--{timed[0]} can't be used with --stdin.")
     _send_lines(app, name, given)
+
+
+def _send_one(app: Amqtask, name: str, arguments: list[Any], keywords: dict[str, Any], options: dict[str, Any]) -> str:
+    try:
+        return app.send_task(name, arguments, keywords, **options).id
+    except TypeError as error:  # the task is declared here, and can't be called like this
+        raise DataError(str(error)) from None
 
 
 def _send_lines(app: Amqtask, name: str, options: dict[str, Any]) -> None:
@@ -120,7 +121,8 @@ def _send_lines(app: Amqtask, name: str, options: dict[str, Any]) -> None:
     task = app.tasks.get(name)
     defaults = replace(task.options if task is not None else TaskOptions(), **options)
     sent = 0
-    calls = _read_calls(sys.stdin)
+    check = task.check_arguments if task is not None else None
+    calls = _read_calls(sys.stdin, check)
     while True:
         window, problem = _take(calls)
         try:
@@ -147,10 +149,17 @@ def _take(calls: Iterator[Call]) -> tuple[list[Call], DataError | None]:
     return window, None
 
 
-def _read_calls(lines: Iterable[str]) -> Iterator[Call]:
+def _read_calls(lines: Iterable[str], check: Callable[..., None] | None) -> Iterator[Call]:
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _read_call(number, line)
+        if not line.strip():
+            continue
+        args, kwargs = _read_call(number, line)
+        try:
+            if check is not None:
+                check(*args, **kwargs)
+        except TypeError as error:
+            raise DataError(f"line {number}: {error}") from None
+        yield args, kwargs
 
 
 def _read_call(number: int, line: str) -> Call:

@@ -36,7 +36,10 @@ def dead() -> None:
 @JSON_OPTION
 @click.pass_obj
 def list_(setup: Setup, queue: str, limit: int | None, as_json: bool) -> None:
-    """Show the messages that failed in QUEUE, oldest first."""
+    """Show the messages that failed in QUEUE, oldest first.
+
+    They are taken from QUEUE.dead and put back, which is the only way AMQP has to look at a queue.
+    """
     with _dead_letters(setup, queue) as (_, letters):
         total = len(letters)
         rows = [_summary(message) for message in letters.read(limit)]

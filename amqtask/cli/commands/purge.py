@@ -29,9 +29,7 @@ def purge(setup: Setup, queue: str, force: bool) -> None:
     with open_admin(app) as admin:
         state = admin.queue_state(queue)
         if state is None:
-            raise TopologyError(
-                f"queue {queue!r} does not exist on the broker; 'amqtask topology apply' makes it"
-            )
+            raise TopologyError(f"queue {queue!r} does not exist on the broker; 'amqtask topology apply' makes it")
         if state.ready:
             confirm(f"Throw away {count(state.ready, 'message')} of {queue}?", force)
         print(f"{count(admin.purge(queue) if state.ready else 0, 'message')} purged from {queue}")

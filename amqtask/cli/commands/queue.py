@@ -39,11 +39,9 @@ def list_(setup: Setup, as_json: bool) -> None:
     if as_json:
         print_json({"queues": rows, "delayed": delayed})
         return
-    print_table(
-        setup, ("queue", *NUMBERS), [[row[key] for key in ("queue", *NUMBERS)] for row in rows], NUMBERS
-    )
+    print_table(setup, ("queue", *NUMBERS), [[row[key] for key in ("queue", *NUMBERS)] for row in rows], NUMBERS)
     if delayed:
-        print(f"{count(delayed, 'delayed message')} (countdown, eta or backoff) on the way to these queues")
+        print(f"{count(delayed, 'message')} on the way by the delay ladder (countdown, eta, backoff, unknown tasks)")
     if missing := [row["queue"] for row in rows if row["ready"] is None]:
         say(
             setup,

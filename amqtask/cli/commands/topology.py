@@ -170,9 +170,7 @@ def _plan(app: Amqtask, admin: Admin) -> Plan:
 
 
 def _differences(plan: Plan) -> list[str]:
-    return [
-        f"{item.kind} {item.name!r} exists with other arguments: {item.note}" for item in plan.differences
-    ]
+    return [f"{item.kind} {item.name!r} exists with other arguments: {item.note}" for item in plan.differences]
 
 
 def _other_arguments(plan: Plan) -> list[str]:
@@ -205,12 +203,8 @@ def schema() -> None:
     default="table",
     show_default=True,
 )
-@click.option(
-    "--vhost", default=None, metavar="VHOST", help="For definitions.  [default: that of the broker URL]"
-)
-@click.option(
-    "--broker-version", metavar="X.Y", help="For definitions: the version they are for.  [default: 4.0]"
-)
+@click.option("--vhost", default=None, metavar="VHOST", help="For definitions.  [default: that of the broker URL]")
+@click.option("--broker-version", metavar="X.Y", help="For definitions: the version they are for.  [default: 4.0]")
 @click.pass_obj
 def export(setup: Setup, kind: str, vhost: str | None, broker_version: str | None) -> None:
     """Print the declared topology; no broker is asked.
@@ -240,9 +234,7 @@ def _version(text: str | None) -> Version:
         return Version(*_VERSION_FOR_EXPORT)
     found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     if found is None:
-        raise click.BadParameter(
-            f"{text!r} is no version; write for example 4.0", param_hint="--broker-version"
-        )
+        raise click.BadParameter(f"{text!r} is no version; write for example 4.0", param_hint="--broker-version")
     return Version(int(found[1]), int(found[2]), int(found[3] or 0))
 
 

@@ -28,9 +28,7 @@ _COLORS = (36, 35, 32, 34, 33)
 @FORMAT_OPTION
 @TIMEOUT_OPTION
 @click.pass_obj
-def up(
-    setup: Setup, pools: tuple[str, ...], loglevel: str, logformat: str, shutdown_timeout: float | None
-) -> int:
+def up(setup: Setup, pools: tuple[str, ...], loglevel: str, logformat: str, shutdown_timeout: float | None) -> int:
     """Run a worker for each pool of the routing file (or only for each POOL named), until SIGTERM or Ctrl-C.
 
     A worker that dies is started again, after a growing pause. The first signal lets running tasks end, the
@@ -41,9 +39,7 @@ def up(
     app = setup.load("app")
     declared = app.topology
     if not declared.pools:
-        raise TopologyError(
-            f"{declared.source or 'the topology'} declares no pools; 'amqtask worker' needs none"
-        )
+        raise TopologyError(f"{declared.source or 'the topology'} declares no pools; 'amqtask worker' needs none")
     names = list(dict.fromkeys(pools)) or list(declared.pools)
     for name in names:
         declared.pool(name)

@@ -69,9 +69,7 @@ TIMEOUT_OPTION = click.option(
     "-X", "--exclude-queues", "exclude", multiple=True, metavar="NAMES", callback=comma_separated,
     help="Queues not to consume.",
 )  # fmt: skip
-@click.option(
-    "--pool-name", metavar="POOL", help="Be this pool of the routing file: its queues and its settings."
-)
+@click.option("--pool-name", metavar="POOL", help="Be this pool of the routing file: its queues and its settings.")
 @click.option(
     "-P", "--pool", metavar="KIND",
     help="What runs tasks: prefork, threads, asyncio or solo.  [setting: worker_pool]",

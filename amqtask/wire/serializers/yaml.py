@@ -11,10 +11,11 @@ from amqtask.wire.serializers.base import Serializer
 
 def _dumps(value: Any) -> bytes:
     try:
-        text: str = yaml.safe_dump(value, allow_unicode=True)
+        # not allow_unicode: PyYAML writes U+0085 as it is and reads it back as a space
+        text: str = yaml.safe_dump(value)
     except yaml.YAMLError as error:
         raise TypeError(f"can't be written as YAML: {error}") from None
-    return text.encode("utf-8")
+    return text.encode("ascii")
 
 
 SERIALIZER = Serializer(

@@ -49,7 +49,8 @@ class Child:
         self._executor, self._pipe, self._cells, self._slot = executor, pipe, cells, slot
         self._results: list[Outcome] = []
         self._report = threading.Lock()
-        self._pid = os.getpid()
+        self._forked = False
+        os.register_at_fork(after_in_child=self._on_fork)
         self._started = 0.0
         self._leave = False
         self._keeper: threading.Thread | None = None
@@ -73,13 +74,16 @@ class Child:
         if not self._started and not self._results:
             os._exit(0)
 
+    def _on_fork(self) -> None:
+        self._forked = True
+
     def _run(self, job: Job) -> None:
         self._started = time.monotonic()
         if (self._results or self._pipe.jobs) and not self._busy.is_set():
             self._wake_keeper()
         self._cells.begin(self._slot, job.key)
         outcome = self._executor.run(job)
-        if os.getpid() != self._pid:
+        if self._forked:
             os._exit(1)  # a fork that the task made and let slip; its outcome is not ours
         with self._report:
             self._results.append(outcome)

@@ -59,12 +59,12 @@ class ChildPipe:
     def wait_job(self) -> Job | None:
         """The next job; None when there will be none."""
         while True:
-            self._serve_until(lambda: bool(self.jobs) or self.ended)
             try:
-                return self.jobs.popleft()
-            except IndexError:  # the keeper gave it back meanwhile
+                return self.jobs.popleft()  # no look before: the keeper may give jobs back at any time
+            except IndexError:
                 if self.ended:
                     return None
+            self._serve_until(lambda: bool(self.jobs) or self.ended)
 
     def poll(self) -> None:
         """Take in what has arrived, without waiting; nothing while another thread reads."""

@@ -116,9 +116,13 @@ class Slot:
         jobs, self._gathered = self._gathered, []
         if not jobs:
             return []
-        with contextlib.suppress(TypeError, ValueError, OverflowError):
+        try:
             self._write(self._writer.frame(Frame.JOBS, jobs))
             return []
+        except (TypeError, ValueError, OverflowError):
+            return self._flush_one_by_one(jobs)
+
+    def _flush_one_by_one(self, jobs: list[Job]) -> list[tuple[int, str]]:
         refused = []
         for job in jobs:
             try:

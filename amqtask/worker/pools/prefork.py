@@ -93,6 +93,8 @@ class PreforkPool:
 
     def flush(self) -> None:
         """Write the gathered jobs, one frame per child."""
+        if not self._gathering:
+            return
         gathering, self._gathering = self._gathering, set()
         for slot in gathering:
             for key, reason in slot.flush():
@@ -144,6 +146,8 @@ class PreforkPool:
         return True
 
     def _place_pending(self) -> None:
+        if not self._pending and not self._closing:
+            return
         while self._pending and self._place(self._pending[0]):
             self._pending.popleft()
         self.flush()

@@ -1,0 +1,186 @@
+"""Reads basic.deliver with its content from the byte stream, and leaves every other frame to pika.
+
+Owns the parsing of deliveries: method, content header and body are read by offset, without an object per frame. pika's
+general parser takes about three times the CPU for the same message, which is most of what a worker's parent spends.
+The result is the same as pika's (the driver compares both before it relies on this one).
+
+A frame is ``type:1 channel:2 size:4 payload:size 0xCE`` (AMQP 0-9-1, section 4.2.3).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from amqtask.wire.message import Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    DecodeValue = Callable[[bytes, int], tuple[Any, int]]
+    """Reads one field value at an offset; returns it and the offset behind it."""
+
+_METHOD, _HEADER, _BODY = 1, 2, 3
+_DELIVER = struct.pack(">HH", 60, 60)
+_FRAME = 8
+"""Bytes of a frame around its payload."""
+
+_read_frame = struct.Struct(">BHI").unpack_from
+_read_tag = struct.Struct(">QB").unpack_from
+_read_size = struct.Struct(">QH").unpack_from
+_read_long = struct.Struct(">I").unpack_from
+_read_longlong = struct.Struct(">Q").unpack_from
+
+# Bits of the property flags, in the order in which the properties follow (AMQP 0-9-1, class basic).
+_CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS, _DELIVERY_MODE, _PRIORITY = 1 << 15, 1 << 14, 1 << 13, 1 << 12, 1 << 11
+_CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 1 << 10, 1 << 9, 1 << 8, 1 << 7
+_TIMESTAMP, _TYPE, _USER_ID, _APP_ID = 1 << 6, 1 << 5, 1 << 4, 1 << 3
+_LONG_STRING = ord("S")
+
+
+class Deliver(NamedTuple):
+    """The arguments of a basic.deliver."""
+
+    consumer_tag: str
+    delivery_tag: int
+    redelivered: bool
+    exchange: str
+    routing_key: str
+
+
+class DeliveryReader:
+    """Splits a stream into deliveries and the rest.
+
+    Args:
+        deliver: called with (channel number, method, properties, body) for each delivery.
+        other: called with the bytes of each other complete frame.
+        decode_value: reads field values that are not plain texts.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[int, Deliver, Properties, bytes], None],
+        other: Callable[[bytes], None],
+        decode_value: DecodeValue,
+    ) -> None:
+        self._deliver, self._other, self._decode_value = deliver, other, decode_value
+        self._rest = b""
+        self._open: dict[int, _Partial] = {}
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the socket; calls back for whatever is complete."""
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        position, end, partial = 0, len(data), self._open
+        try:
+            while end - position >= _FRAME:
+                kind, channel, size = _read_frame(data, position)
+                start, position = position, position + size + _FRAME
+                if position > end:
+                    position = start
+                    break
+                payload = start + 7
+                if kind == _METHOD and data.startswith(_DELIVER, payload):
+                    partial[channel] = _Partial(_method(data, payload + 4))
+                elif kind in (_HEADER, _BODY) and channel in partial:
+                    self._content(channel, kind, data, payload, size)
+                else:
+                    self._other(data[start:position])
+        finally:
+            self._rest = data[position:]
+
+    def _content(self, channel: int, kind: int, data: bytes, payload: int, size: int) -> None:
+        message = self._open[channel]
+        if kind == _HEADER:
+            message.left, flags = _read_size(data, payload + 4)
+            message.properties = self._properties(data, payload + 14, flags)
+        else:
+            message.body.append(data[payload : payload + size])
+            message.left -= size
+        if message.left <= 0:
+            del self._open[channel]
+            body = message.body[0] if len(message.body) == 1 else b"".join(message.body)
+            self._deliver(channel, message.method, message.properties, body)
+
+    def _properties(self, data: bytes, at: int, flags: int) -> Properties:
+        values: list[Any] = [None] * 13
+        if flags & _CONTENT_TYPE:
+            values[0], at = _short(data, at)
+        if flags & _CONTENT_ENCODING:
+            values[1], at = _short(data, at)
+        if flags & _HEADERS:
+            values[2], at = self._table(data, at)
+        if flags & _DELIVERY_MODE:
+            values[3], at = data[at], at + 1
+        if flags & _PRIORITY:
+            values[4], at = data[at], at + 1
+        if flags & (_CORRELATION_ID | _REPLY_TO | _EXPIRATION | _MESSAGE_ID):
+            for index, flag in _TEXTS:
+                if flags & flag:
+                    values[index], at = _short(data, at)
+        if flags & (_TIMESTAMP | _TYPE | _USER_ID | _APP_ID):
+            _rare(data, at, flags, values)
+        return Properties(*values)
+
+    def _table(self, data: bytes, at: int) -> tuple[dict[str, Any], int]:
+        (size,) = _read_long(data, at)
+        at += 4
+        end = at + size
+        table: dict[str, Any] = {}
+        while at < end:
+            key, at = _short(data, at)
+            if data[at] == _LONG_STRING:
+                (length,) = _read_long(data, at + 1)
+                at += 5
+                value: Any = data[at : at + length]
+                at += length
+                try:
+                    value = value.decode()
+                except UnicodeDecodeError:
+                    table[key] = value  # pika leaves such a value as bytes too
+                    continue
+            else:
+                value, at = self._decode_value(data, at)
+            table[key] = value
+        return table, end
+
+
+class _Partial:
+    """A delivery whose content has not arrived completely."""
+
+    __slots__ = ("body", "left", "method", "properties")
+
+    def __init__(self, method: Deliver) -> None:
+        self.method = method
+        self.properties = Properties()
+        self.left = 0
+        self.body: list[bytes] = []
+
+
+_TEXTS = ((5, _CORRELATION_ID), (6, _REPLY_TO), (7, _EXPIRATION), (8, _MESSAGE_ID))
+
+
+def _rare(data: bytes, at: int, flags: int, values: list[Any]) -> None:
+    if flags & _TIMESTAMP:
+        (values[9],) = _read_longlong(data, at)
+        at += 8
+    for index, flag in ((10, _TYPE), (11, _USER_ID), (12, _APP_ID)):
+        if flags & flag:
+            values[index], at = _short(data, at)
+
+
+def _short(data: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + data[at]
+    raw = data[at + 1 : end]
+    try:
+        return raw.decode(), end
+    except UnicodeDecodeError:
+        return cast("str", raw), end  # as pika has it: bytes can be published again as they are
+
+
+def _method(data: bytes, at: int) -> Deliver:
+    consumer_tag, at = _short(data, at)
+    delivery_tag, redelivered = _read_tag(data, at)
+    exchange, at = _short(data, at + 9)
+    routing_key, _ = _short(data, at)
+    return Deliver(consumer_tag, delivery_tag, bool(redelivered & 1), exchange, routing_key)

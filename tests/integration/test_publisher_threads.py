@@ -1,0 +1,237 @@
+"""Many threads on one connection: leader and followers, signals, forks, idle time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from nodes import Node
+from publishing import OPTIONS, connections, declare, drain, message, transport
+from waiting import wait_for
+
+from amqtask.broker.sync import SyncTransport
+from amqtask.errors import AmqtaskError, BrokerError, Unroutable
+
+pytestmark = pytest.mark.rabbitmq
+
+
+@pytest.fixture
+def sender(vhost_url: str) -> Iterator[SyncTransport]:
+    declare(vhost_url, "q")
+    made = transport(vhost_url)
+    yield made
+    made.close()
+
+
+def test_sixteen_threads_send_at_once(sender: SyncTransport, vhost_url: str):
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            for number in range(50):
+                sender.send(message("q", f"{name}.{number}"), timeout=20)
+                if number % 10 == 0:
+                    with pytest.raises(Unroutable):
+                        sender.send(message("nowhere"), timeout=20)
+            assert sender.send_many([message("q", f"{name}.many.{n}") for n in range(100)], timeout=20) == {}
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(str(number),)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    expected = {f"{t}.{n}" for t in range(16) for n in range(50)} | {f"{t}.many.{n}" for t in range(16) for n in range(100)}
+    assert drain(vhost_url, "q") == Counter(expected)
+
+
+def test_a_small_batch_does_not_wait_for_a_huge_one(sender: SyncTransport):
+    huge_done = threading.Event()
+
+    def huge() -> None:
+        sender.send_many([message("q", body=b"x" * 500)] * 30_000, timeout=20)
+        huge_done.set()
+
+    thread = threading.Thread(target=huge)
+    thread.start()
+    sender.send_many([message("q")] * 20, timeout=20)
+    overtaken = not huge_done.is_set()
+    thread.join(60)
+    assert overtaken
+
+
+def test_threads_share_one_connection(sender: SyncTransport, vhost_url: str, broker_node: Node):
+    if "BROKER_MANAGEMENT_URL" not in broker_node.addresses:
+        pytest.skip("counts connections through the management interface")
+    named = transport(vhost_url, replace(OPTIONS, name="shared-by-threads"))
+    threads = [threading.Thread(target=named.send, args=(message("q"),), kwargs={"timeout": 10}) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    wait_for(lambda: len(connections(broker_node, "shared-by-threads")) == 1, timeout=15)
+    named.close()
+
+
+def test_an_idle_connection_is_kept_by_heartbeats(vhost_url: str):
+    declare(vhost_url, "q")
+    sender = transport(vhost_url, replace(OPTIONS, heartbeat=2))
+    sender.send(message("q", "first"), timeout=5)
+    engine = sender._engine
+    assert engine is not None
+    connection = engine.publisher._link.connection
+    deadline = time.monotonic() + 9  # the broker closes after two missed intervals
+    wait_for(lambda: time.monotonic() > deadline, timeout=15, interval=0.5)
+    sender.send(message("q", "second"), timeout=5)
+    assert engine.publisher._link.connection is connection
+    sender.close()
+    assert drain(vhost_url, "q") == Counter(first=1, second=1)
+
+
+def test_the_child_of_a_fork_publishes_on_a_connection_of_its_own(sender: SyncTransport, vhost_url: str):
+    sender.send(message("q", "before"), timeout=5)
+    children = []
+    for number in range(3):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                sender.send(message("q", f"child {number}"), timeout=10)
+                sender.close()
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    for number in range(20):
+        sender.send(message("q", f"parent {number}"), timeout=5)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    sender.send(message("q", "after"), timeout=5)
+    expected = {"before", "after", *(f"child {n}" for n in range(3)), *(f"parent {n}" for n in range(20))}
+    assert drain(vhost_url, "q") == Counter(expected)
+
+
+def test_a_fork_while_other_threads_send_harms_neither_side(sender: SyncTransport, vhost_url: str):
+    stop = threading.Event()
+    sent: list[str] = []
+
+    def work(name: int) -> None:
+        number = 0
+        while not stop.is_set():
+            sender.send(message("q", f"{name}.{number}"), timeout=20)
+            sent.append(f"{name}.{number}")
+            number += 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(sent) > 40, timeout=30)
+    for number in range(3):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                sender.send(message("q", f"child {number}"), timeout=20)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    found = drain(vhost_url, "q")
+    assert set(found) == {*sent, "child 0", "child 1", "child 2"}
+
+
+def test_an_interrupted_leader_leaves_the_others_with_an_answer(sender: SyncTransport, vhost_url: str):
+    """An exception raised by a signal in the thread that drives the connection, as Ctrl-C does."""
+    answers: list[object] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                sender.send(message("q", "other"), timeout=10)
+                answers.append(None)
+            except AmqtaskError as error:
+                answers.append(error)
+
+    def interrupt(_signum: int, _frame: object) -> None:
+        raise InterruptedError
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            with pytest.raises(InterruptedError):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                while True:
+                    sender.send(message("q", "mine"), timeout=10)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        seen = len(answers)
+        wait_for(lambda: len(answers) > seen + 10, timeout=20)
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    sender.send(message("q", "after"), timeout=10)
+    assert drain(vhost_url, "q")["after"] == 1
+
+
+def test_publishing_from_a_signal_handler_that_interrupted_a_publish_fails_instead_of_hanging(
+    sender: SyncTransport,
+):
+    seen: list[object] = []
+
+    def handler(_signum: int, _frame: object) -> None:
+        try:
+            sender.send(message("q", "from the handler"), timeout=5)
+            seen.append(None)
+        except BrokerError as error:
+            seen.append(error)
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        deadline = time.monotonic() + 30
+        while not any(seen) and time.monotonic() < deadline:
+            sender.send(message("q", "mine"), timeout=5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert any("signal handler" in str(error) for error in seen if error)
+    sender.send(message("q", "after"), timeout=5)
+
+
+def test_the_transport_works_at_interpreter_exit_of_a_threaded_program(vhost_url: str):
+    import subprocess
+    import textwrap
+
+    declare(vhost_url, "q")
+    program = textwrap.dedent(f"""
+        import sys, threading; sys.path.insert(0, {str(next(p for p in sys.path if p.endswith("tests")))!r})
+        from publishing import message, transport
+        sender = transport({vhost_url!r})
+        def work(name):
+            for number in range(100):
+                sender.send(message("q", f"{{name}}.{{number}}"), timeout=20)
+        for name in range(4):
+            threading.Thread(target=work, args=(name,)).start()
+    """)
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert drain(vhost_url, "q") == Counter(f"{name}.{number}" for name in range(4) for number in range(100))

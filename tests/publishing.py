@@ -1,0 +1,62 @@
+"""Shared by the publishing tests: transports that are closed, messages, and what a queue holds."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from collections import Counter
+from collections.abc import Sequence
+
+from nodes import Node
+from waiting import wait_for
+
+from amqtask.broker.admin import Admin
+from amqtask.broker.interface import ConnectionOptions
+from amqtask.broker.sync import SyncTransport
+from amqtask.broker.url import parse_urls
+from amqtask.topology.declarations import QueueDeclare
+from amqtask.wire.message import Outgoing, Properties
+
+OPTIONS = ConnectionOptions(name="test", heartbeat=10, connect_timeout=3.0)
+
+
+def transport(url: str | Sequence[str], options: ConnectionOptions = OPTIONS) -> SyncTransport:
+    return SyncTransport(parse_urls(url), options)
+
+
+def message(
+    queue: str, message_id: str = "m", body: bytes = b"body", *, exchange: str = "", properties: Properties | None = None
+) -> Outgoing:
+    given = properties or Properties()
+    return Outgoing(exchange, queue, given._replace(message_id=message_id), body)
+
+
+def declare(url: str, *queues: str, arguments: dict[str, object] | None = None) -> None:
+    """Make durable classic queues."""
+    with Admin(parse_urls(url), OPTIONS) as admin:
+        for queue in queues:
+            admin.declare(QueueDeclare(queue, arguments=arguments or {}))
+
+
+def drain(url: str, queue: str) -> Counter[str]:
+    """Take everything out of a queue; how often each message id was there."""
+    found: Counter[str] = Counter()
+    with Admin(parse_urls(url), OPTIONS) as admin:
+        while (received := admin.get(queue)) is not None:
+            found[received.properties.message_id or ""] += 1
+            admin.ack(received.tag)
+    return found
+
+
+def connections(node: Node, name: str) -> list[str]:
+    """Names of the broker's connections whose client called itself ``name``."""
+    if "BROKER_MANAGEMENT_URL" in node.addresses:
+        try:
+            rows = json.loads(node.api("GET", "connections"))
+        except urllib.error.HTTPError:
+            return []
+        return [row["name"] for row in rows if row.get("client_properties", {}).get("connection_name") == name]
+    return []
+
+
+__all__ = ["OPTIONS", "connections", "declare", "drain", "message", "transport", "wait_for"]
