@@ -49,7 +49,7 @@ def load_topology(settings: Settings, home: Path | None) -> Topology:
             raise ConfigError("give either routing or task_queues and task_routes: there is one topology")
         from amqtask.topology.document import load  # noqa: PLC0415 -- loads yaml
 
-        return load(find_routing(settings.routing, home))
+        return load(find_routing(settings.routing, home), settings.task_default_queue)
     if not in_code:
         return default_topology(settings.task_default_queue)
     return Topology.from_code(settings.task_queues, settings.task_routes, default_queue=settings.task_default_queue)

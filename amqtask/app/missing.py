@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from amqtask.errors import Unroutable
 from amqtask.plugins import did_you_mean
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.topology.delays import ladder_level, ladder_steps
+from amqtask.topology.delays import dead_name, exact_delays, ladder_level, ladder_steps, retry_name
 from amqtask.topology.layout import topology_steps
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ Need = tuple[int, tuple[str, ...]]
 
 
 class Missing:
-    """Knows what messages need on the broker. Thread-safe, immutable."""
+    """Knows what messages need on the broker. Thread-safe."""
 
     def __init__(self, settings: Settings, topology: Topology, router: Router) -> None:
         self._settings, self._topology, self._router = settings, topology, router
+        self._prepared: set[Need] = set()
 
     @property
     def may_declare(self) -> bool:
@@ -52,8 +53,36 @@ class Missing:
         if level is not None:
             named = headers.get("CC") or ()
             return level, tuple(name for name in named if name in self._topology.queues)
-        queues = self._router.queues_for(message.exchange, message.routing_key, headers)
+        if message.exchange == DEFAULT_EXCHANGE:
+            queues = self._around(message.routing_key)
+        else:
+            queues = self._router.queues_for(message.exchange, message.routing_key, headers)
         return (-1, tuple(queues)) if queues else None
+
+    def _around(self, name: str) -> list[str]:
+        """The declared queue of this name, or the one whose dead-letter or retry queue has it."""
+        if name in self._topology.queues:
+            return [name]
+        return [
+            queue.name
+            for queue in self._topology.queues.values()
+            if name == dead_name(queue.name) or name in {retry_name(queue.name, d) for d in exact_delays(queue)}
+        ]
+
+    def unprepared(self, message: Outgoing) -> Need | None:
+        """What a delayed message needs, the first time it is needed; see :meth:`prepared`.
+
+        A message that waits in the broker can't come back as unroutable when its time has come, so its queues
+        are made sure of before.
+        """
+        if not self.may_declare or "CC" not in (message.properties.headers or {}):
+            return None
+        need = self.need(message)
+        return None if need in self._prepared else need
+
+    def prepared(self, need: Need) -> None:
+        """It has been declared."""
+        self._prepared.add(need)
 
     def layout(self, need: Need) -> Layout:
         """What to declare for it."""

@@ -17,7 +17,6 @@ from amqtask.errors import PartialPublish, Unroutable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from amqtask.app.missing import Need
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
     from amqtask.errors import AmqtaskError, QueueFull
@@ -45,15 +44,14 @@ class Producer:
         self._topology, self._transport = topology, transport
         self._missing = Missing(settings, topology, router)
         self._messages = MessageBuilder(settings, router)
-        self._ready: set[Need] = set()
 
     def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
         """Send one call; see :meth:`amqtask.tasks.task.Task.delay` for what may be raised."""
         message = self._messages.build(task, defaults, call, options)
         transport = self._transport()
-        if options and (need := self._unprepared(message)):
+        if options and (need := self._missing.unprepared(message)):
             transport.declare(self._missing.layout(need))
-            self._ready.add(need)
+            self._missing.prepared(need)
         try:
             transport.send(message, timeout=self._timeout)
         except Recoverable as error:
@@ -79,9 +77,9 @@ class Producer:
         """Like :meth:`send`, without blocking the running loop."""
         message = self._messages.build(task, defaults, call, options)
         transport = self._transport()
-        if options and (need := self._unprepared(message)):
+        if options and (need := self._missing.unprepared(message)):
             await transport.adeclare(self._missing.layout(need))
-            self._ready.add(need)
+            self._missing.prepared(need)
         try:
             await transport.asend(message, timeout=self._timeout)
         except Recoverable as error:
@@ -147,17 +145,6 @@ class Producer:
         """The retry policy of a queue, if it is declared and has one."""
         declared = self._topology.queues.get(queue)
         return declared.retry if declared is not None else None
-
-    def _unprepared(self, message: Outgoing) -> Need | None:
-        """What a delayed message needs, the first time it is needed.
-
-        A message that waits in the broker can't come back as unroutable when its time has come, so its queues
-        are made sure of before.
-        """
-        if not self._missing.may_declare or "CC" not in (message.properties.headers or {}):
-            return None
-        need = self._missing.need(message)
-        return None if need in self._ready else need
 
     def _explained(self, messages: list[Outgoing], errors: dict[int, AmqtaskError]) -> dict[int, AmqtaskError]:
         return {

@@ -10,11 +10,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from amqtask.app.missing import Missing
 from amqtask.broker.link import Link
 from amqtask.broker.publisher import Publisher
 from amqtask.errors import AccessRefused, BrokerError
 from amqtask.topology.layout import topology_steps
-from amqtask.topology.missing import missing_steps
 from amqtask.worker.consumer import Consumers
 from amqtask.worker.custody import Custody
 from amqtask.worker.outbox import Outbox
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from amqtask.app.app import Amqtask
-    from amqtask.broker.interface import Connection, Layout
+    from amqtask.broker.interface import Connection
     from amqtask.broker.loop import SelectLoop
-    from amqtask.wire.message import Outgoing
     from amqtask.worker.options import WorkerOptions
     from amqtask.worker.pools.base import Pool
 
@@ -56,8 +55,8 @@ class Engine:
         conf = app.settings
         names = [name for name, _ in options.queues]
         connection = replace(app.connection_options, name=options.hostname)
-        self._publisher = Publisher(loop, app.broker_urls, connection)
-        self.outbox = Outbox(self._publisher, self._layout_for)
+        self._publisher = Publisher(loop, app.broker_urls, connection, strategy=conf.broker_failover_strategy)
+        self.outbox = Outbox(loop, self._publisher, Missing(conf, app.topology, app.router))
         parked = conf.unknown_task_delays if conf.unknown_task_policy == "retry" else ()
         effects = Effects(
             app.topology.queue,
@@ -89,7 +88,14 @@ class Engine:
             on_fatal=self.fail,
         )
         self._automatic = [name for name in names if self._add_queue(name)]
-        self._link = Link(loop, app.broker_urls, connection, on_up=self._up, on_down=self._down)
+        self._link = Link(
+            loop,
+            app.broker_urls,
+            connection,
+            on_up=self._up,
+            on_down=self._down,
+            strategy=conf.broker_failover_strategy,
+        )
         self.shutdown = Shutdown(
             loop,
             consumers=self._consumers,
@@ -136,14 +142,6 @@ class Engine:
         prefetch = self._options.prefetch or queue.prefetch
         self._consumers.add(name, prefetch or self._auto.value, queue.consumer_priority)
         return prefetch is None
-
-    def _layout_for(self, message: Outgoing) -> Layout | None:
-        app = self._app
-        if app.settings.topology_mode != "declare":
-            return None
-        ladder = app.settings.delay_queue_type
-        address = message.exchange, message.routing_key
-        return lambda version: missing_steps(app.topology, app.router, *address, version, ladder)
 
     def _up(self, connection: Connection) -> None:
         self._consumers.connected(connection)

@@ -45,15 +45,16 @@ def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
     elif effect.dead:
         _dead(delivery, outcome, effect)
     elif effect.delay is not None:
+        unknown = outcome.kind == Kind.UNKNOWN_TASK
         logger.log(
-            logging.WARNING if outcome.kind == Kind.UNKNOWN_TASK else logging.INFO,
+            logging.WARNING if unknown else logging.INFO,
             "Task %s[%s] %s in %.3gs: %s",
             delivery.name,
             delivery.id,
-            "is not known here; tried again" if outcome.kind == Kind.UNKNOWN_TASK else "retry",
+            "parked; next try" if unknown else "retry",
             effect.delay,
             outcome.text or _cause(outcome),
-            extra=_fields(delivery, "task-retried"),
+            extra=_fields(delivery, "task-parked" if unknown else "task-retried"),
         )
     else:
         word = "put back" if effect.message is not None else "ignored"

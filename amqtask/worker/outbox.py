@@ -1,51 +1,92 @@
-"""The worker's publishing: confirmed, and with what is missing on the broker declared once on the way.
+"""The worker's publishing: confirmed, and with what is missing on the broker declared on the way.
 
 Owns declare-on-miss for everything the worker sends: next attempts, dead letters, and the ``delay()`` calls of its
-tasks, which use the worker's connection instead of opening their own.
+tasks, which use the worker's connection instead of opening their own. Never blocks; the rules are those of
+:mod:`amqtask.app.recovery`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amqtask.errors import BrokerError, Unroutable
+from amqtask.app.recovery import Recoverable, Recovery
+from amqtask.errors import BrokerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from amqtask.broker.interface import Layout, PublishDone
+    from amqtask.app.missing import Missing, Need
+    from amqtask.broker.interface import Loop, PublishDone
     from amqtask.broker.publisher import Publisher
     from amqtask.wire.message import Outgoing
-
-    LayoutFor = Callable[[Outgoing], Layout | None]
-    """What has to be declared so that a message finds a queue; None when nothing can be."""
 
 
 class Outbox:
     """Publishes for the worker. Lives on the I/O thread.
 
     Args:
+        loop: of the I/O thread.
         publisher: the publishing connection.
-        layout_for: asked when a message found no queue.
+        missing: knows what a message needs on the broker.
     """
 
-    def __init__(self, publisher: Publisher, layout_for: LayoutFor) -> None:
-        self._publisher, self._layout_for = publisher, layout_for
+    def __init__(self, loop: Loop, publisher: Publisher, missing: Missing) -> None:
+        self._loop, self._publisher, self._missing = loop, publisher, missing
 
     def publish(self, message: Outgoing, timeout: float, done: PublishDone) -> None:
-        """Publish; ``done`` is told None once the message is stored and routed, or the error after ``timeout`` s."""
+        """Publish; ``done`` is told None once the message is stored and routed, else why not.
 
-        def published(error: BrokerError | None) -> None:
-            layout = self._layout_for(message) if isinstance(error, Unroutable) else None
-            if layout is None:
-                done(error)
-            else:
-                self._publisher.declare(layout, declared)
+        Args:
+            message: what to send.
+            timeout: seconds for each attempt.
+            done: called exactly once.
+        """
+        sending = _Sending(self._loop, self._publisher, self._missing, message, timeout, done)
+        need = self._missing.unprepared(message)
+        if need is None:
+            sending.publish()
+        else:
+            sending.declare(need)
 
+
+class _Sending:
+    """One message on its way, over several attempts."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        publisher: Publisher,
+        missing: Missing,
+        message: Outgoing,
+        timeout: float,
+        done: PublishDone,
+    ) -> None:
+        self._loop, self._publisher, self._missing = loop, publisher, missing
+        self._message, self._timeout, self._done = message, timeout, done
+        self._recovery: Recovery | None = None
+
+    def publish(self) -> None:
+        self._publisher.publish(self._message, self._timeout, self._published)
+
+    def declare(self, need: Need) -> None:
         def declared(failure: Exception | None) -> None:
             if failure is None:
-                self._publisher.publish(message, timeout, done)
+                self._missing.prepared(need)
+                self.publish()
             else:
-                done(Unroutable(f"no queue for the message, and declaring failed: {failure}"))
+                self._done(failure if isinstance(failure, BrokerError) else BrokerError(str(failure)))
 
-        self._publisher.publish(message, timeout, published)
+        self._publisher.declare(self._missing.layout(need), declared)
+
+    def _published(self, error: BrokerError | None) -> None:
+        if not isinstance(error, Recoverable):
+            self._done(error)
+            return
+        self._recovery = self._recovery or Recovery(self._missing)
+        try:
+            step = self._recovery.after(self._message, error)
+        except BrokerError as final:
+            self._done(final)
+            return
+        if isinstance(step, float):
+            self._loop.call_later(step, self.publish)
+        else:
+            self.declare(step)

@@ -33,7 +33,7 @@ def install(package: str) -> None:
     if not (sys.platform == "linux" and shutil.which("apt-get") and Path("/etc/debian_version").exists()):
         die(
             f"{package} is not installed and this is no Debian. Install it, or run "
-            "`docker compose up -d rabbitmq` and set AMQTASK_BROKER_URL=amqp://guest:guest@127.0.0.1:5672/"
+            "`docker compose up -d rabbitmq` and set AMQTASK_BROKER_URL=amqp://amqtask:amqtask@127.0.0.1:5672/"
         )
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if root and (
