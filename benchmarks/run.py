@@ -95,9 +95,7 @@ def table(options: argparse.Namespace) -> int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("setup", help="make the virtual environment")
     where = argparse.ArgumentParser(add_help=False)
@@ -105,16 +103,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for name in ("all", *MEASURES):
         one = commands.add_parser(name, parents=[where], help=f"measure {name}")
         one.add_argument("-p", "--peer", action="append", default=[], help="only this peer; may be repeated")
-        one.add_argument(
-            "-m", "--match", action="append", default=[], help="only rows with this text; may be repeated"
-        )
+        one.add_argument("-m", "--match", action="append", default=[], help="only rows with this text; may be repeated")
         one.add_argument("-r", "--rounds", type=int, default=3, help="default: %(default)s")
         one.add_argument("--scale", type=float, default=1.0, help="factor on the messages of a drain")
         one.add_argument("--seconds", type=float, default=3.0, help="of an enqueue run; default: %(default)s")
         one.add_argument("--samples", type=int, default=300, help="of a latency run; default: %(default)s")
-        one.add_argument(
-            "--idle", type=float, default=5.0, help="seconds of an idle run; default: %(default)s"
-        )
+        one.add_argument("--idle", type=float, default=5.0, help="seconds of an idle run; default: %(default)s")
     shown = commands.add_parser("table", parents=[where], help="the figures as Markdown")
     shown.add_argument("--write", action="store_true", help="into README.md")
     return parser.parse_args(arguments)

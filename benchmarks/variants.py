@@ -63,9 +63,7 @@ def _drain() -> Iterator[Variant]:
             yield Variant("drain", "amqtask", name, settings, 60_000, "drain")
         for prefetch in (8, 128):
             settings = {**two, "prefetch": prefetch}
-            yield Variant(
-                "drain", "celery", f"prefork 2, prefetch {prefetch}, {queue_type}", settings, 12_000, "drain"
-            )
+            yield Variant("drain", "celery", f"prefork 2, prefetch {prefetch}, {queue_type}", settings, 12_000, "drain")
         for threads, prefetch in ((1, 200), (8, 400)):
             settings = {"queue_type": queue_type, "processes": 2, "threads": threads, "prefetch": prefetch}
             name = f"2 processes of {threads}, prefetch {prefetch}, {queue_type}"
@@ -81,9 +79,7 @@ def _strict() -> Iterator[Variant]:
     yield Variant("drain", "amqtask", "prefork 2, strict: prefetch 2, classic", two, 20_000, "strict")
     yield Variant("drain", "celery", "prefork 2, strict: prefetch 2, classic", two, 8_000, "strict")
     settings = {"queue_type": "classic", "processes": 2, "threads": 1, "prefetch": 2}
-    yield Variant(
-        "drain", "dramatiq", "2 processes of 1, strict: prefetch 2, classic", settings, 16_000, "strict"
-    )
+    yield Variant("drain", "dramatiq", "2 processes of 1, strict: prefetch 2, classic", settings, 16_000, "strict")
 
 
 def _other_pools() -> Iterator[Variant]:
@@ -112,9 +108,7 @@ def _latency() -> Iterator[Variant]:
 def _idle() -> Iterator[Variant]:
     two = {"pool": "prefork", "slots": 2}
     yield Variant("idle", "amqtask", "prefork 2, quorum", {**two, "queue_type": "quorum"}, contest="idle")
-    yield Variant(
-        "idle", "amqtask", "prefork 8, quorum", {**two, "slots": 8, "queue_type": "quorum"}, contest="wide"
-    )
+    yield Variant("idle", "amqtask", "prefork 8, quorum", {**two, "slots": 8, "queue_type": "quorum"}, contest="wide")
     yield Variant("idle", "celery", "prefork 2, classic", {**two, "queue_type": "classic"})
     settings = {"queue_type": "classic", "processes": 2, "threads": 8}
     yield Variant("idle", "dramatiq", "2 processes of 8, classic", settings)

@@ -87,6 +87,7 @@ class MessageBuilder:
             PERSISTENT,
             plan.priority,
             task_id,
+            message_id=task_id,
         )
         return Outgoing(*plan.destination, properties, body)
 
@@ -131,6 +132,7 @@ class MessageBuilder:
                 compression_min=self._settings.task_compression_min,
                 priority=plan.priority if priority is None else check_priority(priority),
                 reply_to=options.get("reply_to"),
+                message_id=new_id() if "task_id" in options else None,  # somebody's own id may be used twice
             )
         except EncodeError as error:
             call = (message.args, message.kwargs)

@@ -1,7 +1,7 @@
 """Everything that touches pika: connections on our loop, channels in confirm mode, blocking connections.
 
-The only module that imports pika. Owns the translation of pika's objects and exceptions into our protocols
-(:mod:`amqtask.broker.interface`) and errors (:mod:`amqtask.broker.failures`).
+Besides :mod:`.pika_faults` (its exceptions) and :mod:`.pika_internals` (what the fast paths lean on) the only module
+that imports pika. Owns the translation of pika's objects into our protocols (:mod:`amqtask.broker.interface`).
 
 pika reports every lost connection on its own loggers as an error with a traceback, although the loss is handled here
 and logged once by whoever owns the connection. So its logger is set to CRITICAL, unless the program chose a level.
@@ -12,21 +12,22 @@ from __future__ import annotations
 import logging
 from functools import lru_cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pika
-from pika import exceptions
+from pika import data, exceptions
 from pika.adapters.select_connection import SelectConnection
-from pika.adapters.utils import connection_workflow
 from pika.exceptions import AMQPError, ChannelClosed, NackError, UnroutableError
 
 from amqtask.broker import failures
+from amqtask.broker.confirm_channel import FastConfirmChannel, PikaConfirmChannel
 from amqtask.broker.content import FRAME_MAX
-from amqtask.broker.frames import PublishFrames
+from amqtask.broker.deliveries import Deliver, DeliveryReader
 from amqtask.broker.loop import SelectLoop
+from amqtask.broker.pika_faults import channel_end, connect_error, loss_error
+from amqtask.broker.pika_internals import fast_publishing_works, fast_reading_works
 from amqtask.broker.tls import tls_context
 from amqtask.broker.version import read_version
-from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable
 from amqtask.wire.message import Properties
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Channel, ConfirmChannel, ConfirmEvents, ConnectionOptions
     from amqtask.broker.url import BrokerURL
+    from amqtask.errors import BrokerError
     from amqtask.topology.declarations import Version
+
+_READ_SIZE = 64 * 1024
+"""Bytes per read from the socket."""
 
 _GRACE = 0.5
 """Seconds that the whole handshake may take longer than ``connect_timeout``: pika's own timers come first."""
@@ -84,6 +89,9 @@ def open_connection(
     """Begin to connect; returns at once.
 
     Args:
+        loop: where the connection lives.
+        url: of the broker.
+        options: of the connection.
         on_open: the connection is usable.
         on_error: it could not be made; nothing else is called then.
         on_closed: an open connection is gone, whoever closed it.
@@ -107,6 +115,33 @@ class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
     cut the connection and go on. A defect must not look like a bad network.
     """
 
+    reader: DeliveryReader | None = None
+
+    def read_fast(self) -> None:
+        """Read deliveries by :mod:`amqtask.broker.deliveries` from now on, and more bytes at once."""
+        self.reader = DeliveryReader(self._deliver, super()._on_data_available, data.decode_value)
+        self._frame_buffer, rest = b"", self._frame_buffer
+        self._transport._MAX_RECV_BYTES = _READ_SIZE  # noqa: SLF001  # instead of 4 KiB
+        if rest:
+            self.reader.feed(rest)
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        if self.reader is None:
+            super()._on_data_available(data_in)
+        else:
+            self.bytes_received += len(data_in)  # what pika's heartbeat check looks at
+            self.reader.feed(data_in)
+
+    def _deliver(self, channel: int, method: Deliver, properties: Properties, body: bytes) -> None:
+        open_channel = self._channels.get(channel)
+        if open_channel is not None:
+            content = _Content(method, properties)
+            open_channel._on_deliver(content, content, body)  # noqa: SLF001
+
+    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
+        # An attempt that is given up early is reported as the exception's class, which pika itself then trips over.
+        super()._on_connection_workflow_done(conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc)
+
     def _proto_data_received(self, data: bytes) -> None:
         try:
             super()._proto_data_received(data)
@@ -119,6 +154,13 @@ class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
                 raise defect
 
             self._nbio.call_later(0, surface)
+
+
+class _Content(NamedTuple):
+    """Stands for pika's method frame and header frame of a delivery."""
+
+    method: Deliver
+    properties: Properties
 
 
 class PikaConnection:
@@ -164,7 +206,7 @@ class PikaConnection:
     def open_channel(self, on_open: Callable[[Channel], None], on_closed: Callable[[int, str], None]) -> None:
         """Open a channel; ``on_closed(code, text)`` is called once, whoever closed it, 0 for the connection's end."""
         channel = self._pika.channel(on_open_callback=on_open)
-        channel.add_on_close_callback(lambda _channel, reason: on_closed(*_channel_end(reason)))
+        channel.add_on_close_callback(lambda _channel, reason: on_closed(*channel_end(reason)))
 
     def open_confirm_channel(self, events: ConfirmEvents) -> None:
         """Open a channel in confirm mode; ``events`` is told of everything that happens on it."""
@@ -200,6 +242,8 @@ class PikaConnection:
 
     def _opened(self, connection: Any) -> None:
         self._end_guard()
+        if fast_reading_works():
+            connection.read_fast()
         connection.add_on_connection_blocked_callback(lambda _c, frame: self._on_blocked(frame.method.reason))
         connection.add_on_connection_unblocked_callback(lambda _c, _frame: self._on_blocked(None))
         self._on_open(self)
@@ -226,95 +270,7 @@ class PikaConnection:
 _ACK = pika.spec.Basic.Ack.INDEX
 
 
-class _Sealed:
-    """Encoded properties in the shape that pika's publish asks for."""
-
-    __slots__ = ("_encoded",)
-    INDEX = pika.spec.BasicProperties.INDEX
-
-    def __init__(self, encoded: bytes) -> None:
-        self._encoded = encoded
-
-    def encode(self) -> list[bytes]:
-        return [self._encoded]
-
-
-class PikaConfirmChannel:
-    """See :class:`amqtask.broker.interface.ConfirmChannel`; by pika's public ``basic_publish``."""
-
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-
-    @property
-    def is_open(self) -> bool:
-        """Can it be published on?"""
-        return bool(self._channel.is_open)
-
-    def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
-        """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""
-        self._channel.basic_publish(exchange, routing_key, body, _Sealed(header), True)
-
-    def flush(self) -> None:
-        """Hand what was published to the socket."""
-
-    def close(self) -> None:
-        """Close the channel; ``on_closed`` follows."""
-        if self._channel.is_open:
-            self._channel.close()
-
-
-class FastConfirmChannel(PikaConfirmChannel):
-    """The same with frames of our own: a third of the CPU per message, and one write for many of them.
-
-    Leans on one private method of pika's connection, so :func:`fast_publishing_works` has to agree first.
-    """
-
-    def __init__(self, channel: Any, frame_max: int) -> None:
-        super().__init__(channel)
-        self._add = PublishFrames(channel.channel_number, frame_max).add
-        self._emit = channel.connection._output_marshaled_frames  # noqa: SLF001
-        self._out: list[bytes] = []
-        self._size = 0
-
-    def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
-        """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""
-        self._add(self._out, exchange, routing_key, header, body)
-        self._size += len(header) + len(body)
-        if self._size > _WRITE_SIZE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand what was published to the socket."""
-        if self._out:
-            self._emit((b"".join(self._out),))
-            self._out.clear()
-            self._size = 0
-
-
-_WRITE_SIZE = 64 * 1024
-"""Bytes collected before a write: pika copies the rest of a buffer that the socket took in part."""
-
-
-@lru_cache(maxsize=1)
-def fast_publishing_works() -> bool:
-    """Does this pika still frame a publish as we do, and still have the method we need?"""
-    try:
-        properties = pika.BasicProperties(content_type="text/plain", headers={"a": 1, "b": "c"}, delivery_mode=2)
-        body = b"x" * 5000
-        expected: list[bytes] = []
-        probe = SelectConnection.__new__(SelectConnection)
-        probe._body_max_length = 4096 - 8  # noqa: SLF001
-        probe._output_marshaled_frames = expected.extend  # noqa: SLF001
-        method = pika.spec.Basic.Publish(exchange="e", routing_key="k", mandatory=True)
-        probe._send_method(7, method, (properties, body))  # noqa: SLF001
-        mine: list[bytes] = []
-        PublishFrames(7, 4096).add(mine, "e", "k", b"".join(properties.encode()), body)
-        return b"".join(mine) == b"".join(expected) and callable(SelectConnection._output_marshaled_frames)  # noqa: SLF001
-    except Exception:
-        return False
-
-
-# -- parameters and errors ------------------------------------------------------------------------------------------
+# -- parameters ------------------------------------------------------------------------------------------
 
 
 def open_blocking(url: BrokerURL, options: ConnectionOptions) -> Any:
@@ -359,68 +315,3 @@ def _version() -> str:
         return metadata.version("amqtask")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
-    """Why a connection could not be made, as one of our errors with a readable cause."""
-    error = _cause(error)
-    text = " ".join(str(part) for part in error.args) or type(error).__name__
-    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
-        return failures.login_refused(url)
-    if isinstance(error, exceptions.ProbableAccessDeniedError):
-        return failures.vhost_refused(url, text)
-    if isinstance(error, exceptions.IncompatibleProtocolError):
-        return failures.closed_while_opening(url, "closed during the protocol header")
-    if isinstance(error, exceptions.ConnectionClosed):
-        return closed_by_broker(url, error.reply_code, error.reply_text)
-    if isinstance(error, exceptions.ConnectionOpenAborted):
-        return failures.unavailable(url, "the attempt was given up")
-    if isinstance(error, connection_workflow.AMQPConnectorException | exceptions.StreamLostError):
-        return failures.unavailable(url, "no answer in time" if "Timeout" in type(error).__name__ else text)
-    if isinstance(error, ConnectionResetError) and url.tls:
-        return failures.closed_while_opening(url, "reset")
-    return failures.unavailable(url, failures.socket_reason(error))
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Peel off the layers in which pika's connection workflow wraps the cause."""
-    while True:
-        inner: Any = None
-        if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed):
-            inner = error.exceptions[-1]
-        elif isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
-            inner = error.exception
-        elif error.args and isinstance(error.args[0], BaseException):
-            inner = error.args[0]
-        if inner is None:
-            return error
-        error = inner
-
-
-def closed_by_broker(url: BrokerURL, code: int, text: str) -> BrokerError:
-    """A connection.close of the broker."""
-    if code == failures.ACCESS_REFUSED:
-        return AccessRefused(f"RabbitMQ at {url.where}: {text}")
-    if code == failures.NOT_ALLOWED:
-        return failures.vhost_refused(url, text)
-    return failures.unavailable(url, f"closed by the broker: {code} {text}")
-
-
-def loss_error(url: BrokerURL, error: BaseException) -> BrokerError:
-    """Why an open connection ended."""
-    if isinstance(error, exceptions.ConnectionClosedByClient):
-        return BrokerUnavailable(f"the connection to RabbitMQ at {url.where} was closed here")
-    if isinstance(error, exceptions.ConnectionClosed):
-        return closed_by_broker(url, error.reply_code, error.reply_text)
-    if isinstance(error, exceptions.AMQPHeartbeatTimeout):
-        return failures.unavailable(url, "no heartbeat from the broker")
-    return failures.unavailable(url, "the connection was lost")
-
-
-def _channel_end(reason: BaseException) -> tuple[int, str]:
-    if isinstance(reason, exceptions.ChannelClosed):
-        # closed by us: pika gives our own reply code, 0, which the contract keeps for the connection's end
-        return reason.reply_code, reason.reply_text
-    if isinstance(reason, exceptions.ConnectionClosed):
-        return 0, f"{reason.reply_code} {reason.reply_text}"
-    return 0, str(reason) or type(reason).__name__

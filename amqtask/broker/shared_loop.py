@@ -42,6 +42,12 @@ class _Waiter:
         self.result: Any = None
         self.lock: threading.Lock | None = None  # only a follower needs one
 
+    def arm(self) -> threading.Lock:
+        """A lock to wait on; :meth:`wake` releases it."""
+        self.lock = lock = threading.Lock()
+        lock.acquire()
+        return lock
+
     def wake(self) -> None:
         lock, self.lock = self.lock, None
         if lock is not None:
@@ -51,6 +57,9 @@ class _Waiter:
 class SharedLoop:
     """Drives a loop from many threads; thread-safe.
 
+    An exception may arrive anywhere, for instance from a signal handler. So every step that passes the lead on can be
+    repeated without harm, and a thread that leaves always sees to it that somebody is awake to take it.
+
     Args:
         loop: the loop; from now on nobody else may drive it.
     """
@@ -59,7 +68,7 @@ class SharedLoop:
         self.loop = loop
         # reentrant: a signal handler may interrupt the few lines under it in the same thread
         self._mutex = threading.RLock()
-        self._driving = False
+        self._leader: _Waiter | None = None
         self._followers: dict[_Waiter, None] = {}
         self._inside: set[int] = set()
         self._broken = False
@@ -72,6 +81,12 @@ class SharedLoop:
             BrokerError: called from a signal handler or finalizer that interrupted a call of the same thread.
             Exception: whatever a callback on the loop raised in this thread.
         """
+        me = threading.get_ident()
+        if me in self._inside:
+            raise BrokerError(
+                "publishing from a signal handler or finalizer that interrupted a publish of the same thread: "
+                "it would wait for itself"
+            )
         waiter = _Waiter()
 
         def finish(result: T) -> None:
@@ -80,16 +95,11 @@ class SharedLoop:
             self._followers.pop(waiter, None)
             waiter.wake()
 
-        me = threading.get_ident()
-        leads, lock = self._enter(me, waiter, lambda: begin(finish))
         try:
-            if leads:
-                self._drive(waiter, lambda: begin(finish))
-            elif lock is not None:
-                lock.acquire()  # released when done, or when it is our turn to drive
-                if not waiter.done and not self._broken:
-                    self._drive(waiter, None)
+            self._inside.add(me)
+            self._wait(waiter, lambda: begin(finish))
         finally:
+            self._insist(lambda: self._leave(waiter))
             self._inside.discard(me)
         if not waiter.done:
             raise LoopBrokenError
@@ -104,80 +114,89 @@ class SharedLoop:
     def close(self) -> None:
         """Release the loop; nobody may be waiting. A later :meth:`run` raises LoopBrokenError."""
         with self._mutex:
-            if not self._broken and not self._driving:
+            if not self._broken and self._leader is None:
                 self._broken = True
                 self.loop.close()
 
     def keep(self) -> None:
         """Let the loop do what is due (heartbeats), unless somebody drives it anyway."""
-        with self._mutex:
-            if self._driving or self._broken:
-                return
-            self._driving = True
-        self._guarded(self._keep)
+        waiter = _Waiter()
+        try:
+            if self._take_lead(waiter):
+                self._drive(self._keep)
+        finally:
+            self._insist(lambda: self._leave(waiter))
+
+    # -- inside ---------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
         for _ in range(_KEEPING_TURNS):
             self.loop.turn(0)
 
-    def _enter(
-        self, me: int, waiter: _Waiter, begin: Callable[[], None]
-    ) -> tuple[bool, threading.Lock | None]:
-        """Take the lead, or queue up as a follower; tells which, and the lock to wait on."""
+    def _wait(self, waiter: _Waiter, begin: Callable[[], None]) -> None:
+        """Lead, or follow until the work is done or the lead is free."""
+        if self._take_lead(waiter):
+            self._drive(lambda: self._lead(waiter, begin))
+            return
         with self._mutex:
-            if self._broken:
-                raise LoopBrokenError
-            if me in self._inside:
-                raise BrokerError(
-                    "publishing from a signal handler or finalizer that interrupted a publish of the same thread: "
-                    "it would wait for itself"
-                )
-            self._inside.add(me)
-            if not self._driving:
-                self._driving = True
-                return True, None
-            lock = threading.Lock()
-            lock.acquire()  # noqa: SIM115 -- released by the driver
-            waiter.lock = lock
+            lock = waiter.arm()
             self._followers[waiter] = None
         self.loop.call_soon_threadsafe(begin)
-        return False, lock
+        while not waiter.done and not self._broken:
+            if self._take_lead(waiter):
+                self._drive(lambda: self._lead(waiter, None))
+                return
+            lock.acquire()
+            with self._mutex:
+                if waiter.lock is None and not waiter.done:
+                    lock = waiter.arm()
 
-    def _drive(self, waiter: _Waiter, begin: Callable[[], None] | None) -> None:
-        def until_done() -> None:
-            if begin is not None:
-                begin()
-            turn = self.loop.turn
-            while not waiter.done:
-                turn(_TURN)
+    def _take_lead(self, waiter: _Waiter) -> bool:
+        with self._mutex:
+            if self._broken or self._leader is not None:
+                return False
+            self._leader = waiter
+            self._followers.pop(waiter, None)
+            return True
 
-        self._guarded(until_done)
+    def _lead(self, waiter: _Waiter, begin: Callable[[], None] | None) -> None:
+        if begin is not None:
+            begin()
+        turn = self.loop.turn
+        while not waiter.done:
+            turn(_TURN)
 
-    def _guarded(self, drive: Callable[[], None]) -> None:
-        """Drive, then pass the loop on; an exception in the middle breaks it for everybody."""
+    def _drive(self, drive: Callable[[], None]) -> None:
+        """Drive as the leader; an exception in the middle breaks the loop for everybody."""
         try:
             drive()
         except BaseException:
-            self._break()
+            # the client library may have been left in the middle of a frame: nothing may use the loop again
+            self._insist(self._break)
             raise
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        with self._mutex:
-            while self._followers:
-                follower, _ = self._followers.popitem()
-                if not follower.done:
-                    follower.wake()  # it drives from here on
-                    return
-            self._driving = False
 
     def _break(self) -> None:
-        # the client library may have been left in the middle of a frame: nothing may use the loop again
-        with self._mutex:
+        if not self._broken:
             self._broken = True
-            self._driving = False
-            followers = list(self._followers)
-            self._followers.clear()
-        self.loop.abandon()
-        for follower in followers:
-            follower.wake()
+            self.loop.abandon()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Give up the lead, if it is ours, and wake whoever is to act on that."""
+        with self._mutex:
+            self._followers.pop(waiter, None)
+            if self._leader is waiter:
+                self._leader = None
+            if self._broken:
+                for follower in list(self._followers):
+                    follower.wake()
+            elif self._leader is None and self._followers:
+                next(iter(self._followers)).wake()
+
+    @staticmethod
+    def _insist(step: Callable[[], None]) -> None:
+        """Do a step that may be repeated, even when an exception from a signal handler arrives in it."""
+        try:
+            step()
+        except BaseException:
+            step()
+            raise

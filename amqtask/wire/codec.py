@@ -57,6 +57,7 @@ def encode(
     priority: int | None = None,
     reply_to: str | None = None,
     expiration: str | None = None,
+    message_id: str | None = None,
     delivery_mode: int = PERSISTENT,
 ) -> tuple[Properties, bytes]:
     """Write a task message as AMQP properties and body.
@@ -69,6 +70,7 @@ def encode(
         priority: AMQP property, as the others below.
         reply_to: queue for the result.
         expiration: milliseconds, as text.
+        message_id: of this publish; the task id when None. Two publishes must not share one (docs/adr/0008).
         delivery_mode: persistent unless said otherwise.
 
     Raises:
@@ -102,6 +104,7 @@ def encode(
         correlation_id=message.id,
         reply_to=reply_to,
         expiration=expiration,
+        message_id=message_id or message.id,
     )
     return properties, body
 

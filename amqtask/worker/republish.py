@@ -10,6 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
+from amqtask.wire.failure import (
+    ATTEMPTS,
+    EXCEPTION,
+    FIRST_TIME,
+    LAST_TIME,
+    LOST,
+    MESSAGE,
+    QUEUE,
+    REASON,
+    TRACEBACK,
+    WORKER,
+)
 from amqtask.wire.ids import new_id
 from amqtask.wire.message import PERSISTENT, Outgoing, Properties, strip_broker_headers
 
@@ -18,22 +30,6 @@ if TYPE_CHECKING:
 
     from amqtask.worker.delivery import Delivery
     from amqtask.worker.job import Error
-
-LOST = "x-amqtask-lost"
-"""Header: how many workers or children died running this message."""
-
-PARKED = "x-amqtask-parked"
-"""Header: how often the message was parked because no worker knew its task."""
-
-REASON = "x-amqtask-reason"
-EXCEPTION = "x-amqtask-exception"
-MESSAGE = "x-amqtask-message"
-TRACEBACK = "x-amqtask-traceback"
-WORKER = "x-amqtask-worker"
-ATTEMPTS = "x-amqtask-attempts"
-FIRST_TIME = "x-amqtask-first-time"
-LAST_TIME = "x-amqtask-last-time"
-QUEUE = "x-amqtask-queue"
 
 _ESSENTIAL = ("task", "id", "retries", "compression", "lang")
 

@@ -17,7 +17,7 @@ from harness import counter
 BATCH = 5000
 """Messages per call of ``send_many``."""
 
-_WARM_UP = 0.5
+_WARM_UP_MAX = 0.5
 _SPACING = 0.003
 _PATIENCE = 10.0
 
@@ -60,7 +60,7 @@ def enqueue(client: Any, seconds: float) -> dict[str, Any]:
         client.flush()
         return sent
 
-    warm = send_for(_WARM_UP)
+    warm = send_for(min(_WARM_UP_MAX, seconds))
     started, used, brokers = time.perf_counter(), time.process_time(), _broker_cpu()
     sent = send_for(seconds)
     took = time.perf_counter() - started

@@ -74,6 +74,8 @@ def drain(variant: Variant, bench: Bench) -> Figures:
     _all_settled(queue, count, bench)
     _clean(variant, bench)
     tasks, seconds, used, brokers, busy = (end - start for start, end in zip(before, after, strict=True))
+    if not tasks:
+        raise BenchmarkError("too few messages to measure anything: all done between two looks")
     return {
         "rate": tasks / seconds,
         "cpu10k": used / tasks * 1e4,
@@ -92,9 +94,7 @@ def latency(variant: Variant, bench: Bench) -> Figures:
         time.sleep(0.5)
         samples = sorted(run_client(variant, bench.node, "latency", bench.samples)["samples"])
     _clean(variant, bench)
-    return {
-        f"p{share}": samples[min(len(samples) - 1, len(samples) * share // 100)] for share in (50, 95, 99)
-    }
+    return {f"p{share}": samples[min(len(samples) - 1, len(samples) * share // 100)] for share in (50, 95, 99)}
 
 
 def idle(variant: Variant, bench: Bench) -> Figures:
@@ -104,7 +104,7 @@ def idle(variant: Variant, bench: Bench) -> Figures:
     with Workers(variant, bench.node, bench.log) as workers:
         workers.wait(lambda: counter.total() >= 1, 60, interval=0.001)
         first = time.perf_counter() - workers.started
-        time.sleep(2)
+        time.sleep(min(2, bench.idle))
         tree = workers.tree()
         used, started = cpu(tree), time.perf_counter()
         time.sleep(bench.idle)

@@ -117,9 +117,7 @@ def running() -> Iterator[Node]:
             check=True,
             stdout=subprocess.PIPE,
         )
-        url = subprocess.run(
-            [*command, "url", "--state", state], check=True, capture_output=True, text=True
-        ).stdout
+        url = subprocess.run([*command, "url", "--state", state], check=True, capture_output=True, text=True).stdout
         yield Node(url.strip(), state)
     finally:
         subprocess.run([*command, "stop", "--purge", "--state", state], check=False)

@@ -80,8 +80,7 @@ def _circumstances(node: Node) -> dict[str, Any]:
             continue
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="minutes"),
-        "commit": _git("rev-parse", "--short", "HEAD")
-        + ("+" if _git("status", "--porcelain", "amqtask") else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "amqtask") else ""),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),

@@ -74,9 +74,7 @@ def _table(measure: str, rows: dict[str, Any]) -> str:
     columns = _COLUMNS[measure]
     lines = [
         [row["peer"], row["name"], *(_cell(column, row, chosen) for column in columns)]
-        for row in sorted(
-            chosen, key=lambda row: (row["settings"].get("queue_type"), row["contest"], row["peer"])
-        )
+        for row in sorted(chosen, key=lambda row: (row["settings"].get("queue_type"), row["contest"], row["peer"]))
     ]
     return f"### {measure.capitalize()}\n\n" + _grid(["peer", "how", *columns.values()], lines)
 

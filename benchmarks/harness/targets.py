@@ -35,9 +35,7 @@ class Target:
         return "pass" if (figure >= self.wanted if self.at_least else figure <= self.wanted) else "**fail**"
 
 
-def _entrants(
-    rows: Mapping[str, Row], measure: str, contest: str, peer: str, queue_type: str | None
-) -> list[Row]:
+def _entrants(rows: Mapping[str, Row], measure: str, contest: str, peer: str, queue_type: str | None) -> list[Row]:
     return [
         row
         for row in rows.values()
@@ -76,12 +74,8 @@ def _ratio(measure: str, contest: str, peer: str, queue_type: str, figure: str =
 def _drain(queue_type: str) -> tuple[Target, ...]:
     what = f"drain, prefork 2, best prefetch, {queue_type}"
     return (
-        Target(
-            f"{what}: tasks/s to Celery's", 5.0, True, _ratio("drain", "drain", "celery", queue_type), "x"
-        ),
-        Target(
-            f"{what}: tasks/s to Dramatiq's", 1.2, True, _ratio("drain", "drain", "dramatiq", queue_type), "x"
-        ),
+        Target(f"{what}: tasks/s to Celery's", 5.0, True, _ratio("drain", "drain", "celery", queue_type), "x"),
+        Target(f"{what}: tasks/s to Dramatiq's", 1.2, True, _ratio("drain", "drain", "dramatiq", queue_type), "x"),
         Target(f"{what}: CPU10k", 0.6, False, _best("cpu10k", "drain", "drain", "amqtask", queue_type)),
     )
 
@@ -96,12 +90,8 @@ def _publish(queue_type: str) -> tuple[Target, ...]:
             _ratio(*many, "raw", queue_type),
             "x",
         ),
-        Target(
-            f"delay_many, {queue_type}: CPU10k", 0.4, False, _best("cpu10k", *many, "amqtask", queue_type)
-        ),
-        Target(
-            f"delay, {queue_type}: messages/s to raw pika's", 0.9, True, _ratio(*one, "raw", queue_type), "x"
-        ),
+        Target(f"delay_many, {queue_type}: CPU10k", 0.4, False, _best("cpu10k", *many, "amqtask", queue_type)),
+        Target(f"delay, {queue_type}: messages/s to raw pika's", 0.9, True, _ratio(*one, "raw", queue_type), "x"),
     )
 
 
@@ -124,12 +114,8 @@ TARGETS: tuple[Target, ...] = (
         _ratio("latency", "latency", "dramatiq", "classic", "p50"),
         "x",
     ),
-    Target(
-        "connections of a worker with 2 children", 2, False, _best("connections", "idle", "idle", "amqtask")
-    ),
-    Target(
-        "connections of a worker with 8 children", 2, False, _best("connections", "idle", "wide", "amqtask")
-    ),
+    Target("connections of a worker with 2 children", 2, False, _best("connections", "idle", "idle", "amqtask")),
+    Target("connections of a worker with 8 children", 2, False, _best("connections", "idle", "wide", "amqtask")),
     Target("idle worker with 2 children: PSS", 45, False, _best("pss", "idle", "idle", "amqtask"), " MB"),
     Target("first task done after start", 0.4, False, _best("first_task", "idle", "idle", "amqtask"), " s"),
 )

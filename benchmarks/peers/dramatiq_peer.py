@@ -21,9 +21,7 @@ class _TypedBroker(RabbitmqBroker):
         return {**super()._build_queue_arguments(queue_name), "x-queue-type": settings()["queue_type"]}
 
 
-dramatiq.set_broker(
-    _TypedBroker(url=os.environ["BENCH_BROKER"], confirm_delivery=settings().get("confirm", False))
-)
+dramatiq.set_broker(_TypedBroker(url=os.environ["BENCH_BROKER"], confirm_delivery=settings().get("confirm", False)))
 
 
 @dramatiq.actor(queue_name=QUEUE)

@@ -17,7 +17,8 @@ from typing import Any
 
 from examples.files import report
 from examples.files.measure import RESULTS, Attempt, attempts
-from examples.files.produce import Plan, app, plan, send
+from examples.files.produce import Plan, plan, send
+from examples.files.tasks import app
 
 QUEUES = ("files.small", "files.large")
 

@@ -164,8 +164,11 @@ def test_an_interrupted_leader_leaves_the_others_with_an_answer(sender: SyncTran
             except AmqtaskError as error:
                 answers.append(error)
 
+    class Interrupt(BaseException):
+        """Like KeyboardInterrupt."""
+
     def interrupt(_signum: int, _frame: object) -> None:
-        raise InterruptedError
+        raise Interrupt
 
     previous = signal.signal(signal.SIGALRM, interrupt)
     threads = [threading.Thread(target=work) for _ in range(3)]
@@ -173,7 +176,7 @@ def test_an_interrupted_leader_leaves_the_others_with_an_answer(sender: SyncTran
         thread.start()
     try:
         for _ in range(5):
-            with pytest.raises(InterruptedError):
+            with pytest.raises(Interrupt):
                 signal.setitimer(signal.ITIMER_REAL, 0.05)
                 while True:
                     sender.send(message("q", "mine"), timeout=10)

@@ -6,7 +6,7 @@ import pytest
 
 from amqtask.broker import failures
 from amqtask.broker.frames import PublishFrames
-from amqtask.broker.pika_driver import fast_publishing_works
+from amqtask.broker.pika_internals import fast_publishing_works, fast_reading_works
 from amqtask.broker.version import read_version
 from amqtask.errors import AccessRefused, BrokerUnavailable, InequivalentArguments, TopologyError
 
@@ -113,6 +113,10 @@ def test_a_broker_that_says_nothing_of_itself_is_survived():
 
 def test_our_frames_are_those_of_the_installed_pika():
     assert fast_publishing_works()
+
+
+def test_our_reader_of_deliveries_agrees_with_the_installed_pika():
+    assert fast_reading_works()
 
 
 @pytest.mark.parametrize("size", [0, 1, 4088, 4089, 8176, 8177])

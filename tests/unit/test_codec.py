@@ -32,7 +32,9 @@ def sent_and_read(message, serializer="msgpack", **options):
 
 def test_only_what_says_something_is_written():
     properties, body = encode(TaskMessage("t", "i", (1,)), serializer=serializers.get("json"))
-    assert properties == Properties("application/json", "utf-8", {"task": "t", "id": "i"}, 2, None, correlation_id="i")
+    assert properties == Properties(
+        "application/json", "utf-8", {"task": "t", "id": "i"}, 2, None, correlation_id="i", message_id="i"
+    )
     assert json.loads(body) == [[1], {}, {}]
 
 

@@ -453,3 +453,16 @@ def test_two_topologies_are_refused():
 def test_accept_content_is_checked():
     with pytest.raises(ConfigError, match=r"unknown serializer 'jason'; .*did you mean 'json'"):
         _ = Amqtask("shop", accept_content=["jason"]).accept_content
+
+
+def test_every_publish_has_a_message_id_of_its_own_even_when_the_task_id_is_given_twice(shop, transport):
+    @shop.task(name="twice")
+    def twice(): ...
+
+    plain = twice.delay()
+    for _ in range(2):
+        twice.apply_async(task_id="mine")
+    first, *same = [message.properties for message in transport.sent]
+    assert first.message_id == plain.id
+    assert [properties.correlation_id for properties in same] == ["mine", "mine"]
+    assert same[0].message_id != same[1].message_id

@@ -1,0 +1,83 @@
+"""What pika's exceptions mean, as errors of ours with a readable cause.
+
+Owns that translation; the texts are in :mod:`amqtask.broker.failures`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pika import exceptions
+from pika.adapters.utils import connection_workflow
+
+from amqtask.broker import failures
+from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable
+
+if TYPE_CHECKING:
+    from amqtask.broker.url import BrokerURL
+
+
+def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
+    """Why a connection could not be made, as one of our errors with a readable cause."""
+    error = _cause(error)
+    text = " ".join(str(part) for part in error.args) or type(error).__name__
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+        return failures.login_refused(url)
+    if isinstance(error, exceptions.ProbableAccessDeniedError):
+        return failures.vhost_refused(url, text)
+    if isinstance(error, exceptions.IncompatibleProtocolError):
+        return failures.closed_while_opening(url, "closed during the protocol header")
+    if isinstance(error, exceptions.ConnectionClosed):
+        return closed_by_broker(url, error.reply_code, error.reply_text)
+    if isinstance(error, exceptions.ConnectionOpenAborted):
+        return failures.unavailable(url, "the attempt was given up")
+    if isinstance(error, connection_workflow.AMQPConnectorException | exceptions.StreamLostError):
+        return failures.unavailable(url, "no answer in time" if "Timeout" in type(error).__name__ else text)
+    if isinstance(error, ConnectionResetError) and url.tls:
+        return failures.closed_while_opening(url, "reset")
+    return failures.unavailable(url, failures.socket_reason(error))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Peel off the layers in which pika's connection workflow wraps the cause."""
+    while True:
+        inner: Any = None
+        if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed):
+            inner = error.exceptions[-1]
+        elif isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
+            inner = error.exception
+        elif error.args and isinstance(error.args[0], BaseException):
+            inner = error.args[0]
+        if inner is None:
+            return error
+        error = inner
+
+
+def closed_by_broker(url: BrokerURL, code: int, text: str) -> BrokerError:
+    """A connection.close of the broker."""
+    if code == failures.ACCESS_REFUSED:
+        return AccessRefused(f"RabbitMQ at {url.where}: {text}")
+    if code == failures.NOT_ALLOWED:
+        return failures.vhost_refused(url, text)
+    return failures.unavailable(url, f"closed by the broker: {code} {text}")
+
+
+def loss_error(url: BrokerURL, error: BaseException) -> BrokerError:
+    """Why an open connection ended."""
+    if isinstance(error, exceptions.ConnectionClosedByClient):
+        return BrokerUnavailable(f"the connection to RabbitMQ at {url.where} was closed here")
+    if isinstance(error, exceptions.ConnectionClosed):
+        return closed_by_broker(url, error.reply_code, error.reply_text)
+    if isinstance(error, exceptions.AMQPHeartbeatTimeout):
+        return failures.unavailable(url, "no heartbeat from the broker")
+    return failures.unavailable(url, "the connection was lost")
+
+
+def channel_end(reason: BaseException) -> tuple[int, str]:
+    """Reply code and text of a channel's end; code 0 for the end of its connection, or by our own wish."""
+    if isinstance(reason, exceptions.ChannelClosed):
+        # closed by us: pika gives our own reply code, 0, which the contract keeps for the connection's end
+        return reason.reply_code, reason.reply_text
+    if isinstance(reason, exceptions.ConnectionClosed):
+        return 0, f"{reason.reply_code} {reason.reply_text}"
+    return 0, str(reason) or type(reason).__name__

@@ -1,0 +1,65 @@
+"""Does this pika still have the internals that the fast paths lean on, and do they still mean the same?
+
+Owns the two proofs, each made once per process by doing the same thing both ways. Where one fails, pika's public way
+is taken: slower, and otherwise the same.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pika
+from pika import data, frame
+from pika.adapters.select_connection import SelectConnection
+from pika.channel import Channel
+
+from amqtask.broker.deliveries import Deliver, DeliveryReader
+from amqtask.broker.frames import PublishFrames
+from amqtask.wire.message import Properties
+
+
+@lru_cache(maxsize=1)
+def fast_publishing_works() -> bool:
+    """Does this pika still frame a publish as we do, and still have the method we need?"""
+    try:
+        properties = pika.BasicProperties(content_type="text/plain", headers={"a": 1, "b": "c"}, delivery_mode=2)
+        body = b"x" * 5000
+        expected: list[bytes] = []
+        probe = SelectConnection.__new__(SelectConnection)
+        probe._body_max_length = 4096 - 8  # noqa: SLF001
+        probe._output_marshaled_frames = expected.extend  # noqa: SLF001
+        method = pika.spec.Basic.Publish(exchange="e", routing_key="k", mandatory=True)
+        probe._send_method(7, method, (properties, body))  # noqa: SLF001
+        mine: list[bytes] = []
+        PublishFrames(7, 4096).add(mine, "e", "k", b"".join(properties.encode()), body)
+        return b"".join(mine) == b"".join(expected) and callable(SelectConnection._output_marshaled_frames)  # noqa: SLF001
+    except Exception:
+        return False
+
+
+@lru_cache(maxsize=1)
+def fast_reading_works() -> bool:
+    """Does our reader of deliveries agree with this pika, and does pika still have what it is hooked into?"""
+    try:
+        properties = pika.BasicProperties(content_type="a/b", headers={"a": 1, "b": ["c"]}, priority=4, message_id="m")
+        method = pika.spec.Basic.Deliver("tag", 7, True, "e", "k")
+        parts = [
+            frame.Method(3, method).marshal(),
+            frame.Header(3, 5, properties).marshal(),
+            frame.Body(3, b"hello").marshal(),
+            frame.Heartbeat().marshal(),
+        ]
+        deliveries: list[tuple[int, Deliver, Properties, bytes]] = []
+        others: list[bytes] = []
+        reader = DeliveryReader(lambda *one: deliveries.append(one), others.append, data.decode_value)
+        reader.feed(b"".join(parts))
+        ((channel, read, fields, body),) = deliveries
+        return (
+            others == parts[3:]
+            and (channel, *read, body) == (3, "tag", 7, True, "e", "k", b"hello")
+            and all(getattr(fields, name) == getattr(properties, name) for name in Properties._fields)
+            and callable(Channel._on_deliver)  # noqa: SLF001
+            and callable(SelectConnection._on_data_available)  # noqa: SLF001
+        )
+    except Exception:
+        return False
