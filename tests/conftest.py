@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from nodes import Node, session_node
+from worker_process import Site, new_site
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +58,17 @@ def own_vhost(own_node: Node) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield own_node.add_vhost(name)
     own_node.delete_vhost(name)
+
+
+@pytest.fixture
+def site(broker_node: Node, tmp_path: Path) -> Iterator[Site]:
+    """Where worker processes run: a folder and a vhost of their own; nothing is left of them after the test."""
+    with new_site(broker_node, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def breakable_site(own_node: Node, tmp_path: Path) -> Iterator[Site]:
+    """The same on ``own_node``, which the test may restart."""
+    with new_site(own_node, tmp_path) as made:
+        yield made

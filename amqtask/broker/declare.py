@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Channel, Connection, Layout, Loop
     from amqtask.topology.declarations import Step
 
+    SendStep = Callable[[Channel, Step, Callable[[Any], None]], None]
+
     DeclareDone = Callable[[AmqtaskError | None], None]
     """Told the end: None, or the BrokerError or TopologyError of the first step that was refused."""
 
@@ -33,13 +35,22 @@ def declare_steps(connection: Connection, steps: Sequence[Step], done: DeclareDo
         steps: what to declare; what exists already with the same arguments is left alone.
         done: called exactly once, from the loop, never from within this call.
     """
-    _Run(steps, done).begin(connection)
+    _Run(steps, done, send_step).begin(connection)
+
+
+def verify_steps(connection: Connection, steps: Sequence[Step], done: DeclareDone) -> None:
+    """See that every exchange and queue of the steps exists, changing nothing; needs no configure permission.
+
+    Arguments and bindings can't be read over AMQP without declaring. ``done`` is told as by :func:`declare_steps`.
+    """
+    _Run([step for step in steps if isinstance(step, ExchangeDeclare | QueueDeclare)], done, _look).begin(connection)
 
 
 class _Run:
     """One run over the steps."""
 
-    def __init__(self, steps: Sequence[Step], done: DeclareDone) -> None:
+    def __init__(self, steps: Sequence[Step], done: DeclareDone, send: SendStep) -> None:
+        self._send = send
         self._left: Iterator[Step] = iter(steps)
         self._done: DeclareDone | None = done
         self._current: Step | None = None
@@ -61,7 +72,7 @@ class _Run:
             self._channel.close()
             done(None)
         else:
-            send_step(self._channel, self._current, self._next)
+            self._send(self._channel, self._current, self._next)
 
     def _closed(self, code: int, text: str) -> None:
         done, self._done = self._done, None
@@ -76,6 +87,14 @@ class _Run:
 def send_step(channel: Channel, step: Step, callback: Callable[[Any], None]) -> None:
     """Send the AMQP method of one step; ``callback`` gets the broker's reply."""
     _send(channel, step, {"callback": callback})
+
+
+def _look(channel: Channel, step: Step, callback: Callable[[Any], None]) -> None:
+    """Ask whether the object of a step exists (AMQP passive declare)."""
+    if isinstance(step, ExchangeDeclare):
+        channel.exchange_declare(step.name, step.type, passive=True, callback=callback)
+    elif isinstance(step, QueueDeclare):
+        channel.queue_declare(step.name, passive=True, callback=callback)
 
 
 def send_blocking(channel: Any, step: Step) -> None:

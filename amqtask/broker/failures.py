@@ -129,7 +129,9 @@ def declare_refused(code: int, text: str, subject: str) -> AmqtaskError:
         )
     if code in (ACCESS_REFUSED, NOT_ALLOWED):
         return AccessRefused(f"{subject}: {text}")
-    if code in (NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, COMMAND_INVALID) or "COMMAND_INVALID" in text:
+    if code == NOT_FOUND:
+        return TopologyError(f"{subject} is missing ({text}); create it with 'amqtask topology apply'")
+    if code in (RESOURCE_LOCKED, PRECONDITION_FAILED, COMMAND_INVALID) or "COMMAND_INVALID" in text:
         return TopologyError(f"{subject}: {text}")
     if code == 0:
         return BrokerUnavailable(f"connection lost while declaring {subject}: {text}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from amqtask.broker.declare import declare_steps
+from amqtask.broker.declare import declare_steps, verify_steps
 from amqtask.errors import AccessRefused, BrokerError, TopologyError
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Consumers:
     Args:
         loop: of the I/O thread.
         name: start of the consumer tags; the node name.
-        layout: what to declare before consuming, or None to declare nothing.
+        layout: what has to exist before consuming, or None to look at nothing.
+        verify_only: do not declare it, only see that it is there.
         on_message: called for each delivery with the queue's name.
         on_open: a new channel exists, nothing was delivered on it yet.
         on_ready: every queue is consumed.
@@ -60,13 +61,14 @@ class Consumers:
         name: str,
         layout: Layout | None,
         *,
+        verify_only: bool,
         on_message: OnMessage,
         on_open: Callable[[Channel], None],
         on_ready: Callable[[], None],
         on_lost: Callable[[], None],
         on_fatal: Callable[[Exception], None],
     ) -> None:
-        self._loop, self._name, self._layout = loop, name, layout
+        self._loop, self._name, self._layout, self._verify_only = loop, name, layout, verify_only
         self._on_message, self._on_open, self._on_ready = on_message, on_open, on_ready
         self._on_lost, self._on_fatal = on_lost, on_fatal
         self._on_closed: Callable[[], None] | None = None
@@ -87,11 +89,14 @@ class Consumers:
     def connected(self, connection: Connection) -> None:
         """The link is up: declare, then open the channel."""
         self._connection = connection
+        self._prepare(connection, partial(self._declared, connection))
+
+    def _prepare(self, connection: Connection, done: Callable[[Exception | None], None]) -> None:
         if self._layout is None:
-            self._open_channel()
-            return
-        steps = self._layout(connection.version)
-        declare_steps(connection, steps, partial(self._declared, connection))
+            done(None)
+        else:
+            run = verify_steps if self._verify_only else declare_steps
+            run(connection, self._layout(connection.version), done)
 
     def disconnected(self, error: BrokerError) -> None:
         """The link is down; it comes back by itself, unless the broker does not let us in."""
@@ -184,10 +189,8 @@ class Consumers:
         def again() -> None:
             if channel is None or channel is not self.channel or connection is not self._connection:
                 return
-            if connection is None or self._layout is None:
-                self._consume(channel, consumer, lambda: None)
-            else:
-                declare_steps(connection, self._layout(connection.version), declared)
+            if connection is not None:
+                self._prepare(connection, declared)
 
         def declared(failure: Exception | None) -> None:
             if failure is not None:

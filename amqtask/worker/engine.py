@@ -76,11 +76,12 @@ class Engine:
             lost_max=conf.worker_lost_max_deliveries,
         )
         self.custody.settler = Settler(loop, self.outbox, conf.broker_confirm_timeout, self.custody.settled)
-        declares = conf.topology_mode == "declare"
+        mode = conf.topology_mode
         self._consumers = Consumers(
             loop,
             options.hostname,
-            (lambda version: topology_steps(app.topology, version, names)) if declares else None,
+            None if mode == "none" else lambda version: topology_steps(app.topology, version, names),
+            verify_only=mode == "verify",
             on_message=self.custody.arrive,
             on_open=self.custody.open,
             on_ready=self._ready,
