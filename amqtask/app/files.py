@@ -30,8 +30,8 @@ def find_routing(path: str, home: Path | None) -> Path:
     if home is not None and not given.is_absolute():
         places.append(home / given)
     for place in places:
-        if place.is_file():
-            return place
+        if place.is_file():  # named in messages: as short as it can be found from here
+            return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
     looked = " and ".join(dict.fromkeys(str(place) for place in places))
     raise ConfigError(f"setting routing: no file {path!r} (looked for {looked})")
 

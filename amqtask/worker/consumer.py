@@ -75,7 +75,7 @@ class Consumers:
         self._consumers: dict[str, _Consumer] = {}
         self._connection: Connection | None = None
         self.channel: Channel | None = None
-        self._was_ready = False
+        self._was_ready = self._warned = False
         self._stopping = False
         self._awaiting = 0
 
@@ -103,6 +103,9 @@ class Consumers:
         self._connection = self.channel = None
         if isinstance(error, AccessRefused):
             self.fail_unless_ready(error)
+        elif not self._was_ready and not self._warned:
+            self._warned = True
+            logger.warning("Can't consume yet: %s; trying until it works", error)
 
     def fail_unless_ready(self, error: Exception) -> None:
         """End the worker for this error, unless it has consumed before: then it keeps trying."""

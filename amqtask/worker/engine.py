@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from amqtask.app.app import Amqtask
-    from amqtask.broker.interface import Connection
     from amqtask.broker.loop import SelectLoop
     from amqtask.worker.options import WorkerOptions
     from amqtask.worker.pools.base import Pool
@@ -53,49 +52,16 @@ class Engine:
     def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
         self._app, self._options, self._loop, self._pool = app, options, loop, pool
         conf = app.settings
-        names = [name for name, _ in options.queues]
         connection = replace(app.connection_options, name=options.hostname)
-        self._publisher = Publisher(loop, app.broker_urls, connection, strategy=conf.broker_failover_strategy)
-        self.outbox = Outbox(loop, self._publisher, Missing(conf, app.topology, app.router))
-        parked = conf.unknown_task_delays if conf.unknown_task_policy == "retry" else ()
-        effects = Effects(
-            app.topology.queue,
-            options.hostname,
-            [delay.total_seconds() for delay in parked],
-            conf.worker_lost_max_deliveries,
-        )
+        strategy = conf.broker_failover_strategy
         self._auto = AutoPrefetch(options.concurrency)
-        self.custody = Custody(
-            loop,
-            pool,
-            ready=Ready(dict(options.queues), options.order),
-            recent=Recent(conf.worker_dedupe_window),
-            effects=effects,
-            acks_early=frozenset(_acked_early(app)),
-            observe=self._auto.observe,
-            lost_max=conf.worker_lost_max_deliveries,
-        )
-        self.custody.settler = Settler(loop, self.outbox, conf.broker_confirm_timeout, self.custody.settled)
-        mode = conf.topology_mode
-        self._consumers = Consumers(
-            loop,
-            options.hostname,
-            None if mode == "none" else lambda version: topology_steps(app.topology, version, names),
-            verify_only=mode == "verify",
-            on_message=self.custody.arrive,
-            on_open=self.custody.open,
-            on_ready=self._ready,
-            on_lost=self.custody.closed,
-            on_fatal=self.fail,
-        )
-        self._automatic = [name for name in names if self._add_queue(name)]
+        self._publisher = Publisher(loop, app.broker_urls, connection, strategy=strategy)
+        self.outbox = Outbox(loop, self._publisher, Missing(conf, app.topology, app.router))
+        self.custody = self._new_custody()
+        self._consumers = self._new_consumers()
+        self._automatic = [name for name, _ in options.queues if self._add_queue(name)]
         self._link = Link(
-            loop,
-            app.broker_urls,
-            connection,
-            on_up=self._up,
-            on_down=self._down,
-            strategy=conf.broker_failover_strategy,
+            loop, app.broker_urls, connection, on_up=self._consumers.connected, on_down=self._down, strategy=strategy
         )
         self.shutdown = Shutdown(
             loop,
@@ -108,6 +74,43 @@ class Engine:
         )
         self.failure: Exception | None = None
         """Why the worker can't go on, when it ended by itself."""
+
+    def _new_custody(self) -> Custody:
+        app, conf, options = self._app, self._app.settings, self._options
+        parked = conf.unknown_task_delays if conf.unknown_task_policy == "retry" else ()
+        effects = Effects(
+            app.topology.queue,
+            options.hostname,
+            [delay.total_seconds() for delay in parked],
+            conf.worker_lost_max_deliveries,
+        )
+        custody = Custody(
+            self._loop,
+            self._pool,
+            ready=Ready(dict(options.queues), options.order),
+            recent=Recent(conf.worker_dedupe_window),
+            effects=effects,
+            acks_early=frozenset(_acked_early(app)),
+            observe=self._auto.observe,
+            lost_max=conf.worker_lost_max_deliveries,
+        )
+        custody.settler = Settler(self._loop, self.outbox, conf.broker_confirm_timeout, custody.settled)
+        return custody
+
+    def _new_consumers(self) -> Consumers:
+        app, mode = self._app, self._app.settings.topology_mode
+        names = [name for name, _ in self._options.queues]
+        return Consumers(
+            self._loop,
+            self._options.hostname,
+            None if mode == "none" else lambda version: topology_steps(app.topology, version, names),
+            verify_only=mode == "verify",
+            on_message=self.custody.arrive,
+            on_open=self.custody.open,
+            on_ready=self._ready,
+            on_lost=self.custody.closed,
+            on_fatal=self.fail,
+        )
 
     def run(self) -> None:
         """Run the I/O thread until the shutdown is complete. Never returns before."""
@@ -143,9 +146,6 @@ class Engine:
         prefetch = self._options.prefetch or queue.prefetch
         self._consumers.add(name, prefetch or self._auto.value, queue.consumer_priority)
         return prefetch is None
-
-    def _up(self, connection: Connection) -> None:
-        self._consumers.connected(connection)
 
     def _down(self, error: BrokerError) -> None:
         self._consumers.disconnected(error)

@@ -49,7 +49,7 @@ def test_existence_of_queues_and_exchanges(admin: Admin):
     assert admin.exists(QueueDeclare("q"))
     assert not admin.exists(QueueDeclare("missing"))
     assert admin.exists(ExchangeDeclare("amq.topic", "topic"))
-    assert not admin.exists(ExchangeDeclare("missing"))
+    assert not admin.exists(ExchangeDeclare("missing", "direct"))
 
 
 def test_asking_for_an_existing_object_with_other_arguments_is_no_error(admin: Admin):

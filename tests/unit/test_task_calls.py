@@ -22,7 +22,7 @@ from amqtask import (
     Route,
     Unroutable,
 )
-from amqtask.app import files, recovery
+from amqtask.app import recovery
 from amqtask.tasks.context import Context, running
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import decode
@@ -431,19 +431,6 @@ def test_include_is_imported_on_demand(tmp_path, monkeypatch):
         Amqtask("shop", include=["missing_tasks"]).load_tasks()
 
 
-def test_routing_is_found_from_the_current_folder_then_beside_the_module(tmp_path, monkeypatch):
-    here, home = tmp_path / "here", tmp_path / "home"
-    for folder in (here, home):
-        folder.mkdir()
-    monkeypatch.chdir(here)
-    (home / "routing.yaml").write_text("version: 1\n")
-    assert files.find_routing("routing.yaml", home) == home / "routing.yaml"
-    (here / "routing.yaml").write_text("version: 1\n")
-    assert files.find_routing("routing.yaml", home) == here / "routing.yaml"
-    with pytest.raises(ConfigError, match=f"no file 'other.yaml' .*{here}/other.yaml and {home}/other.yaml"):
-        files.find_routing("other.yaml", home)
-
-
 def test_two_topologies_are_refused():
     app = Amqtask("shop", routing="routing.yaml", task_queues=[Queue("a")])
     with pytest.raises(ConfigError, match="either routing or task_queues"):
@@ -453,16 +440,3 @@ def test_two_topologies_are_refused():
 def test_accept_content_is_checked():
     with pytest.raises(ConfigError, match=r"unknown serializer 'jason'; .*did you mean 'json'"):
         _ = Amqtask("shop", accept_content=["jason"]).accept_content
-
-
-def test_every_publish_has_a_message_id_of_its_own_even_when_the_task_id_is_given_twice(shop, transport):
-    @shop.task(name="twice")
-    def twice(): ...
-
-    plain = twice.delay()
-    for _ in range(2):
-        twice.apply_async(task_id="mine")
-    first, *same = [message.properties for message in transport.sent]
-    assert first.message_id == plain.id
-    assert [properties.correlation_id for properties in same] == ["mine", "mine"]
-    assert same[0].message_id != same[1].message_id

@@ -140,9 +140,7 @@ def _unreportable(outcome: Outcome, error: Exception) -> Outcome:
         return outcome
     text = f"the next attempt can't be sent: {error}"
     kind = type(error)
-    return outcome._replace(
-        kind=Kind.FAILED, text=text, error=(kind.__qualname__, text, ""), headers=None, body=None
-    )
+    return outcome._replace(kind=Kind.FAILED, text=text, error=(kind.__qualname__, text, ""), headers=None, body=None)
 
 
 def child_main(app: Amqtask, executor: Executor, cells: Cells, slot: int, sock: socket.socket) -> NoReturn:
@@ -169,9 +167,7 @@ def _signals(child: Child) -> None:
         signal.signal(getattr(signal, name), lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: child.leave())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    with contextlib.suppress(
-        RuntimeError, ValueError, AttributeError, OSError
-    ):  # stderr may be closed, or no file
+    with contextlib.suppress(RuntimeError, ValueError, AttributeError, OSError):  # stderr may be closed, or no file
         faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 

@@ -83,9 +83,7 @@ class ChildPipe:
     def publish(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
         """Publish through the parent and wait for all confirms; the fate of each."""
         numbers = [next(self._numbers) for _ in messages]
-        requests = [
-            (number, _plain(message), timeout) for number, message in zip(numbers, messages, strict=True)
-        ]
+        requests = [(number, _plain(message), timeout) for number, message in zip(numbers, messages, strict=True)]
         with self._turn:
             self._waiting.update(numbers)
         try:

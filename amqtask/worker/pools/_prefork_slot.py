@@ -166,9 +166,7 @@ class Slot:
         """The child is dead: take no more jobs, and return the last frames it wrote."""
         self._closing = True
         frames: list[list[Any]] = []
-        with contextlib.suppress(
-            OSError, ProtocolError
-        ):  # BlockingIOError: something it forked holds the socket
+        with contextlib.suppress(OSError, ProtocolError):  # BlockingIOError: something it forked holds the socket
             while self._sock is not None and (data := self._sock.recv(_CHUNK)):
                 frames += self._reader.feed(data)
         return frames

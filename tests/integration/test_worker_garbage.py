@@ -1,0 +1,141 @@
+"""Messages that nobody can run, and tasks that raise what nobody expects: each is one dead letter with a reason."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zlib
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from pool_app import HOSTILE
+from worker_process import new_site
+
+from amqtask.wire.message import Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nodes import Node
+    from worker_process import Site
+
+pytestmark = pytest.mark.rabbitmq
+
+GOOD = json.dumps([["x"], {}, {}]).encode()
+BOMB = zlib.compress(b" " * 300_000_000, 9)
+RANDOM = bytes(range(256)) * 3
+KIB = 1024
+
+_numbers = count()
+
+
+@pytest.fixture(scope="module", params=["prefork", "threads"])
+def shared(request, broker_node: Node, tmp_path_factory) -> Iterator[Site]:
+    """A site with one worker for the tests of this file."""
+    with new_site(broker_node, tmp_path_factory.mktemp("garbage")) as site:
+        worker = site.worker("-P", request.param, "-c", "2")
+        yield site
+        assert worker.stop() == 0
+        assert site.ready("work") == 0
+        assert worker.count("Traceback") == worker.count("dead-lettered .*\nTraceback")
+
+
+@pytest.fixture
+def site(shared) -> Iterator[Site]:
+    """That site without dead letters; afterwards the worker has to go on working."""
+    yield shared
+    shared.admin.purge("work.dead")
+    label = f"alive{next(_numbers)}"
+    shared.send("note", label)
+    shared.wait_done(label)
+    assert shared.ready("work.dead") == 0
+
+
+def properties(*, content_type: str | None = "application/json", **headers: object) -> Properties:
+    table = {"task": "note", "id": "garbage", **headers}
+    return Properties(content_type, "utf-8", headers={key: value for key, value in table.items() if value is not None})
+
+
+UNREADABLE = {
+    "empty body": (b"", properties()),
+    "random bytes as json": (RANDOM, properties()),
+    "random bytes as msgpack": (RANDOM, properties(content_type="application/x-msgpack")),
+    "no properties at all": (b"hello", Properties()),
+    "no headers": (GOOD, Properties("application/json")),
+    "no task": (GOOD, properties(task=None)),
+    "no id": (GOOD, properties(id=None)),
+    "task is a number": (GOOD, properties(task=7)),
+    "task is a list": (GOOD, properties(task=["note"])),
+    "task is nested": (GOOD, properties(task={"a": [{"b": None}]})),
+    "id is a map": (GOOD, properties(id={"a": 1})),
+    "retries is a text": (GOOD, properties(retries="many")),
+    "retries is a list": (GOOD, properties(retries=[1])),
+    "eta is a number": (GOOD, properties(eta=42)),
+    "expires is no time": (GOOD, properties(expires="tomorrow")),
+    "timelimit is a number": (GOOD, properties(timelimit=5)),
+    "two elements": (b"[[], {}]", properties()),
+    "four elements": (b"[[], {}, {}, {}]", properties()),
+    "an object": (b'{"args": []}', properties()),
+    "args is a text": (b'["x", {}, {}]', properties()),
+    "kwargs is a list": (b"[[], [], {}]", properties()),
+    "unknown compression": (GOOD, properties(compression="application/x-magic")),
+    "compression is a number": (GOOD, properties(compression=3)),
+    "not compressed at all": (GOOD, properties(compression="zlib")),
+    "decompression bomb": (BOMB, properties(compression="application/x-gzip")),
+    "deep nesting": (b"[" * 100_000, properties()),
+    "a task's name of 100 KiB": (b"", properties(task="x" * 100 * KIB)),
+    "an id of 120 KiB": (b"", properties(id="x" * 120 * KIB)),
+    "strange failure headers": (
+        b"",
+        properties(**{"x-amqtask-lost": "many", "x-amqtask-parked": [1], "x-amqtask-first-time": 5}),
+    ),
+    "strange x-death": (b"", properties(**{"x-death": "yesterday", "CC": 7, "x-delivery-count": "no"})),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_message_that_can_t_be_read_is_dead_with_its_body_as_it_was(site, case):
+    body, sent = UNREADABLE[case]
+    site.put("work", body, sent)
+    (dead,) = site.wait_dead(1)
+    expected = "refused_content" if sent.content_type is None and sent.headers else "undecodable"
+    assert dead.reason == expected
+    assert dead.body == body
+    assert dead.message
+
+
+def test_a_message_of_a_refused_content_type_is_never_unpickled(site):
+    body = pickle.dumps(([], {}, {}))
+    site.put("work", body, properties(content_type="application/x-python-serialize"))
+    (dead,) = site.wait_dead(1)
+    assert dead.reason == "refused_content"
+    assert "application/x-python-serialize" in (dead.message or "")
+    assert dead.body == body
+
+
+def test_headers_that_leave_no_room_for_the_reason_are_left_out_of_the_dead_letter(site):
+    site.put("work", b"\xff", properties(**{"x-big": "x" * 125 * KIB, "x-small": 1}))
+    (dead,) = site.wait_dead(1)
+    assert (dead.reason, dead.body, dead.id) == ("undecodable", b"\xff", "garbage")
+    assert "x-big" not in dead.headers
+
+
+def test_a_failed_task_with_large_headers_is_dead_with_its_error(site):
+    site.send("fail", "large", headers={"x-big": "x" * 125 * KIB})
+    (dead,) = site.wait_dead(1)
+    assert (dead.reason, dead.exception) == ("failed", "ValueError")
+    assert dead.call(("msgpack",)) == (("large",), {})
+
+
+def test_whatever_a_task_raises_is_one_dead_letter(site):
+    ids = {site.send("hostile", which): which for which in HOSTILE}
+    dead = site.wait_dead(len(ids))
+    assert sorted(ids[one.id] for one in dead) == sorted(HOSTILE)
+    assert {one.reason for one in dead} == {"failed"}
+
+
+def test_arguments_that_do_not_fit_are_one_dead_letter(site):
+    site.put("work", b"[[1, 2, 3], {}, {}]", properties())
+    (dead,) = site.wait_dead(1)
+    assert (dead.reason, dead.exception) == ("failed", "TypeError")

@@ -1,0 +1,33 @@
+"""Every publish can be told from every other one."""
+
+from __future__ import annotations
+
+import pytest
+from recording import RecordingTransport
+
+from amqtask import Amqtask
+
+
+@pytest.fixture
+def transport():
+    return RecordingTransport()
+
+
+@pytest.fixture
+def shop(transport):
+    app = Amqtask("shop")
+    app.use_transport(transport)
+    return app
+
+
+def test_every_publish_has_a_message_id_of_its_own_even_when_the_task_id_is_given_twice(shop, transport):
+    @shop.task(name="twice")
+    def twice(): ...
+
+    plain = twice.delay()
+    for _ in range(2):
+        twice.apply_async(task_id="mine")
+    first, *same = [message.properties for message in transport.sent]
+    assert first.message_id == plain.id
+    assert [properties.correlation_id for properties in same] == ["mine", "mine"]
+    assert same[0].message_id != same[1].message_id
