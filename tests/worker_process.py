@@ -241,7 +241,8 @@ class Site:
     # -- messages ---------------------------------------------------------------------------------
 
     def send(self, task: str, *args: Any, **options: Any) -> str:
-        """Send a task by name; returns its id."""
+        """Send a task by name, to the queue ``work`` unless another is named; returns its id."""
+        options.setdefault("queue", "work")
         return self.app.send_task(task, args, **options).id
 
     def put(self, queue: str, body: bytes, properties: Properties) -> None:
@@ -293,8 +294,14 @@ class Site:
         return self.dead(queue)
 
     def _wait(self, condition: Any, timeout: float, state: Any = None) -> None:
+        def met() -> bool:
+            ended = bool(self._workers) and not any(worker.running for worker in self._workers)
+            found = bool(condition())
+            assert found or not ended, "no worker is left"
+            return found
+
         try:
-            wait_for(condition, timeout)
+            wait_for(met, timeout)
         except AssertionError as error:
             tails = "\n".join(f"== {worker.log.name}\n{worker.text()[-6000:]}" for worker in self._workers)
             detail = state() if state else f"{self.labels('start')} {self.labels('done')}"

@@ -30,7 +30,7 @@ def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
     if isinstance(error, exceptions.ConnectionClosed):
         return closed_by_broker(url, error.reply_code, error.reply_text)
     if isinstance(error, exceptions.ConnectionOpenAborted):
-        return failures.unavailable(url, "the attempt was given up")
+        return failures.unavailable(url, "no answer in time")
     if isinstance(error, connection_workflow.AMQPConnectorException | exceptions.StreamLostError):
         return failures.unavailable(url, "no answer in time" if "Timeout" in type(error).__name__ else text)
     if isinstance(error, ConnectionResetError) and url.tls:

@@ -12,7 +12,7 @@ put that message back, and :mod:`amqtask.worker.recent` recognises it when it re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 class Delivery:
     """A message in this worker's custody, from basic.deliver until it is settled.
+
+    ``name``, ``id`` and ``retries`` are None where the headers hold something else: they come from strangers.
 
     Mutable on purpose: when the broker delivers a message again whose first copy still runs here, the running
     delivery adopts the new epoch and tag. Lives on the I/O thread.
@@ -49,11 +51,12 @@ class Delivery:
         self.exchange, self.routing_key, self.redelivered = exchange, routing_key, redelivered
         self.properties, self.body = properties, body
         self.priority = properties.priority or 0
-        self.name: Any = headers.get("task")
-        self.id: Any = headers.get("id")
-        self.retries: Any = headers.get("retries", 0)
+        name, task_id, retries = headers.get("task"), headers.get("id"), headers.get("retries", 0)
+        self.name = name if isinstance(name, str) else None
+        self.id = task_id if isinstance(task_id, str) else None
+        self.retries = retries if isinstance(retries, int) else None
         self.identity: Hashable = properties.message_id or (
-            (self.id, self.retries) if isinstance(self.id, str) and isinstance(self.retries, int) else object()
+            object() if self.id is None or self.retries is None else (self.id, self.retries)
         )
         """Equal for two deliveries of one message. Every publish of ours has a message id of its own; a message of
         a sender that sets none is told by id and retries, and whatever we make of it gets a message id. Garbage is

@@ -46,6 +46,7 @@ class WorkerOptions:
         loglevel: in lower case.
         logformat: ``text`` or ``json``.
         quiet: no banner.
+        fair: no slot ever holds a second message, however short tasks are.
     """
 
     queues: tuple[tuple[str, int], ...]
@@ -59,6 +60,7 @@ class WorkerOptions:
     loglevel: str = "info"
     logformat: LogFormat = "text"
     quiet: bool = False
+    fair: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ class Requested:
     loglevel: str = "info"
     logformat: LogFormat = "text"
     quiet: bool = False
+    fair: bool = False
 
 
 def resolve(requested: Requested, topology: Topology, settings: Settings) -> WorkerOptions:
@@ -104,6 +107,7 @@ def resolve(requested: Requested, topology: Topology, settings: Settings) -> Wor
         loglevel=requested.loglevel.lower(),
         logformat=requested.logformat,
         quiet=requested.quiet,
+        fair=requested.fair,
     )
 
 

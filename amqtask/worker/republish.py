@@ -91,11 +91,10 @@ def dead_letter(
     if slim:
         headers = {key: headers[key] for key in _ESSENTIAL if key in headers}
     kind, message, traceback = error or ("", text, "")
-    retries = delivery.retries if isinstance(delivery.retries, int) else 0
     headers[REASON] = reason
     headers[MESSAGE] = message[:200] if slim else message
     headers[WORKER] = worker
-    headers[ATTEMPTS] = retries + 1
+    headers[ATTEMPTS] = (delivery.retries or 0) + 1
     headers.setdefault(FIRST_TIME, now)
     headers[LAST_TIME] = now
     headers[QUEUE] = delivery.queue

@@ -93,6 +93,7 @@ class Worker:
             lost=self._lost,
             publish=self._publish,
             log_results=logging.getLogger("amqtask.task").isEnabledFor(logging.INFO),
+            fair=self._options.fair,
             failed=self._pool_failed,
         )
         pool = pools.get(self._options.pool)(host)

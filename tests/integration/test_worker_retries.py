@@ -35,7 +35,7 @@ LATE = 3.0
 def place(broker_node: Node, tmp_path_factory) -> Iterator[tuple[Site, WorkerProcess]]:
     """A site with one worker for the tests of this file."""
     folder = tmp_path_factory.mktemp("retries")
-    with new_site(broker_node, folder, ROUTING, delay_queue_type="classic") as site:
+    with new_site(broker_node, folder, ROUTING) as site:
         worker = site.worker("-P", "threads", "-c", "8", "-n", "retries@here", unknown_task_delays="0.3s,0.3s")
         yield site, worker
         assert worker.stop() == 0

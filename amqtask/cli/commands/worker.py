@@ -91,6 +91,10 @@ TIMEOUT_OPTION = click.option(
     "--order", type=click.Choice(["strict", "weighted", "fair"]),
     help="Which queue is served first.  [setting: worker_queue_order]",
 )  # fmt: skip
+@click.option(
+    "-O", "--optimization", type=click.Choice(["default", "fair"]), default="default", show_default=True,
+    help="fair: a prefork child never holds a second task, however short tasks are.",
+)  # fmt: skip
 @LEVEL_OPTION
 @FORMAT_OPTION
 @TIMEOUT_OPTION
@@ -99,7 +103,7 @@ TIMEOUT_OPTION = click.option(
     help="More modules to import, because they define tasks.",
 )  # fmt: skip
 @click.pass_obj
-def worker(setup: Setup, /, include: tuple[str, ...], **given: Any) -> int:
+def worker(setup: Setup, /, include: tuple[str, ...], optimization: str, **given: Any) -> int:
     """Run the tasks that arrive in the queues, until SIGTERM or Ctrl-C.
 
     The first signal lets running tasks end (see --shutdown-timeout), a second one stops them and puts them
@@ -112,7 +116,7 @@ def worker(setup: Setup, /, include: tuple[str, ...], **given: Any) -> int:
     """  # noqa: D301 -- click reads \b as "keep these lines"
     from amqtask.worker.options import Requested, resolve  # noqa: PLC0415 -- --help needs none of it
 
-    requested: Requested = Requested(**given, quiet=setup.quiet)
+    requested: Requested = Requested(**given, quiet=setup.quiet, fair=optimization == "fair")
     color = False if setup.no_color else None
     logs.configure_logging(requested.loglevel, requested.logformat, color=color)
     app = setup.load("app")

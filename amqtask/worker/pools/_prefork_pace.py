@@ -18,16 +18,21 @@ _UNKNOWN = 4 * SHORT
 
 
 class Pace:
-    """Mean run time per task name. Not thread-safe."""
+    """Mean run time per task name. Not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        fair: take no task for short: strictly one job per child at a time.
+    """
+
+    def __init__(self, fair: bool = False) -> None:
+        self._fair = fair
         self._mean: dict[str, float] = {}
         self.calm = False
         """True when the task that finished last was a short one: room for more is worth announcing."""
 
     def is_short(self, name: str) -> bool:
         """Whether jobs of this task may wait behind each other in one child."""
-        return self._mean.get(name, _UNKNOWN) < SHORT
+        return not self._fair and self._mean.get(name, _UNKNOWN) < SHORT
 
     def observe(self, name: str, runtime: float) -> None:
         """Take a measured run time in seconds; one long run counts at once, short ones by and by."""
@@ -35,4 +40,4 @@ class Pace:
             mean = self._mean.get(name, _UNKNOWN)
             runtime = mean + _WEIGHT * (runtime - mean)
         self._mean[name] = runtime
-        self.calm = runtime < SHORT
+        self.calm = not self._fair and runtime < SHORT

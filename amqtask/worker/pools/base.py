@@ -41,6 +41,7 @@ class PoolHost:
         publish: confirmed publish through the worker's connection, for ``delay()`` inside tasks. It declares what is
             missing (declare on miss) and keeps the deadline; any exception may come back.
         log_results: whether successful outcomes carry the repr of their result.
+        fair: no slot ever holds a second job, however short jobs are (``-O fair``).
         failed: the pool can't go on, with the reason; everything it held was reported by ``lost`` before.
     """
 
@@ -52,6 +53,7 @@ class PoolHost:
     lost: Callable[[Sequence[int], Sequence[int], str], None]
     publish: Callable[[Outgoing, float, PublishDone], None]
     log_results: bool = False
+    fair: bool = False
     failed: Callable[[str], None] = _log_failure
 
 

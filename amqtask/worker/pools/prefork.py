@@ -46,7 +46,7 @@ class PreforkPool:
 
     def __init__(self, host: PoolHost) -> None:
         self._host = host
-        self._pace = Pace()
+        self._pace = Pace(host.fair)
         self._slots: list[Slot] = []
         self._pending: deque[Job] = deque()
         self._gathering: set[Slot] = set()
