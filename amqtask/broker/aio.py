@@ -148,7 +148,7 @@ class _Line:
                     except exceptions.ChannelClosed as error:
                         # whom it was closed for: named, or found by trying again with nobody else on the channel
                         alone = _check_culprit(error, message, alone=alone)
-                    except (exceptions.AMQPError, OSError, RuntimeError, asyncio.InvalidStateError):
+                    except (exceptions.AMQPError, OSError, RuntimeError, EOFError, asyncio.InvalidStateError):
                         await self._lost(channel)
                     finally:
                         if alone and channel is not self._channel:
@@ -231,7 +231,7 @@ class _Line:
                     if self._channel is None or self._channel.is_closed:
                         self._channel = await self._open_channel()
                     return self._channel
-                except (exceptions.AMQPError, OSError, RuntimeError) as error:
+                except (exceptions.AMQPError, OSError, RuntimeError, EOFError) as error:
                     self._error = BrokerUnavailable(f"no channel on the connection to RabbitMQ: {error!r}")
                     await self._drop()
 
@@ -320,7 +320,7 @@ async def _connect(url: BrokerURL, options: ConnectionOptions) -> Any:
             timeout=timeout,
             client_properties={"product": "amqtask", "connection_name": options.name},
         )
-    except (exceptions.AMQPError, OSError, RuntimeError) as error:
+    except (exceptions.AMQPError, OSError, RuntimeError, EOFError) as error:
         raise _connect_error(url, error) from None
 
 

@@ -58,7 +58,7 @@ def vhost_refused(url: BrokerURL, text: str) -> BrokerError:
     """The login was fine, opening the vhost was not."""
     if "not found" in text:
         return AccessRefused(f"RabbitMQ at {url.where} has no vhost {url.vhost!r}")
-    if "refused" in text or "ACCESS_REFUSED" in text:
+    if "refused" in text and "limit" not in text:  # a limit on connections may have room again soon
         return AccessRefused(f"RabbitMQ at {url.where}: user {url.user!r} may not use vhost {url.vhost!r}")
     return unavailable(url, f"vhost {url.vhost!r}: {text}" if text else f"vhost {url.vhost!r} can't be opened")
 

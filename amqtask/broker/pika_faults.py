@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from amqtask.broker.url import BrokerURL
 
 
-def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
+def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:  # noqa: PLR0911 -- a table of causes
     """Why a connection could not be made, as one of our errors with a readable cause."""
     error = _cause(error)
     text = " ".join(str(part) for part in error.args) or type(error).__name__
-    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+    if isinstance(error, exceptions.AuthenticationError):
         return failures.login_refused(url)
-    if isinstance(error, exceptions.ProbableAccessDeniedError):
-        return failures.vhost_refused(url, text)
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
+        return _ended_in_handshake(url, error, text)
     if isinstance(error, exceptions.IncompatibleProtocolError):
         return failures.closed_while_opening(url, "closed during the protocol header")
     if isinstance(error, exceptions.ConnectionClosed):
@@ -36,6 +36,20 @@ def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
     if isinstance(error, ConnectionResetError) and url.tls:
         return failures.closed_while_opening(url, "reset")
     return failures.unavailable(url, failures.socket_reason(error))
+
+
+def _ended_in_handshake(url: BrokerURL, error: BaseException, text: str) -> BrokerError:
+    """Pika takes any end of the connection while logging in for a refusal; believe only what the broker said.
+
+    A connection that was cut just then must not look like a wrong password: that is not tried again.
+    """
+    if "ConnectionClosedByBroker" not in text:
+        return failures.unavailable(url, "the connection was lost while logging in")
+    if isinstance(error, exceptions.ProbableAccessDeniedError):
+        return failures.vhost_refused(url, text)
+    if f"({failures.ACCESS_REFUSED})" in text:
+        return failures.login_refused(url)
+    return failures.unavailable(url, f"closed by the broker while logging in: {text}")
 
 
 def _cause(error: BaseException) -> BaseException:

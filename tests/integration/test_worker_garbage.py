@@ -25,7 +25,8 @@ pytestmark = pytest.mark.rabbitmq
 GOOD = json.dumps([["x"], {}, {}]).encode()
 BOMB = zlib.compress(b" " * 300_000_000, 9)
 RANDOM = bytes(range(256)) * 3
-KIB = 1024
+LARGE = 126_400
+"""Bytes of a header that a message can carry, and a dead letter with its reason beside it can not."""
 
 _numbers = count()
 
@@ -38,7 +39,7 @@ def shared(request, broker_node: Node, tmp_path_factory) -> Iterator[Site]:
         yield site
         assert worker.stop() == 0
         assert site.ready("work") == 0
-        assert worker.count("Traceback") == worker.count("dead-lettered .*\nTraceback")
+        assert "CRITICAL" not in worker.text()
 
 
 @pytest.fixture
@@ -84,13 +85,14 @@ UNREADABLE = {
     "not compressed at all": (GOOD, properties(compression="zlib")),
     "decompression bomb": (BOMB, properties(compression="application/x-gzip")),
     "deep nesting": (b"[" * 100_000, properties()),
-    "a task's name of 100 KiB": (b"", properties(task="x" * 100 * KIB)),
-    "an id of 120 KiB": (b"", properties(id="x" * 120 * KIB)),
+    "a task's name that fills the headers": (b"", properties(task="x" * LARGE)),
+    "an id that fills the headers": (b"", properties(id="x" * LARGE)),
+    "a language that fills the headers": (b"", properties(lang="x" * LARGE)),
     "strange failure headers": (
         b"",
         properties(**{"x-amqtask-lost": "many", "x-amqtask-parked": [1], "x-amqtask-first-time": 5}),
     ),
-    "strange x-death": (b"", properties(**{"x-death": "yesterday", "CC": 7, "x-delivery-count": "no"})),
+    "strange x-death": (b"", properties(**{"x-death": "yesterday", "x-delivery-count": "no"})),
 }
 
 
@@ -115,14 +117,14 @@ def test_a_message_of_a_refused_content_type_is_never_unpickled(site):
 
 
 def test_headers_that_leave_no_room_for_the_reason_are_left_out_of_the_dead_letter(site):
-    site.put("work", b"\xff", properties(**{"x-big": "x" * 125 * KIB, "x-small": 1}))
+    site.put("work", b"\xff", properties(**{"x-big": "x" * LARGE, "x-small": 1}))
     (dead,) = site.wait_dead(1)
     assert (dead.reason, dead.body, dead.id) == ("undecodable", b"\xff", "garbage")
     assert "x-big" not in dead.headers
 
 
 def test_a_failed_task_with_large_headers_is_dead_with_its_error(site):
-    site.send("fail", "large", headers={"x-big": "x" * 125 * KIB})
+    site.send("fail", "large", headers={"x-big": "x" * LARGE})
     (dead,) = site.wait_dead(1)
     assert (dead.reason, dead.exception) == ("failed", "ValueError")
     assert dead.call(("msgpack",)) == (("large",), {})

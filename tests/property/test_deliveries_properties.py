@@ -31,7 +31,9 @@ properties = st.fixed_dictionaries(
     },
 )
 messages = st.lists(
-    st.tuples(st.integers(1, 3), short, st.integers(1, 2**63), st.booleans(), short, properties, st.binary(max_size=300)),
+    st.tuples(
+        st.integers(1, 3), short, st.integers(1, 2**63), st.booleans(), short, properties, st.binary(max_size=300)
+    ),
     max_size=5,
 )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from worker_messages import delivery
 
 from amqtask.worker.crashes import RUN, Verdict, judge
-from worker_messages import delivery
 
 
 def crash_until_dead(*, counting, limit):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from worker_messages import delivery
 
 from amqtask.topology.declarations import Queue, RetryPolicy
 from amqtask.worker.job import Kind, Outcome
 from amqtask.worker.outcome import NOTHING, Effects
-from worker_messages import delivery
 
 RETRYING = Queue("q", retry=RetryPolicy(delays=(timedelta(seconds=5), timedelta(minutes=1))))
 

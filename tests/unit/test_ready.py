@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from amqtask.worker.ready import Ready
 from worker_messages import delivery
+
+from amqtask.worker.ready import Ready
 
 
 def fill(ready, queue, count, **fields):
@@ -30,7 +31,11 @@ def test_messages_of_one_queue_run_first_come_first_served():
 
 def test_higher_priority_runs_first_and_equal_priority_keeps_its_order():
     ready = Ready({"a": 1}, "fair")
-    low, high, middle = fill(ready, "a", 2, priority=1), fill(ready, "a", 2, priority=9), fill(ready, "a", 2, priority=5)
+    low, high, middle = (
+        fill(ready, "a", 2, priority=1),
+        fill(ready, "a", 2, priority=9),
+        fill(ready, "a", 2, priority=5),
+    )
     assert pop_all(ready) == [*high, *middle, *low]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from amqtask.worker.recent import Recent
 from worker_messages import delivery
+
+from amqtask.worker.recent import Recent
 
 
 def again(first, *, epoch=2, tag=77):

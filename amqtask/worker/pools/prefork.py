@@ -1,11 +1,11 @@
 """Runs jobs in child processes; the parent owns every delivery. Owns the children's supervision and the windows.
 
-``prepare()`` forks a fork server while the process is young; it makes the children. Each child has a socket pair
-with the parent (:mod:`._prefork_frames`): batches of jobs in, batches of outcomes out, and the publishes of
-``delay()`` calls inside tasks. A child gets one job at a time, several only of tasks known to be short
-(:mod:`._prefork_pace`); should one of those turn out long, the child hands back those behind it. Which job a child was running when it died is read
-from shared memory (:mod:`._prefork_cells`). A crashed child is replaced at once; children that keep dying before they
-are up are replaced with growing pauses.
+``prepare()`` forks a fork server while the process is young; it makes the children. Each child has a socket pair with
+the parent (:mod:`._prefork_frames`): batches of jobs in, batches of outcomes out, and the publishes of ``delay()``
+calls inside tasks. A child gets one job at a time, several only of tasks known to be short (:mod:`._prefork_pace`);
+should one of those turn out long, the child hands back those behind it. Which job a child was running when it died is
+read from shared memory (:mod:`._prefork_cells`). A crashed child is replaced at once; children that keep dying before
+they are up are replaced with growing pauses.
 """
 
 from __future__ import annotations
