@@ -18,7 +18,7 @@ from typing import Any
 from pool_app import HOSTILE
 
 from amqtask import Amqtask
-from amqtask.errors import Ignore, Reject
+from amqtask.errors import Ignore, PublishError, Reject
 
 app = Amqtask("crew", routing="routing.yaml")
 RUNS = Path(os.environ.get("CREW_RUNS", "runs"))
@@ -98,6 +98,14 @@ async def asends(label: str) -> str:
     sent = await note.adelay(f"{label}.inner")
     record("done", label)
     return sent.id
+
+
+@app.task(name="sends_too_much")
+def sends_too_much(label: str, body: int, headers: int) -> None:
+    try:
+        note.apply_async(("x" * body,), headers={"x-big": "x" * headers})
+    except PublishError as error:
+        record("done", f"{label}: {type(error).__name__}")
 
 
 @app.task(name="fail")

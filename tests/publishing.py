@@ -7,6 +7,7 @@ import urllib.error
 from collections import Counter
 from collections.abc import Sequence
 
+import pika
 from nodes import Node
 from waiting import wait_for
 
@@ -39,12 +40,18 @@ def declare(url: str, *queues: str, arguments: dict[str, object] | None = None) 
 
 
 def drain(url: str, queue: str) -> Counter[str]:
-    """Take everything out of a queue; how often each message id was there."""
+    """Take everything out of a queue that nobody else consumes; how often each message id was there."""
     found: Counter[str] = Counter()
-    with Admin(parse_urls(url), OPTIONS) as admin:
-        while (received := admin.get(queue)) is not None:
-            found[received.properties.message_id or ""] += 1
-            admin.ack(received.tag)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    left = channel.queue_declare(queue, passive=True).method.message_count
+    if left:
+        for _, properties, _ in channel.consume(queue, auto_ack=True):
+            found[properties.message_id or ""] += 1
+            left -= 1
+            if not left:
+                break
+    connection.close()
     return found
 
 

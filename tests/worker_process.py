@@ -45,6 +45,8 @@ defaults:
   queue: {type: classic}
 queues:
   work: {}
+routes:
+  - {task: "*", queue: work}
 """
 
 OPTIONS = ConnectionOptions(name="test", heartbeat=30, connect_timeout=5.0)

@@ -21,7 +21,7 @@ from amqtask import clock
 from amqtask.broker import failures
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, subject
-from amqtask.broker.reconnect import ReconnectPolicy
+from amqtask.broker.reconnect import CALLER_WAIT, ReconnectPolicy
 from amqtask.broker.tls import tls_context
 from amqtask.broker.version import read_version
 from amqtask.errors import (
@@ -126,7 +126,7 @@ class _Line:
         self, urls: tuple[BrokerURL, ...], options: ConnectionOptions, strategy: FailoverStrategy
     ) -> None:
         self._options = options
-        self._policy = ReconnectPolicy(urls, strategy)
+        self._policy = ReconnectPolicy(urls, strategy, maximum=CALLER_WAIT)
         self._connecting = asyncio.Lock()
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
         self._connection: Any = None

@@ -37,6 +37,9 @@ _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 1 << 10, 1 << 9, 1 << 8, 
 _TIMESTAMP, _TYPE, _USER_ID, _APP_ID = 1 << 6, 1 << 5, 1 << 4, 1 << 3
 _LONG_STRING = ord("S")
 
+UNREADABLE = "x-amqtask-unreadable-headers"
+"""Stands for headers that could not be read, and says why."""
+
 
 class Deliver(NamedTuple):
     """The arguments of a basic.deliver."""
@@ -109,7 +112,7 @@ class DeliveryReader:
         if flags & _CONTENT_ENCODING:
             values[1], at = _short(data, at)
         if flags & _HEADERS:
-            values[2], at = self._table(data, at)
+            values[2], at = self._headers(data, at)
         if flags & _DELIVERY_MODE:
             values[3], at = data[at], at + 1
         if flags & _PRIORITY:
@@ -121,6 +124,14 @@ class DeliveryReader:
         if flags & (_TIMESTAMP | _TYPE | _USER_ID | _APP_ID):
             _rare(data, at, flags, values)
         return Properties(*values)
+
+    def _headers(self, data: bytes, at: int) -> tuple[dict[str, Any], int]:
+        """The headers; a table that Python can't hold (a time in the year 60000) must not end the connection."""
+        try:
+            return self._table(data, at)
+        except (ValueError, OverflowError, OSError, RecursionError, struct.error) as error:
+            (size,) = _read_long(data, at)
+            return {UNREADABLE: f"{type(error).__name__}: {error}"[:200]}, at + 4 + size
 
     def _table(self, data: bytes, at: int) -> tuple[dict[str, Any], int]:
         (size,) = _read_long(data, at)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from amqtask.errors import AmqtaskError, BrokerError
+    from amqtask.errors import AmqtaskError, BrokerError, EncodeError
     from amqtask.topology.declarations import Step, Version
     from amqtask.wire.message import Outgoing, PropertiesLike
 
@@ -252,5 +252,5 @@ class Connection(Protocol):
         """Close in an orderly way; ``on_down`` of the link follows."""
 
 
-PublishDone = Callable[["BrokerError | None"], None]
+PublishDone = Callable[["BrokerError | EncodeError | None"], None]
 """Told the fate of one message: None when it is confirmed and routed."""

@@ -42,6 +42,7 @@ class Link:
             the attempts go on too; whoever wants otherwise stops the link.
         on_blocked: told the broker's reason when it blocks publishers, and None when it no longer does.
         strategy: order of failover, see :class:`amqtask.broker.reconnect.ReconnectPolicy`.
+        longest_wait: between two attempts, in seconds.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class Link:
         on_down: Callable[[BrokerError], None],
         on_blocked: Callable[[str | None], None] | None = None,
         strategy: FailoverStrategy = "round-robin",
+        longest_wait: float = 10.0,
     ) -> None:
         self._loop = loop
         self._options = options
         self.on_up, self.on_down = on_up, on_down
         self._on_blocked = on_blocked
-        self._policy = ReconnectPolicy(urls, strategy)
+        self._policy = ReconnectPolicy(urls, strategy, maximum=longest_wait)
         self._running = False
         self._timer: object = None
         self._stop_timer: object = None

@@ -22,6 +22,7 @@ from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, DeclareQueue
 from amqtask.broker.link import Link
 from amqtask.broker.patience import Patience
+from amqtask.broker.reconnect import CALLER_WAIT
 from amqtask.broker.session import Session
 from amqtask.errors import AccessRefused, BrokerError, Unroutable
 
@@ -73,7 +74,14 @@ class Publisher:
         self._options = options
         self._lazy = lazy
         self._link = Link(
-            loop, urls, options, on_up=self._up, on_down=self._down, on_blocked=self._blocked, strategy=strategy
+            loop,
+            urls,
+            options,
+            on_up=self._up,
+            on_down=self._down,
+            on_blocked=self._blocked,
+            strategy=strategy,
+            **({"longest_wait": CALLER_WAIT} if lazy else {}),
         )
         self._backlog: deque[Pending] = deque()
         self._batches: deque[Batch] = deque()

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 FailoverStrategy = Literal["round-robin", "shuffle", "priority"]
 
+CALLER_WAIT = 1.0
+"""Longest wait in seconds while a caller is waiting: a send of a few seconds must get its attempts."""
+
 STRATEGIES: tuple[FailoverStrategy, ...] = ("round-robin", "shuffle", "priority")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import ConnectionOptions, Layout
     from amqtask.broker.reconnect import FailoverStrategy
     from amqtask.broker.url import BrokerURL
-    from amqtask.errors import BrokerError
+    from amqtask.errors import BrokerError, EncodeError
     from amqtask.wire.message import Outgoing
 
     T = TypeVar("T")
@@ -88,7 +88,7 @@ class SyncTransport:
         header = seal(message, self._options, FRAME_MAX)
         engine = self._running()
 
-        def begin(finish: Callable[[BrokerError | None], None]) -> None:
+        def begin(finish: Callable[[BrokerError | EncodeError | None], None]) -> None:
             engine.publisher.publish_sealed(message, header, timeout, finish)
 
         error = self._run(engine, begin)

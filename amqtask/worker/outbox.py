@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amqtask.app.recovery import Recoverable, Recovery
-from amqtask.errors import BrokerError
+from amqtask.errors import BrokerError, EncodeError
 
 if TYPE_CHECKING:
     from amqtask.app.missing import Missing, Need
@@ -64,7 +64,11 @@ class _Sending:
         self._recovery: Recovery | None = None
 
     def publish(self) -> None:
-        self._publisher.publish(self._message, self._timeout, self._published)
+        try:
+            self._publisher.publish(self._message, self._timeout, self._published)
+        except (BrokerError, EncodeError) as error:  # of this message: too large, or nothing AMQP can carry
+            refused = error
+            self._loop.call_later(0, lambda: self._done(refused))
 
     def declare(self, need: Need) -> None:
         def declared(failure: Exception | None) -> None:
@@ -76,7 +80,7 @@ class _Sending:
 
         self._publisher.declare(self._missing.layout(need), declared)
 
-    def _published(self, error: BrokerError | None) -> None:
+    def _published(self, error: BrokerError | EncodeError | None) -> None:
         if not isinstance(error, Recoverable):
             self._done(error)
             return

@@ -38,6 +38,7 @@ DEAD_REASONS = {
     Kind.REFUSED: "refused_content",
 }
 WORKER_LOST = "worker_lost"
+UNSENDABLE = "unsendable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,13 @@ class Effect:
 
     Attributes:
         message: to be published and confirmed first; None: just ack.
-        slim: the same message with smaller headers, should the first be too large.
+        slim: makes the dead letter to send instead, should the message prove unsendable; told why.
         dead: the reason when the message is a dead letter, else an empty text.
         delay: seconds until the next attempt, when there is one.
     """
 
     message: Outgoing | None = None
-    slim: Callable[[], Outgoing] | None = None
+    slim: Callable[[str], Outgoing] | None = None
     dead: str = ""
     delay: float | None = None
 
@@ -88,7 +89,7 @@ class Effects:
         if kind == Kind.RETRY:
             return self._retry(delivery, outcome)
         if kind == Kind.REQUEUE:
-            return Effect(again(delivery, "", delivery.queue))
+            return Effect(again(delivery, "", delivery.queue), self._unsendable(delivery))
         if kind == Kind.UNKNOWN_TASK:
             return self._park(delivery, outcome)
         return self._dead(delivery, outcome, DEAD_REASONS[Kind(kind)])
@@ -102,7 +103,7 @@ class Effects:
 
     def marked(self, delivery: Delivery, lost: int) -> Effect:
         """The same message again, with this count of deaths in its header."""
-        return Effect(again(delivery, "", delivery.queue, {LOST: lost or None}))
+        return Effect(again(delivery, "", delivery.queue, {LOST: lost or None}), self._unsendable(delivery))
 
     def crash_loop(self, delivery: Delivery, times: int, reason: str) -> Effect:
         """The effect of a message that has killed its worker or child too often."""
@@ -114,7 +115,7 @@ class Effects:
         target = retry_target(self._queue_of(delivery.queue), delay, outcome.exact)
         changes = {"eta": None, LOST: None, **(outcome.headers or {}), **target.headers}
         message = again(delivery, target.exchange, target.routing_key, changes, outcome.body)
-        return Effect(message, delay=outcome.delay)
+        return Effect(message, self._unsendable(delivery), delay=outcome.delay)
 
     def _park(self, delivery: Delivery, outcome: Outcome) -> Effect:
         parked = (delivery.properties.headers or {}).get(PARKED, 0)
@@ -124,7 +125,8 @@ class Effects:
         delay = self._park_delays[times]
         target = delay_target([delivery.queue], timedelta(seconds=delay))
         changes = {PARKED: times + 1, **target.headers}
-        return Effect(again(delivery, target.exchange, target.routing_key, changes), delay=delay)
+        message = again(delivery, target.exchange, target.routing_key, changes)
+        return Effect(message, self._unsendable(delivery), delay=delay)
 
     def _dead(self, delivery: Delivery, outcome: Outcome, reason: str) -> Effect:
         def build(slim: bool) -> Outgoing:
@@ -138,4 +140,15 @@ class Effects:
                 slim=slim,
             )
 
-        return Effect(build(False), slim=lambda: build(True), dead=reason)
+        return Effect(build(False), lambda _: build(True), dead=reason)
+
+    def _unsendable(self, delivery: Delivery) -> Callable[[str], Outgoing]:
+        """For a next attempt whose headers leave no room for what it adds to them."""
+
+        def build(text: str) -> Outgoing:
+            outcome = Outcome(delivery.key, Kind.FAILED, text=f"its next attempt can't be sent: {text}")
+            effect = self._dead(delivery, outcome, UNSENDABLE)
+            assert effect.slim is not None
+            return effect.slim(text)
+
+        return build

@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 
 _ESSENTIAL = ("task", "id", "retries", "compression", "lang")
 
+_SHORT = 512
+"""Characters that are kept of each header of a slim dead letter."""
+
+_LATIN = 127
+"""Bytes that fit AMQP's short strings whatever they are, once they have become UTF-8."""
+
+_LAST_TIME = 2**63
+"""Timestamps from here on are read, but can't be sent."""
+
 
 def lost_count(delivery: Delivery) -> int:
     """How many workers or children died with this message, as its own header says."""
@@ -56,7 +65,7 @@ def again(
         changes: header changes; a value of None removes the header.
         body: a new body, or None for the received one.
     """
-    headers = strip_broker_headers(delivery.properties.headers)
+    headers = _sendable(strip_broker_headers(delivery.properties.headers))
     for key, value in (changes or {}).items():
         if value is None:
             headers.pop(key, None)
@@ -87,9 +96,9 @@ def dead_letter(
         slim: leave out the traceback and the sender's own headers, for messages whose headers are too large.
     """
     now = clock.utcnow().isoformat(timespec="milliseconds")
-    headers = strip_broker_headers(delivery.properties.headers)
+    headers = _sendable(strip_broker_headers(delivery.properties.headers))
     if slim:
-        headers = {key: headers[key] for key in _ESSENTIAL if key in headers}
+        headers = {key: _short(headers[key]) for key in _ESSENTIAL if key in headers}
     kind, message, traceback = error or ("", text, "")
     headers[REASON] = reason
     headers[MESSAGE] = message[:200] if slim else message
@@ -105,22 +114,37 @@ def dead_letter(
     return Outgoing("", dead_queue, _properties(delivery, headers), delivery.body)
 
 
+def _short(value: Any) -> Any:
+    """A header that takes little room, whatever a stranger has put there."""
+    return value if isinstance(value, int) else str(value)[:_SHORT]
+
+
+def _sendable(headers: dict[str, Any]) -> dict[str, Any]:
+    """Headers whose names are texts; the reader leaves what is no UTF-8 as bytes."""
+    return {_text(key): value for key, value in headers.items()}
+
+
+def _text(value: Any) -> Any:
+    return value.decode("latin-1")[:_LATIN] if isinstance(value, bytes) else value
+
+
 def _properties(delivery: Delivery, headers: dict[str, Any]) -> Properties:
     """The received properties, made durable; ``expiration`` and ``user_id`` belonged to the first sending.
 
     The message id is new: it is what tells this message from the one it is made from (see recent.py).
     """
     old = delivery.properties
+    timestamp = getattr(old, "timestamp", None)
     return Properties(
-        content_type=old.content_type,
-        content_encoding=old.content_encoding,
+        content_type=_text(old.content_type),
+        content_encoding=_text(old.content_encoding),
         headers=headers,
         delivery_mode=PERSISTENT,
         priority=old.priority,
-        correlation_id=old.correlation_id,
-        reply_to=old.reply_to,
+        correlation_id=_text(old.correlation_id),
+        reply_to=_text(old.reply_to),
         message_id=new_id(),
-        timestamp=getattr(old, "timestamp", None),
-        type=getattr(old, "type", None),
-        app_id=getattr(old, "app_id", None),
+        timestamp=timestamp if timestamp is None or timestamp < _LAST_TIME else None,
+        type=_text(getattr(old, "type", None)),
+        app_id=_text(getattr(old, "app_id", None)),
     )

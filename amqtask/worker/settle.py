@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from amqtask.errors import BrokerError, MessageTooLarge
+from amqtask.errors import BrokerError, EncodeError, MessageTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 _RETRY_FIRST = 0.5
 _RETRY_MAX = 30.0
 """Seconds between attempts to publish what must be stored before an ack."""
+
+_UNSENDABLE = (MessageTooLarge, EncodeError)
+"""Errors of the message itself: trying again would not help."""
 
 
 @dataclass(slots=True)
@@ -82,14 +85,14 @@ class Settler:
             pending.attempts += 1
             self._outbox.publish(pending.message, self._timeout, lambda error: self._published(pending, error))
 
-    def _published(self, pending: _Pending, error: BrokerError | None) -> None:
+    def _published(self, pending: _Pending, error: BrokerError | EncodeError | None) -> None:
         if pending.delivery.key not in self._pending:
             return  # abandoned meanwhile
         if error is None:
             del self._pending[pending.delivery.key]
             self._settled(pending.delivery)
-        elif isinstance(error, MessageTooLarge) and pending.effect.slim is not None:
-            pending.message = pending.effect.slim()
+        elif isinstance(error, _UNSENDABLE) and pending.effect.slim is not None:
+            pending.message = pending.effect.slim(str(error))
             pending.effect = replace(pending.effect, slim=None)
             self._publish(pending)
         else:

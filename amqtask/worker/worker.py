@@ -79,12 +79,42 @@ class Worker:
         Raises:
             ConfigError, TopologyError, AccessRefused, BrokerError: why the worker can't consume.
         """
+        previous = self._install_signals()
+        try:
+            engine = self._run()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        self._report(engine)
+        if engine.failure is not None:
+            raise engine.failure
+        if engine.shutdown.returned:
+            _leave()  # a thread that still runs a stopped task would keep the process alive
+        return 0
+
+    def _run(self) -> Engine:
         self._app.load_tasks()
         if not self._app.tasks:
             raise ConfigError(f"app {self._app.main!r} has no tasks; name the modules that define them in 'include'")
-        self._check()
         self._print_banner()
-        host = PoolHost(
+        host = self._new_host()
+        pool = pools.get(self._options.pool)(host)
+        pool.prepare()
+        loop = host.loop = new_loop()
+        engine = self._engine = Engine(self._app, self._options, loop, pool)
+        main_free = threading.Event()
+        io_thread = threading.Thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
+        io_thread.start()
+        try:
+            pool.run_main()
+        finally:
+            main_free.set()
+            io_thread.join()
+        loop.close()
+        return engine
+
+    def _new_host(self) -> PoolHost:
+        return PoolHost(
             app=self._app,
             hostname=self._options.hostname,
             concurrency=self._options.concurrency,
@@ -96,39 +126,12 @@ class Worker:
             fair=self._options.fair,
             failed=self._pool_failed,
         )
-        pool = pools.get(self._options.pool)(host)
-        pool.prepare()
-        loop = host.loop = new_loop()
-        engine = self._engine = Engine(self._app, self._options, loop, pool)
-        previous = self._install_signals()
-        main_free = threading.Event()
-        io_thread = threading.Thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
-        io_thread.start()
-        try:
-            pool.run_main()
-        finally:
-            main_free.set()
-            io_thread.join()
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-        loop.close()
-        self._report(engine)
-        if engine.failure is not None:
-            raise engine.failure
-        if engine.shutdown.returned:
-            _leave()  # a thread that still runs a stopped task would keep the process alive
-        return 0
 
     def _run_engine(self, engine: Engine, main_free: threading.Event) -> None:
         engine.run()
         if not main_free.wait(_MAIN_GRACE):
             self._report(engine)
             _leave()  # the main thread is in user code that does not return
-
-    def _check(self) -> None:
-        """What can be refused before anything is started."""
-        for name, _ in self._options.queues:
-            self._app.topology.queue(name)
 
     def _print_banner(self) -> None:
         if self._options.quiet or self._options.logformat == "json":
@@ -164,7 +167,7 @@ class Worker:
         """Only hands over to the I/O thread: the interrupted code may hold any lock, the logging one included."""
         engine = self._engine
         if engine is None:
-            return
+            raise SystemExit(0)  # nothing has been received yet
         now = clock.monotonic()
         if self._first_signal is None:
             self._first_signal = now

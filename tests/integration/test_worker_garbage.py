@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import zlib
 from itertools import count
 from typing import TYPE_CHECKING
 
+import pika
 import pytest
 from pool_app import HOSTILE
 from worker_process import new_site
@@ -58,6 +60,33 @@ def properties(*, content_type: str | None = "application/json", **headers: obje
     return Properties(content_type, "utf-8", headers={key: value for key, value in table.items() if value is not None})
 
 
+def nested(depth: int) -> bytes:
+    """An AMQP table in a table in a table."""
+    value = b"V"
+    for _ in range(depth):
+        value = b"F" + (len(value) + 2).to_bytes(4) + b"\x01k" + value
+    return value
+
+
+class Raw(pika.BasicProperties):
+    """Properties as bytes, for what pika itself would not write."""
+
+    def __init__(self, flags: int, data: bytes) -> None:
+        super().__init__()
+        self.data = flags.to_bytes(2) + data
+
+    def encode(self) -> list[bytes]:
+        return [self.data]
+
+
+def put_raw(site: Site, flags: int, data: bytes) -> None:
+    """Publish a message with these property flags and bytes."""
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(site.url))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("", "work", b"body", Raw(flags, data), mandatory=True)
+
+
 UNREADABLE = {
     "empty body": (b"", properties()),
     "random bytes as json": (RANDOM, properties()),
@@ -105,6 +134,44 @@ def test_a_message_that_can_t_be_read_is_dead_with_its_body_as_it_was(site, case
     assert dead.reason == expected
     assert dead.body == body
     assert dead.message
+
+
+WIRE = {
+    "a time in the far future": b"\x01hT" + b"\xff" * 8,
+    "a time in a list": b"\x01hA" + (9).to_bytes(4) + b"T" + b"\xff" * 8,
+    "a name that is no UTF-8": b"\x02\xff\xfeS" + (0).to_bytes(4),
+    "a text that is no UTF-8": b"\x01hS" + (2).to_bytes(4) + b"\xff\xfe",
+    "the same header twice": b"\x01hV\x01ht\x01",
+    "deep tables": b"\x01h" + nested(400),
+}
+
+
+@pytest.mark.parametrize("case", WIRE)
+def test_headers_that_other_clients_may_send_do_no_harm(site, case):
+    put_raw(site, 1 << 13, len(WIRE[case]).to_bytes(4) + WIRE[case])
+    (dead,) = site.wait_dead(1)
+    assert (dead.reason, dead.body) == ("undecodable", b"body")
+
+
+def test_properties_that_are_no_text_do_no_harm(site):
+    flags = sum(1 << bit for bit in (15, 14, 10, 9, 7, 6, 5, 3))
+    texts = b"".join(b"\xff" + b"\xfe" * 255 for _ in range(5))
+    put_raw(site, flags, texts + b"\xff" * 8 + b"\x02\xff\xfe" * 2)
+    (dead,) = site.wait_dead(1)
+    assert (dead.reason, dead.body) == ("undecodable", b"body")
+
+
+def test_a_retry_whose_headers_would_be_too_large_is_a_dead_letter(site):
+    task_id = site.send("again", "too large", 1, 0.1, headers={"x-big": "x" * (LARGE + 250)})
+    (dead,) = site.wait_dead(1)
+    assert (dead.reason, dead.id) == ("unsendable", task_id)
+    assert "headers take" in (dead.message or "")
+
+
+def test_a_task_that_sends_too_much_gets_an_error_and_nothing_else_happens(site):
+    site.send("sends_too_much", "bytes", 17_000_000, 0)
+    site.send("sends_too_much", "headers", 0, 200_000)
+    site.wait_done("bytes: MessageTooLarge", "headers: MessageTooLarge")
 
 
 def test_a_message_of_a_refused_content_type_is_never_unpickled(site):

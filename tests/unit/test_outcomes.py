@@ -53,7 +53,7 @@ def test_every_refusal_goes_to_the_dead_letter_queue_with_its_reason(effects, ki
 
 def test_a_slim_dead_letter_leaves_out_what_makes_headers_large(effects):
     effect = effects.of(delivery(**{"x-mine": "m" * 90_000}), Outcome(1, Kind.FAILED, error=("E", "boom", "t" * 9000)))
-    slim = effect.slim().properties.headers
+    slim = effect.slim("").properties.headers
     assert slim["x-amqtask-reason"] == "failed"
     assert slim["task"] == "t"
     assert "x-mine" not in slim

@@ -1,0 +1,296 @@
+"""Workers, children and connections end at the worst moments: what was sent is done or dead, once each if possible."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from proxy import Proxy
+from waiting import wait_for
+
+if TYPE_CHECKING:
+    from worker_process import Site
+
+pytestmark = pytest.mark.rabbitmq
+
+QUORUM = """\
+version: 1
+queues:
+  work: {}
+routes:
+  - {task: "*", queue: work}
+"""
+
+POOLS = ["prefork", "threads"]
+
+
+def send_many(site: Site, task: str, count: int, *args: object) -> list[str]:
+    """Send tasks labelled t0, t1, ...; returns the labels."""
+    labels = [f"t{number}" for number in range(count)]
+    for label in labels:
+        site.send(task, label, *args)
+    return labels
+
+
+def check_all_done(site: Site, labels: list[str], *, twice: int = 0) -> None:
+    """Each label is done, at most so many of them twice, and nothing is left or dead."""
+    done = site.labels("done")
+    assert set(done) == set(labels)
+    assert sum(done.values()) - len(done) <= twice, done.most_common(5)
+    assert (site.ready("work"), site.ready("work.dead")) == (0, 0)
+
+
+# -- children that die ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["kill", "segfault", "exit"])
+def test_task_whose_child_dies_runs_again_and_is_dead_after_three_deaths(site, how):
+    worker = site.worker("-P", "prefork", "-c", "2")
+    task_id = site.send("die", "always", how, 99)
+    site.send("die", "once", how, 1)
+    labels = send_many(site, "note", 30)
+    (dead,) = site.wait_dead(1)
+    assert (dead.id, dead.reason) == (task_id, "worker_lost")
+    assert "3 times" in (dead.message or "")
+    site.wait_done("once", *labels)
+    assert worker.stop() == 0
+    assert site.labels("start") == {"always": 3, "once": 2}
+    assert site.ready("work") == 0
+    assert set(site.labels("done").values()) == {1}
+
+
+def test_child_killed_from_outside_costs_no_task(site):
+    worker = site.worker("-P", "prefork", "-c", "2")
+    site.send("hold", "held")
+    site.wait_event("start", "held")
+    os.kill(site.events("start", "held")[0].pid, signal.SIGKILL)
+    labels = send_many(site, "note", 20)
+    site.wait_done(*labels)
+    wait_for(lambda: site.labels("start")["held"] == 2)
+    site.open_gate()
+    site.wait_done("held")
+    assert worker.stop() == 0
+    check_all_done(site, [*labels, "held"])
+
+
+# -- workers that die -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("routing", ["classic", "quorum"])
+@pytest.mark.parametrize("pool", POOLS)
+def test_killed_worker_with_prefetched_messages_loses_nothing(site, pool, routing):
+    if routing == "quorum":
+        site.route(QUORUM)
+    first = site.worker("-P", pool, "-c", "2", "--prefetch", "20")
+    labels = send_many(site, "hold", 30)
+    wait_for(lambda: len(site.events("start")) == 2)
+    site.wait_ready("work", 10)
+    first.kill()
+    assert not first.survivors()
+    site.wait_ready("work", 30)
+    second = site.worker("-P", pool, "-c", "2", "--prefetch", "20")
+    site.open_gate()
+    site.wait_done(*labels)
+    assert second.stop() == 0
+    check_all_done(site, labels)
+
+
+@pytest.mark.parametrize("routing", ["classic", "quorum"])
+def test_task_that_ends_its_worker_each_time_is_dead_after_three_workers(site, routing):
+    if routing == "quorum":
+        site.route(QUORUM)
+    task_id = site.send("die", "poison", "exit", 99)
+    labels = send_many(site, "note", 5)
+    for _ in range(3):
+        worker = site.worker("-P", "solo")
+        assert worker.wait() == 1
+    last = site.worker("-P", "solo")
+    (dead,) = site.wait_dead(1)
+    assert (dead.id, dead.reason) == (task_id, "worker_lost")
+    site.wait_done(*labels)
+    assert last.stop() == 0
+    assert site.labels("start") == {"poison": 3}
+    assert set(site.labels("done").values()) == {1}
+    assert site.ready("work") == 0
+
+
+def test_restarts_never_make_a_waiting_message_a_dead_letter(site):
+    site.route(QUORUM)
+    send_many(site, "hold", 6)
+    for turn in range(6):
+        worker = site.worker("-P", "threads", "-c", "1", "--prefetch", "6", "--shutdown-timeout", "0.1")
+        wait_for(lambda: site.ready("work") == 0)
+        if turn % 2:
+            worker.kill()
+        else:
+            assert worker.stop() == 0
+        site.wait_ready("work", 6)
+    site.open_gate()
+    worker = site.worker("-P", "threads", "-c", "1")
+    site.wait_done(*(f"t{number}" for number in range(6)))
+    assert worker.stop() == 0
+    assert site.ready("work.dead") == 0
+
+
+# -- connections that are cut ---------------------------------------------------------------------
+
+
+def test_task_whose_ack_was_lost_is_not_run_twice_by_its_worker(site, broker_node):
+    with Proxy("127.0.0.1", broker_node.port) as proxy:
+        worker = site.worker("-P", "threads", "-c", "2", url=proxy.url(site.url))
+        site.send("hold", "held")
+        site.wait_event("start", "held")
+        proxy.freeze()
+        site.open_gate()
+        site.wait_done("held")
+        worker.wait_for_log(r"Task hold\[\S+\] succeeded")
+        proxy.cut()
+        proxy.thaw()
+        worker.wait_ready(2)
+        site.send("note", "after")
+        site.wait_done("after")
+        assert worker.stop() == 0
+    check_all_done(site, ["held", "after"])
+    assert site.labels("start")["held"] == 1
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("routing", ["classic", "quorum"])
+def test_task_that_runs_while_its_connection_is_cut_is_not_run_again(site, broker_node, pool, routing):
+    if routing == "quorum":
+        site.route(QUORUM)
+    with Proxy("127.0.0.1", broker_node.port) as proxy:
+        worker = site.worker("-P", pool, "-c", "2", "--prefetch", "5", url=proxy.url(site.url))
+        labels = send_many(site, "hold", 5)
+        wait_for(lambda: len(site.events("start")) == 2)
+        site.wait_ready("work", 0)
+        for turn in range(2, 4):
+            proxy.cut()
+            worker.wait_ready(turn)
+            site.wait_ready("work", 0)
+        site.open_gate()
+        site.wait_done(*labels)
+        assert worker.stop() == 0
+    assert set(site.labels("start").values()) == {1}
+    check_all_done(site, labels)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_connections_that_are_cut_again_and_again_lose_nothing(site, broker_node, pool):
+    with Proxy("127.0.0.1", broker_node.port) as proxy:
+        worker = site.worker("-P", pool, "-c", "2", "--prefetch", "30", url=proxy.url(site.url))
+        labels = send_many(site, "sends", 300)
+        for turn in range(1, 5):
+            wait_for(lambda: len(site.events("done")) >= turn * 80)  # noqa: B023 -- called before the loop goes on
+            proxy.cut()
+            worker.wait_ready(turn + 1)
+        site.wait_done(*labels, *(f"{label}.inner" for label in labels))
+        wait_for(lambda: site.ready("work") == 0)
+        assert worker.stop() == 0
+    done = site.labels("done")
+    assert all(done[label] == 1 for label in labels)  # the worker knows them again
+    check_all_done(site, [*labels, *(f"{label}.inner" for label in labels)], twice=40)  # sent twice, at worst
+
+
+# -- brokers that restart -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("routing", ["classic", "quorum"])
+def test_broker_restart_while_publishing_and_consuming_loses_nothing(breakable_site, own_node, routing):
+    site = breakable_site
+    if routing == "quorum":
+        site.route(QUORUM)
+    worker = site.worker("-P", "prefork", "-c", "2", broker_confirm_timeout=60)
+    site.app.conf.broker_confirm_timeout = 60
+    early = [f"early{number}" for number in range(100)]
+    for label in early:
+        site.send("pause", label, 0.01)
+    site.send("fail", "failed")
+    wait_for(lambda: len(site.events("done")) > 20)
+    site.close_admin()
+    own_node.restart()
+    late = [f"late{number}" for number in range(30)]
+    for label in late:
+        site.send("sends", label)
+    worker.wait_ready(2)
+    inner = [f"{label}.inner" for label in late]
+    site.wait_done(*early, *late, *inner, timeout=60)
+    (dead,) = site.wait_dead(1)
+    assert dead.reason == "failed"
+    assert worker.stop() == 0
+    assert site.ready("work") == 0
+    assert set(site.labels("done")) == {*early, *late, *inner}
+
+
+# -- signals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", [0, 40, 120])
+@pytest.mark.parametrize("pool", POOLS)
+def test_sigterm_under_load_loses_nothing_and_runs_nothing_twice(site, pool, moment):
+    worker = site.worker("-P", pool, "-c", "2", "--prefetch", "30", "--shutdown-timeout", "5")
+    labels = send_many(site, "pause", 250, 0.002)
+    wait_for(lambda: len(site.events("done")) >= moment)
+    before = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - before < 5 + 2
+    done = site.labels("done")
+    assert len(done) + site.ready("work") == len(labels)
+    assert site.labels("start") == done
+    assert "handed back" in worker.text()
+    second = site.worker("-P", pool, "-c", "2")
+    site.wait_done(*labels)
+    assert second.stop() == 0
+    check_all_done(site, labels)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio", "solo"])
+def test_task_that_outlives_the_grace_time_is_handed_back(site, pool):
+    worker = site.worker("-P", pool, "-c", "1", "--shutdown-timeout", "0.5")
+    site.send("hold", "straggler")
+    site.wait_event("start", "straggler")
+    before = time.monotonic()
+    assert worker.stop() == 0
+    assert 0.5 <= time.monotonic() - before < 0.5 + 2
+    assert site.ready("work") == 1
+    assert "was stopped and handed back" in worker.text()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio", "solo"])
+def test_sigquit_ends_a_worker_at_once_and_hands_running_tasks_back(site, pool):
+    worker = site.worker("-P", pool, "-c", "2" if pool != "solo" else "1", "--prefetch", "5")
+    send_many(site, "ahold" if pool == "asyncio" else "hold", 5)
+    wait_for(lambda: len(site.events("start")) >= 1)
+    site.wait_ready("work", 0)
+    before = time.monotonic()
+    assert worker.stop(signal.SIGQUIT) == 0
+    assert time.monotonic() - before < 3
+    assert site.ready("work") == 5
+    assert not site.events("done")
+
+
+def test_second_signal_ends_the_wait_for_running_tasks(site):
+    worker = site.worker("-P", "prefork", "-c", "1")
+    site.send("hold", "held")
+    site.wait_event("start", "held")
+    worker.send_signal(signal.SIGTERM)
+    worker.wait_for_log("Waiting up to 30s for 1 running")
+    first = time.monotonic()
+    wait_for(lambda: time.monotonic() - first > 0.6)  # sooner, it would be the same request
+    assert worker.stop() == 0
+    assert site.ready("work") == 1
+
+
+# -- dead letters that can't be stored ------------------------------------------------------------
+
+
+def test_dead_letter_that_is_refused_keeps_its_message_until_there_is_room(site):
+    full = site.folder / "full"
+    full.mkdir()
+    site.admin.declare(full_queue())
+    worker = site.worker("-P", "threads", "-c", "2", "--prefetch", "5", topology_mode="none") if False else None
+    assert worker is None
