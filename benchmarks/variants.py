@@ -74,21 +74,26 @@ def _drain() -> Iterator[Variant]:
 
 
 def _strict() -> Iterator[Variant]:
-    """Each child has one task and nobody holds a second one for it."""
-    two = {"queue_type": "classic", "pool": "prefork", "slots": 2, "prefetch": 2}
-    yield Variant("drain", "amqtask", "prefork 2, strict: prefetch 2, classic", two, 20_000, "strict")
-    yield Variant("drain", "celery", "prefork 2, strict: prefetch 2, classic", two, 8_000, "strict")
+    """A child never has a second task waiting in it; what the parent holds meanwhile is the prefetch."""
+    two = {"queue_type": "classic", "pool": "prefork", "slots": 2}
+    for prefetch in (2, 64):
+        settings = {**two, "prefetch": prefetch, "one_at_a_time": True}
+        name = f"prefork 2, one at a time, prefetch {prefetch}, classic"
+        yield Variant("drain", "amqtask", name, settings, 30_000, "strict")
+    for prefetch in (2, 8, 64):  # Celery's children never hold a second task
+        settings = {**two, "prefetch": prefetch}
+        name = f"prefork 2, one at a time, prefetch {prefetch}, classic"
+        yield Variant("drain", "celery", name, settings, 10_000, "strict")
     settings = {"queue_type": "classic", "processes": 2, "threads": 1, "prefetch": 2}
-    yield Variant("drain", "dramatiq", "2 processes of 1, strict: prefetch 2, classic", settings, 16_000, "strict")
+    yield Variant("drain", "dramatiq", "2 processes of 1, prefetch 2, classic", settings, 16_000, "strict")
 
 
 def _other_pools() -> Iterator[Variant]:
     for pool, slots in (("threads", 8), ("asyncio", 100), ("solo", 1)):
         settings = {"queue_type": "classic", "pool": pool, "slots": slots}
         yield Variant("drain", "amqtask", f"{pool} {slots}, prefetch auto, classic", settings, 40_000)
-    for pool, slots in (("threads", 8), ("solo", 1)):
-        settings = {"queue_type": "classic", "pool": pool, "slots": slots, "prefetch": 128}
-        yield Variant("drain", "celery", f"{pool} {slots}, prefetch 128, classic", settings, 12_000)
+    settings = {"queue_type": "classic", "pool": "threads", "slots": 8, "prefetch": 128}
+    yield Variant("drain", "celery", "threads 8, prefetch 128, classic", settings, 12_000)
     settings = {"queue_type": "classic", "processes": 2, "threads": 8}
     yield Variant("drain", "dramatiq", "2 processes of 8 (its default), classic", settings, 20_000)
 

@@ -97,7 +97,7 @@ class Node:
     def api(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """One request to the management API."""
         parts = urlsplit(self.addresses["BROKER_MANAGEMENT_URL"])
-        request = urllib.request.Request(  # noqa: S310 -- always http to the node
+        request = urllib.request.Request(
             f"{parts.scheme}://{parts.hostname}:{parts.port}/api/{path}", method=method, data=body or b""
         )
         token = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()

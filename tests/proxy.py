@@ -16,6 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
+from typing import Self
 from urllib.parse import urlsplit
 
 _CHUNK = 65536
@@ -99,7 +100,7 @@ class Proxy:
         self.cut()
         self._listener.close()
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

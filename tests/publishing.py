@@ -26,7 +26,12 @@ def transport(url: str | Sequence[str], options: ConnectionOptions = OPTIONS) ->
 
 
 def message(
-    queue: str, message_id: str = "m", body: bytes = b"body", *, exchange: str = "", properties: Properties | None = None
+    queue: str,
+    message_id: str = "m",
+    body: bytes = b"body",
+    *,
+    exchange: str = "",
+    properties: Properties | None = None,
 ) -> Outgoing:
     given = properties or Properties()
     return Outgoing(exchange, queue, given._replace(message_id=message_id), body)

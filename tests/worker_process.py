@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -118,10 +118,8 @@ class WorkerProcess:
 
     def family(self) -> set[psutil.Process]:
         """Its descendants, those it had when last asked included."""
-        try:
+        with suppress(psutil.NoSuchProcess):
             self._family |= set(psutil.Process(self.pid).children(recursive=True))
-        except psutil.NoSuchProcess:
-            pass
         return self._family
 
     def survivors(self, timeout: float = 3.0) -> list[psutil.Process]:
@@ -194,7 +192,9 @@ class Site:
     def app(self) -> Amqtask:
         """The sender."""
         if self._app is None:
-            self._app = Amqtask("sender", broker=self.url, routing=self.folder / "routing.yaml")
+            self._app = Amqtask(
+                "sender", broker=self.url, routing=self.folder / "routing.yaml", broker_confirm_timeout=60.0
+            )
         return self._app
 
     def app_close(self) -> None:
@@ -207,6 +207,11 @@ class Site:
         if self._admin is None:
             self._admin = Admin(parse_urls(self.url), OPTIONS)
         return self._admin
+
+    def admin_close(self) -> None:
+        """Before a broker ends; the next look connects again."""
+        if self._admin is not None:
+            self._admin.close()
 
     # -- processes --------------------------------------------------------------------------------
 
@@ -237,8 +242,7 @@ class Site:
         for worker in self._workers:
             worker.close()
         self.app_close()
-        if self._admin is not None:
-            self._admin.close()
+        self.admin_close()
 
     # -- messages ---------------------------------------------------------------------------------
 
@@ -271,7 +275,14 @@ class Site:
 
     def wait_event(self, event: str, *labels: str, timeout: float = 20.0) -> None:
         """Wait until each label had this event."""
-        self._wait(lambda: set(labels) <= self.labels(event).keys(), timeout)
+
+        def written() -> bool:
+            idle = bool(self._workers) and not any(worker.running for worker in self._workers)
+            found = set(labels) <= self.labels(event).keys()
+            assert found or not idle, "no worker is left"
+            return found
+
+        self._wait(written, timeout)
 
     def wait_done(self, *labels: str, timeout: float = 20.0) -> None:
         """Wait until the tasks of these labels are done."""
@@ -296,14 +307,8 @@ class Site:
         return self.dead(queue)
 
     def _wait(self, condition: Any, timeout: float, state: Any = None) -> None:
-        def met() -> bool:
-            ended = bool(self._workers) and not any(worker.running for worker in self._workers)
-            found = bool(condition())
-            assert found or not ended, "no worker is left"
-            return found
-
         try:
-            wait_for(met, timeout)
+            wait_for(condition, timeout)
         except AssertionError as error:
             tails = "\n".join(f"== {worker.log.name}\n{worker.text()[-6000:]}" for worker in self._workers)
             detail = state() if state else f"{self.labels('start')} {self.labels('done')}"

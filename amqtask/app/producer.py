@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from amqtask.app.messages import MessageBuilder
 from amqtask.app.missing import Missing
 from amqtask.app.recovery import Recoverable, Recovery
-from amqtask.errors import PartialPublish, Unroutable
+from amqtask.errors import AmqtaskError, PartialPublish, Unroutable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
-    from amqtask.errors import AmqtaskError, QueueFull
+    from amqtask.errors import QueueFull
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.declarations import RetryPolicy
@@ -122,7 +122,12 @@ class Producer:
         errors: dict[int, AmqtaskError] = {}
         left = list(range(len(messages)))
         while left:
-            failed = transport.send_many([messages[index] for index in left], timeout=self._timeout)
+            try:
+                failed = transport.send_many([messages[index] for index in left], timeout=self._timeout)
+            except AmqtaskError as error:
+                if len(left) == len(messages):
+                    raise
+                failed = dict.fromkeys(range(len(left)), error)  # the others are confirmed: the caller has to know
             for index in left:
                 errors.pop(index, None)
             errors.update({left[place]: error for place, error in failed.items()})
@@ -137,8 +142,14 @@ class Producer:
                 break
             if isinstance(step, float):
                 time.sleep(step)
-            else:
+                continue
+            try:
                 transport.declare(self._missing.layout(step))
+            except AmqtaskError as error:
+                if len(errors) == len(messages):
+                    raise
+                errors.update(dict.fromkeys(left, error))
+                break
         return errors
 
     def retry_policy(self, queue: str) -> RetryPolicy | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from amqtask.broker import failures
 from amqtask.broker.content import seal
@@ -78,7 +78,7 @@ class Admin:
         self._connection: Any = None
         self._channels: dict[str, Any] = {}  # by purpose, since an error closes the channel it happens on
 
-    def __enter__(self) -> Admin:
+    def __enter__(self) -> Self:
         self._connected()
         return self
 

@@ -1,7 +1,8 @@
 """Confirmed publishing from coroutines, in the caller's own event loop.
 
-The only module that imports aio-pika (and aiormq beneath it). Owns one connection per event loop, made when first
-needed and closed when the loop ends. Failover, size checks and error texts are those of the blocking side.
+The only module that imports aio-pika; :mod:`amqtask.broker.aio_faults` reads its exceptions. Owns one connection per
+event loop, made when first needed and closed when the loop ends. Failover, size checks and error texts are those of
+the blocking side.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from aiormq import exceptions, spec
 
 from amqtask import clock
 from amqtask.broker import failures
+from amqtask.broker.aio_faults import check_culprit, check_fate, code_and_text, connect_error
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, subject
 from amqtask.broker.reconnect import CALLER_WAIT, ReconnectPolicy
@@ -30,8 +32,6 @@ from amqtask.errors import (
     BrokerError,
     BrokerUnavailable,
     PublishTimeout,
-    QueueFull,
-    Unroutable,
 )
 from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare
 
@@ -46,14 +46,6 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT = 500
 """Most messages on their way at once per loop; further ones wait their turn."""
-
-_CODES: dict[type[exceptions.AMQPError], int] = {
-    exceptions.ChannelAccessRefused: failures.ACCESS_REFUSED,
-    exceptions.ChannelNotFoundEntity: failures.NOT_FOUND,
-    exceptions.ChannelLockedResource: failures.RESOURCE_LOCKED,
-    exceptions.ChannelPreconditionFailed: failures.PRECONDITION_FAILED,
-}
-
 
 for _name in ("aiormq", "aio_pika"):
     # they log every lost connection with a traceback, although the loss is handled here
@@ -122,9 +114,7 @@ class AioTransport:
 class _Line:
     """The connection of one event loop, with one channel that everybody publishes on."""
 
-    def __init__(
-        self, urls: tuple[BrokerURL, ...], options: ConnectionOptions, strategy: FailoverStrategy
-    ) -> None:
+    def __init__(self, urls: tuple[BrokerURL, ...], options: ConnectionOptions, strategy: FailoverStrategy) -> None:
         self._options = options
         self._policy = ReconnectPolicy(urls, strategy, maximum=CALLER_WAIT)
         self._connecting = asyncio.Lock()
@@ -147,7 +137,7 @@ class _Line:
                         return await self._publish(channel, message, deadline)
                     except exceptions.ChannelClosed as error:
                         # whom it was closed for: named, or found by trying again with nobody else on the channel
-                        alone = _check_culprit(error, message, alone=alone)
+                        alone = check_culprit(error, message, alone=alone)
                     except (exceptions.AMQPError, OSError, RuntimeError, EOFError, asyncio.InvalidStateError):
                         await self._lost(channel)
                     finally:
@@ -177,7 +167,7 @@ class _Line:
             task.cancel()
         if task.cancelled():
             raise exceptions.ChannelInvalidStateError  # the channel went, and took the confirm with it
-        _check_fate(task, message)
+        check_fate(task, message)
 
     async def _unblocked(self, deadline: float, *, written: bool) -> None:
         """Wait until the broker takes messages, at most ``blocked_timeout``."""
@@ -185,7 +175,8 @@ class _Line:
             return
         patience = 0.05 if written else min(self._options.blocked_timeout, deadline - clock.monotonic())
         try:
-            await asyncio.wait_for(_underneath(self._connection).ready(), max(patience, 0.001))
+            async with asyncio.timeout(max(patience, 0.001)):
+                await _underneath(self._connection).ready()
         except TimeoutError:
             stored = "it may be stored all the same" if written else "the message was not sent"
             raise BrokerBlocked(f"the broker blocks publishers (memory or disk alarm); {stored}") from None
@@ -213,7 +204,7 @@ class _Line:
             raise self._late(DECLARE_TIMEOUT, written=False) from None
         except exceptions.AMQPError as error:
             what = subject(step) if step is not None else "the topology"
-            raise failures.declare_refused(*_code_and_text(error), what) from None
+            raise failures.declare_refused(*code_and_text(error), what) from None
 
     # -- the connection -------------------------------------------------------------------------------------------
 
@@ -282,7 +273,7 @@ class _Line:
 
 
 def _underneath(connection: Any) -> Any:
-    """aiormq's connection below aio-pika's."""
+    """Aiormq's connection below aio-pika's."""
     return connection.transport.connection
 
 
@@ -321,7 +312,7 @@ async def _connect(url: BrokerURL, options: ConnectionOptions) -> Any:
             client_properties={"product": "amqtask", "connection_name": options.name},
         )
     except (exceptions.AMQPError, OSError, RuntimeError, EOFError) as error:
-        raise _connect_error(url, error) from None
+        raise connect_error(url, error) from None
 
 
 async def _declare(channel: Any, step: Step) -> None:
@@ -354,7 +345,9 @@ async def _declare(channel: Any, step: Step) -> None:
 
 
 def _properties(properties: Properties) -> spec.Basic.Properties:
-    fields: dict[str, Any] = {name: value for name, value in zip(properties._fields, properties, strict=True) if value is not None}
+    fields: dict[str, Any] = {
+        name: value for name, value in zip(properties._fields, properties, strict=True) if value is not None
+    }
     if properties.headers is not None:
         fields["headers"] = _plain(properties.headers)
     if properties.timestamp is not None:
@@ -373,57 +366,3 @@ def _plain(value: Any) -> Any:
         table: Mapping[str, Any] = value
         return {key: _plain(item) for key, item in table.items()}
     return value
-
-
-def _check_fate(task: asyncio.Future[Any], message: Outgoing) -> None:
-    try:
-        task.result()
-    except exceptions.PublishError as error:
-        where = f"exchange {message.exchange!r}" if message.exchange else "the default exchange"
-        reason = getattr(getattr(error.message, "delivery", None), "reply_text", None) or "NO_ROUTE"
-        raise Unroutable(f"no queue takes routing key {message.routing_key!r} from {where} ({reason})") from None
-    except exceptions.DeliveryError:
-        raise QueueFull(
-            "the broker refused the message: a queue is at its limit (overflow: reject-publish), or failed"
-        ) from None
-
-
-def _check_culprit(error: exceptions.ChannelClosed, message: Outgoing, *, alone: bool) -> bool:
-    """Raise when the channel was closed for this message; else say whether to try again on a channel alone."""
-    code, text = _code_and_text(error)
-    named = failures.culprit_exchange(code, text)
-    if code and (alone or named == message.exchange):
-        raise failures.publish_refused(code, text) from None
-    return bool(code) and named is None
-
-
-def _code_and_text(error: exceptions.AMQPError) -> tuple[int, str]:
-    code = _CODES.get(type(error), 0)
-    if code:
-        return code, str(error.args[0]) if error.args else ""
-    if isinstance(error, exceptions.ChannelClosed) and len(error.args) > 1 and error.args[0]:
-        return int(error.args[0]), str(error.args[1])
-    return 0, str(error)
-
-
-def _connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
-    text = " ".join(str(part) for part in error.args)
-    if isinstance(error, exceptions.InvalidFrameError) and "OpenOk" in text and "Connection.Close" in text:
-        # aiormq does not pass on what the broker said
-        return AccessRefused(
-            f"RabbitMQ at {url.where} does not open vhost {url.vhost!r}: it does not exist, "
-            f"or user {url.user!r} may not use it"
-        )
-    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
-        return failures.login_refused(url)
-    if isinstance(error, exceptions.ConnectionNotAllowed):
-        return failures.vhost_refused(url, text)
-    if isinstance(error, exceptions.IncompatibleProtocolError | ConnectionResetError):
-        return failures.closed_while_opening(url, "closed during the protocol header")
-    if isinstance(error, exceptions.AMQPError) and "ACCESS_REFUSED" in text:
-        return failures.login_refused(url)
-    if isinstance(error, exceptions.AMQPConnectionError) and isinstance(error.__cause__, OSError):
-        return failures.unavailable(url, failures.socket_reason(error.__cause__))
-    if isinstance(error, OSError) and not isinstance(error, exceptions.AMQPError):
-        return failures.unavailable(url, failures.socket_reason(error))
-    return failures.unavailable(url, text or type(error).__name__)

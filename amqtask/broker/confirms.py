@@ -58,10 +58,11 @@ class ConfirmLedger(Generic[T]):
                 self._lowest += 1
             return [(self._items.pop(tag), self._returned.pop(tag, None) if self._returned else None)]
         last = min(tag, self._sequence) if tag else self._sequence
-        taken = []
-        for number in range(self._lowest, last + 1):
-            if number in self._items:
-                taken.append((self._items.pop(number), self._returned.pop(number, None)))
+        taken = [
+            (self._items.pop(number), self._returned.pop(number, None))
+            for number in range(self._lowest, last + 1)
+            if number in self._items
+        ]
         self._lowest = max(self._lowest, last + 1)
         return taken
 

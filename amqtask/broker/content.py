@@ -87,7 +87,10 @@ def encode_properties(properties: Properties) -> bytes:
     for value, (flag, name, encode) in zip(properties, _FIELDS, strict=True):
         if value is not None:
             flags |= flag
-            parts.append(encode(name, value))
+            try:
+                parts.append(encode(name, value))
+            except UnicodeEncodeError as error:
+                raise EncodeError(f"message property {name} holds text that can't be sent: {error}") from None
     parts[0] = _pack_flags(flags)
     return b"".join(parts)
 
@@ -95,8 +98,14 @@ def encode_properties(properties: Properties) -> bytes:
 def check_short(name: str, text: str) -> None:
     """Raise EncodeError unless the text fits one of AMQP's short strings (255 bytes of UTF-8)."""
     # four bytes a character at most, so a shorter text needs no second look
-    if len(text) > _SHORT // 4 and len(text.encode()) > _SHORT:
-        raise EncodeError(f"the {name} {text[:40]!r}... has {len(text.encode())} bytes; AMQP allows {_SHORT}")
+    if len(text) <= _SHORT // 4 and text.isascii():
+        return
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"the {name} {text[:40]!r} is no text that can be sent: {error}") from None
+    if size > _SHORT:
+        raise EncodeError(f"the {name} {text[:40]!r}... has {size} bytes; AMQP allows {_SHORT}")
 
 
 def _short(name: str, value: Any) -> bytes:

@@ -240,9 +240,7 @@ class Connection(Protocol):
     @property
     def frame_max(self) -> int: ...
 
-    def open_channel(
-        self, on_open: Callable[[Channel], None], on_closed: Callable[[int, str], None]
-    ) -> None:
+    def open_channel(self, on_open: Callable[[Channel], None], on_closed: Callable[[int, str], None]) -> None:
         """Open a channel; ``on_closed(code, text)`` is called once, whoever closed it, 0 for the connection's end."""
 
     def open_confirm_channel(self, events: ConfirmEvents) -> None:

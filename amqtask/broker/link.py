@@ -114,7 +114,7 @@ class Link:
         if self._attempt is None:
             self._stop_timer = self._loop.call_later(0, self._stopped)
         else:
-            self._stop_timer = self._loop.call_later(_CLOSE_TIMEOUT, self._stopped)
+            self._stop_timer = self._loop.call_later(_CLOSE_TIMEOUT, self._cut)
             self._attempt.close()
 
     # -- the cycle ------------------------------------------------------------------------------------------------
@@ -164,6 +164,12 @@ class Link:
             log.warning("the broker blocks publishers: %s", reason)
         if self._on_blocked is not None:
             self._on_blocked(reason)
+
+    def _cut(self) -> None:
+        """The broker did not answer the close."""
+        self._stop_timer = self._loop.call_later(_CLOSE_TIMEOUT, self._stopped)
+        if self._attempt is not None:
+            self._attempt.drop()
 
     def _stopped(self) -> None:
         self._loop.cancel(self._stop_timer)

@@ -91,7 +91,9 @@ class Patience:
                 f"the broker has blocked publishers for {self.blocked_for:.1f} s ({self._reason}); {stored}"
             )
         if item.written:
-            return PublishTimeout(f"no confirm from the broker within {waited:.1f} s; the message may or may not be stored")
+            return PublishTimeout(
+                f"no confirm from the broker within {waited:.1f} s; the message may or may not be stored"
+            )
         if connected:
             return PublishTimeout(
                 f"the message was not sent within {waited:.1f} s: the broker does not confirm those before it"

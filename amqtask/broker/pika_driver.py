@@ -205,6 +205,10 @@ class PikaConnection:
 
     def open_channel(self, on_open: Callable[[Channel], None], on_closed: Callable[[int, str], None]) -> None:
         """Open a channel; ``on_closed(code, text)`` is called once, whoever closed it, 0 for the connection's end."""
+        if not self._pika.is_open:  # it went a moment ago, or is closing: as if it had gone a moment later
+            if self._loop is not None:
+                self._loop.call_later(0, lambda: on_closed(0, "the connection is closed"))
+            return
         channel = self._pika.channel(on_open_callback=on_open)
         channel.add_on_close_callback(lambda _channel, reason: on_closed(*channel_end(reason)))
 

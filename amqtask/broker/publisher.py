@@ -344,9 +344,10 @@ class Publisher:
     def _check_life(self, overdue: list[float]) -> None:
         """Confirms are overdue for messages given since then: with no other sign of life, connect anew."""
         connection, session = self._link.connection, self._session
-        if overdue and connection is not None and session is not None and not self.blocked:
-            if session.last_confirm < min(overdue):
-                connection.drop()
+        if not overdue or connection is None or session is None or self.blocked:
+            return
+        if session.last_confirm < min(overdue):
+            connection.drop()
 
     def _stop_if_idle(self) -> None:
         if self._on_stopped is not None and not self.pending and not self._declares.waiting:

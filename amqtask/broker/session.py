@@ -79,17 +79,21 @@ class Session:
     # -- events of the channel (ConfirmEvents) --------------------------------------------------------------------
 
     def on_ready(self, channel: ConfirmChannel) -> None:
+        """See ConfirmEvents; so for the others below."""
         self._channel = channel
         self._owner.session_ready(self)
 
     def on_ack(self, tag: int, multiple: bool) -> None:
+        """Stored, or returned before."""
         self._settle(self.ledger.on_ack(tag, multiple), None)
 
     def on_nack(self, tag: int, multiple: bool) -> None:
+        """Not taken."""
         text = "the broker refused the message: a queue is at its limit (overflow: reject-publish), or failed"
         self._settle(self.ledger.on_nack(tag, multiple), text)
 
     def on_return(self, text: str, exchange: str, routing_key: str, properties: PropertiesLike, body: bytes) -> None:
+        """Reached no queue; the ack follows."""
         where = f"exchange {exchange!r}" if exchange else "the default exchange"
         self.ledger.on_return(
             lambda item: item.looks_like(exchange, routing_key, properties, body),
@@ -97,6 +101,7 @@ class Session:
         )
 
     def on_closed(self, code: int, text: str) -> None:
+        """The channel is gone."""
         self._channel = None
         self._owner.session_closed(self, code, text)
 

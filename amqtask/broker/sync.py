@@ -41,9 +41,7 @@ _DEFAULT_KEEPING = 20.0
 class _Engine:
     """A loop with its publisher; thrown away as a whole when it breaks, closes, or is inherited by a fork."""
 
-    def __init__(
-        self, urls: Sequence[BrokerURL], options: ConnectionOptions, strategy: FailoverStrategy
-    ) -> None:
+    def __init__(self, urls: Sequence[BrokerURL], options: ConnectionOptions, strategy: FailoverStrategy) -> None:
         loop = new_loop()
         self.shared = SharedLoop(loop)
         self.publisher = Publisher(loop, urls, options, strategy=strategy, lazy=True)

@@ -88,6 +88,8 @@ class Consumers:
 
     def connected(self, connection: Connection) -> None:
         """The link is up: declare, then open the channel."""
+        if self._stopping:
+            return
         self._connection = connection
         self._prepare(connection, partial(self._declared, connection))
 
@@ -192,14 +194,14 @@ class Consumers:
         def again() -> None:
             if channel is None or channel is not self.channel or connection is not self._connection:
                 return
-            if connection is not None:
+            if connection is not None and not self._stopping and consumer.tag == tag:
                 self._prepare(connection, declared)
 
         def declared(failure: Exception | None) -> None:
             if failure is not None:
                 logger.error("Can't declare again: %s; next attempt in %.0fs", failure, _PAUSE)
                 self._loop.call_later(_PAUSE, again)
-            elif channel is not None and channel is self.channel:
+            elif channel is not None and channel is self.channel and not self._stopping and consumer.tag == tag:
                 self._consume(channel, consumer, lambda: None)
 
         self._loop.call_later(_PAUSE / 10, again)

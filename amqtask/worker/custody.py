@@ -182,6 +182,7 @@ class Custody:
         if delivery.name in self._acks_early and not delivery.early:
             delivery.early = True
             self._settlements.finish(delivery.epoch, delivery.tag)
+            self._ack_all()  # before it can start, and without waiting for others
         self._pool.submit(_job(delivery))
 
     # -- results ----------------------------------------------------------------------------------
@@ -204,16 +205,26 @@ class Custody:
         self.schedule_turn()
 
     def lost(self, blamed: Sequence[int], innocent: Sequence[int], reason: str) -> None:
-        """A child died: what it ran is tried again up to a limit, what it only held runs elsewhere."""
+        """A child died: what it ran is tried again up to a limit, what it only held runs elsewhere.
+
+        Held is also what had ended and was not reported yet. So of what is acked already, which must never run
+        twice, nothing runs again.
+        """
+        ended = []
         for key in innocent:
-            delivery = self._running.pop(key, None)
-            if delivery is not None:
-                self._recent.abandon(delivery)
-                if self.draining:
-                    self.hand_back(delivery)
-                elif delivery.early or delivery.epoch == self._settlements.epoch:
-                    self._ready.push(delivery)  # of an earlier epoch: the broker delivers it again
-        for key in blamed:
+            delivery = self._running.get(key)
+            if delivery is None:
+                continue
+            if delivery.early:
+                ended.append(key)
+                continue
+            del self._running[key]
+            self._recent.abandon(delivery)
+            if self.draining:
+                self.hand_back(delivery)
+            elif delivery.epoch == self._settlements.epoch:
+                self._ready.push(delivery)  # of an earlier epoch: the broker delivers it again
+        for key in (*blamed, *ended):
             delivery = self._running.pop(key, None)
             if delivery is None:
                 continue
@@ -244,6 +255,9 @@ class Custody:
 
     def _ack_rest(self) -> None:
         self._ack_timer = None
+        self._ack_all()
+
+    def _ack_all(self) -> None:
         channel = self._channel
         if channel is not None and channel.is_open:
             for ack in self._settlements.acks():
@@ -259,8 +273,12 @@ class Custody:
         self.schedule_turn()
 
     def give_up(self) -> list[Delivery]:
-        """Hand back what runs or is unconfirmed; its outcome is ignored from now on. Returns those deliveries."""
-        left = [*self._running.values(), *self.settler.abandon()]
+        """Hand back what runs; its outcome is ignored from now on. Returns those deliveries.
+
+        What waits for a confirm goes on waiting: handed back too, its next attempt would exist twice. Should the
+        confirm not come in time, the end of the channel returns it.
+        """
+        left = list(self._running.values())
         self._running.clear()
         for delivery in left:
             self._recent.abandon(delivery)

@@ -55,12 +55,14 @@ class Delivery:
         self.name = name if isinstance(name, str) else None
         self.id = task_id if isinstance(task_id, str) else None
         self.retries = retries if isinstance(retries, int) else None
-        self.identity: Hashable = properties.message_id or (
-            object() if self.id is None or self.retries is None else (self.id, self.retries)
+        self.identity: Hashable = (
+            object()
+            if not properties.message_id and (self.id is None or self.retries is None)
+            else (queue, properties.message_id, self.id, self.retries)
         )
-        """Equal for two deliveries of one message. Every publish of ours has a message id of its own; a message of
-        a sender that sets none is told by id and retries, and whatever we make of it gets a message id. Garbage is
-        equal to nothing."""
+        """Equal for two deliveries of one message. Every publish of ours has a message id of its own, but a fanout
+        puts it into several queues. A message of a sender that sets none, or always the same, is told by id and
+        retries, and whatever we make of it gets a message id. Garbage is equal to nothing."""
         self.early = False
         """Acknowledged before execution (acks_late=False)."""
         self.since = 0.0

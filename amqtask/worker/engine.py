@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from amqtask.app.missing import Missing
 from amqtask.broker.link import Link
 from amqtask.broker.publisher import Publisher
-from amqtask.errors import AccessRefused, BrokerError
+from amqtask.errors import AccessRefused, BrokerError, ConfigError
 from amqtask.topology.layout import topology_steps
 from amqtask.worker.consumer import Consumers
 from amqtask.worker.custody import Custody
@@ -114,13 +114,16 @@ class Engine:
 
     def run(self) -> None:
         """Run the I/O thread until the shutdown is complete. Never returns before."""
-        self._pool.start()
-        self._publisher.start()
-        self._link.start()
-        if self._automatic:
-            self._loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
         try:
+            self._pool.start()
+            self._publisher.start()
+            self._link.start()
+            if self._automatic:
+                self._loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
             self._loop.run()
+        except ConfigError as error:  # TLS files that can't be used
+            self.failure = error
+            self._pool.terminate()
         except BaseException as error:
             logger.critical("The I/O thread failed", exc_info=True)
             self.failure = error if isinstance(error, Exception) else RuntimeError(repr(error))

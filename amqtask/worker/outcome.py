@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from amqtask.errors import ConfigError
 from amqtask.topology.delays import dead_name, delay_target, retry_target
 from amqtask.wire.failure import LOST, PARKED
 from amqtask.worker.job import Kind, Outcome
@@ -111,15 +112,18 @@ class Effects:
         return self._dead(delivery, Outcome(delivery.key, Kind.FAILED, text=text), WORKER_LOST)
 
     def _retry(self, delivery: Delivery, outcome: Outcome) -> Effect:
-        delay = timedelta(seconds=outcome.delay)
-        target = retry_target(self._queue_of(delivery.queue), delay, outcome.exact)
+        try:
+            delay = timedelta(seconds=outcome.delay)
+            target = retry_target(self._queue_of(delivery.queue), delay, outcome.exact)
+        except (ConfigError, ValueError, OverflowError) as error:  # the task has asked for it: too long, or no number
+            return Effect(self._unsendable(delivery)(str(error)), dead=UNSENDABLE)
         changes = {"eta": None, LOST: None, **(outcome.headers or {}), **target.headers}
         message = again(delivery, target.exchange, target.routing_key, changes, outcome.body)
         return Effect(message, self._unsendable(delivery), delay=outcome.delay)
 
     def _park(self, delivery: Delivery, outcome: Outcome) -> Effect:
         parked = (delivery.properties.headers or {}).get(PARKED, 0)
-        times = parked if isinstance(parked, int) else 0
+        times = max(parked, 0) if isinstance(parked, int) else 0
         if times >= len(self._park_delays):
             return self._dead(delivery, outcome, DEAD_REASONS[Kind.UNKNOWN_TASK])
         delay = self._park_delays[times]

@@ -39,6 +39,9 @@ _SHORT = 512
 _LATIN = 127
 """Bytes that fit AMQP's short strings whatever they are, once they have become UTF-8."""
 
+_ATTEMPTS_MAX = 2**31
+"""Retries that a header may claim; one more has to fit AMQP's integers."""
+
 _LAST_TIME = 2**63
 """Timestamps from here on are read, but can't be sent."""
 
@@ -103,7 +106,7 @@ def dead_letter(
     headers[REASON] = reason
     headers[MESSAGE] = message[:200] if slim else message
     headers[WORKER] = worker
-    headers[ATTEMPTS] = (delivery.retries or 0) + 1
+    headers[ATTEMPTS] = min(delivery.retries or 0, _ATTEMPTS_MAX) + 1
     headers.setdefault(FIRST_TIME, now)
     headers[LAST_TIME] = now
     headers[QUEUE] = delivery.queue

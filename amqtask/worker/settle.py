@@ -74,20 +74,11 @@ class Settler:
         pending = self._pending[delivery.key] = _Pending(delivery, effect, effect.message)
         self._publish(pending)
 
-    def abandon(self) -> list[Delivery]:
-        """Give up on everything unconfirmed, for a shutdown; the caller returns these to their queues."""
-        left = [pending.delivery for pending in self._pending.values()]
-        self._pending.clear()
-        return left
-
     def _publish(self, pending: _Pending) -> None:
-        if pending.delivery.key in self._pending:
-            pending.attempts += 1
-            self._outbox.publish(pending.message, self._timeout, lambda error: self._published(pending, error))
+        pending.attempts += 1
+        self._outbox.publish(pending.message, self._timeout, lambda error: self._published(pending, error))
 
     def _published(self, pending: _Pending, error: BrokerError | EncodeError | None) -> None:
-        if pending.delivery.key not in self._pending:
-            return  # abandoned meanwhile
         if error is None:
             del self._pending[pending.delivery.key]
             self._settled(pending.delivery)

@@ -47,11 +47,11 @@ NO_LOOP = cast("Loop", None)
 """Stands in a :class:`PoolHost` until its loop exists."""
 
 
-def _leave() -> NoReturn:
+def _leave(status: int = 0) -> NoReturn:
     """End the process without waiting for threads in user code; their messages went back to the broker."""
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 class Worker:
@@ -131,7 +131,7 @@ class Worker:
         engine.run()
         if not main_free.wait(_MAIN_GRACE):
             self._report(engine)
-            _leave()  # the main thread is in user code that does not return
+            _leave(0 if engine.failure is None else 1)  # the main thread is in user code that does not return
 
     def _print_banner(self) -> None:
         if self._options.quiet or self._options.logformat == "json":

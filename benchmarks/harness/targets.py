@@ -99,7 +99,7 @@ TARGETS: tuple[Target, ...] = (
     *_drain("classic"),
     *_drain("quorum"),
     Target(
-        "drain, strict one at a time: tasks/s to Celery's",
+        "drain, one at a time per child: tasks/s to Celery's",
         3.0,
         True,
         _ratio("drain", "strict", "celery", "classic"),

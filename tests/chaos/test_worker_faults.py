@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-import psutil
+import pika
 import pytest
 from proxy import Proxy
 from waiting import wait_for
@@ -118,22 +120,23 @@ def test_task_that_ends_its_worker_each_time_is_dead_after_three_workers(site, r
     assert site.ready("work") == 0
 
 
-def test_restarts_never_make_a_waiting_message_a_dead_letter(site):
+def test_restarts_never_make_a_message_a_dead_letter(site):
     site.route(QUORUM)
-    send_many(site, "hold", 6)
+    labels = send_many(site, "hold", 6)
     for turn in range(6):
         worker = site.worker("-P", "threads", "-c", "1", "--prefetch", "6", "--shutdown-timeout", "0.1")
-        wait_for(lambda: site.ready("work") == 0)
-        if turn % 2:
+        wait_for(lambda: len(site.events("start")) > turn)  # noqa: B023 -- called before the loop goes on
+        site.wait_ready("work", 0)
+        if turn == 3:
             worker.kill()
         else:
             assert worker.stop() == 0
         site.wait_ready("work", 6)
     site.open_gate()
     worker = site.worker("-P", "threads", "-c", "1")
-    site.wait_done(*(f"t{number}" for number in range(6)))
+    site.wait_done(*labels)
     assert worker.stop() == 0
-    assert site.ready("work.dead") == 0
+    check_all_done(site, labels)
 
 
 # -- connections that are cut ---------------------------------------------------------------------
@@ -199,30 +202,29 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(site, broker_node
 # -- brokers that restart -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("routing", ["classic", "quorum"])
-def test_broker_restart_while_publishing_and_consuming_loses_nothing(breakable_site, own_node, routing):
+def test_broker_restart_while_publishing_and_consuming_loses_nothing(breakable_site, own_node):
     site = breakable_site
-    if routing == "quorum":
-        site.route(QUORUM)
-    worker = site.worker("-P", "prefork", "-c", "2", broker_confirm_timeout=60)
-    site.app.conf.broker_confirm_timeout = 60
+    site.route("version: 1\nqueues:\n  work: {type: quorum}\n  other: {type: classic}\n")
+    worker = site.worker("-P", "prefork", "-c", "2", "-Q", "work,other", broker_confirm_timeout=60)
     early = [f"early{number}" for number in range(100)]
-    for label in early:
-        site.send("pause", label, 0.01)
-    site.send("fail", "failed")
+    for number, label in enumerate(early):
+        site.send("pause", label, 0.01, queue=("work", "other")[number % 2])
+    site.send("fail", "failed", queue="other")
     wait_for(lambda: len(site.events("done")) > 20)
-    site.close_admin()
-    own_node.restart()
+    site.admin_close()
+    restart = threading.Thread(target=own_node.restart)
+    restart.start()
     late = [f"late{number}" for number in range(30)]
-    for label in late:
-        site.send("sends", label)
+    for number, label in enumerate(late):
+        site.send("resends", label, queue=("work", "other")[number % 2])
+    restart.join()
     worker.wait_ready(2)
     inner = [f"{label}.inner" for label in late]
     site.wait_done(*early, *late, *inner, timeout=60)
-    (dead,) = site.wait_dead(1)
+    (dead,) = site.wait_dead(1, "other")
     assert dead.reason == "failed"
     assert worker.stop() == 0
-    assert site.ready("work") == 0
+    assert (site.ready("work"), site.ready("other"), site.ready("work.dead")) == (0, 0, 0)
     assert set(site.labels("done")) == {*early, *late, *inner}
 
 
@@ -288,9 +290,84 @@ def test_second_signal_ends_the_wait_for_running_tasks(site):
 # -- dead letters that can't be stored ------------------------------------------------------------
 
 
+def declare(site: Site, queue: str, **arguments: object) -> None:
+    """Make a queue by other means than ours."""
+    with closing(pika.BlockingConnection(pika.URLParameters(site.url))) as connection:
+        connection.channel().queue_declare(queue, durable=True, arguments=arguments)
+
+
 def test_dead_letter_that_is_refused_keeps_its_message_until_there_is_room(site):
-    full = site.folder / "full"
-    full.mkdir()
-    site.admin.declare(full_queue())
-    worker = site.worker("-P", "threads", "-c", "2", "--prefetch", "5", topology_mode="none") if False else None
-    assert worker is None
+    declare(site, "work", **{"x-queue-type": "classic"})
+    declare(site, "work.dead", **{"x-max-length": 1, "x-overflow": "reject-publish"})
+    words = ("-P", "threads", "-c", "2", "--prefetch", "10")
+    first = site.worker(*words, topology_mode="none")
+    ids = {site.send("fail", f"failed{number}") for number in range(3)}
+    first.wait_for_log(r"the message is kept, next attempt", 2)
+    site.send("note", "meanwhile")
+    site.wait_done("meanwhile")
+    found = {one.id for one in site.wait_dead(1)}
+    site.admin.purge("work.dead")
+    site.wait_ready("work.dead", 1)
+    found |= {one.id for one in site.dead()}
+    first.kill()
+    site.wait_ready("work", 1)  # the third, that nobody could store
+    site.admin.purge("work.dead")
+    second = site.worker(*words, topology_mode="none")
+    found |= {one.id for one in site.wait_dead(1)}
+    assert found == ids
+    assert second.stop() == 0
+    assert site.ready("work") == 0
+
+
+def test_worker_that_can_not_store_a_dead_letter_hands_its_message_back_when_it_ends(site):
+    declare(site, "work", **{"x-queue-type": "classic"})
+    declare(site, "work.dead", **{"x-max-length": 0, "x-overflow": "reject-publish"})
+    worker = site.worker("-P", "solo", "--shutdown-timeout", "0.5", topology_mode="none")
+    site.send("fail", "failed")
+    worker.wait_for_log(r"the message is kept, next attempt")
+    assert worker.stop() == 0
+    assert site.ready("work") == 1
+
+
+# -- the tree of `amqtask up` ---------------------------------------------------------------------
+
+UP = """\
+version: 1
+defaults:
+  queue: {type: classic}
+queues:
+  work: {}
+  other: {}
+routes:
+  - {task: "*", queue: work}
+pools:
+  one: {queues: [work], pool: prefork, concurrency: 2}
+  two: {queues: [other], pool: threads, concurrency: 2}
+"""
+
+
+def test_killed_supervisor_leaves_no_process_and_no_message(site):
+    site.route(UP)
+    up = site.start("up", "--shutdown-timeout", "0.5", ready=False)
+    up.wait_ready(2)
+    site.send("hold", "one")
+    site.send("hold", "two", queue="other")
+    site.wait_event("start", "one", "two")
+    assert len(up.family()) >= 5  # two workers, a fork server and its two children
+    up.kill()
+    assert not up.survivors(timeout=8)
+    assert (site.ready("work"), site.ready("other")) == (1, 1)
+
+
+def test_supervisor_replaces_a_killed_worker(site):
+    site.route(UP)
+    up = site.start("up", ready=False)
+    up.wait_ready(2)
+    site.send("hold", "held", queue="other")
+    site.wait_event("start", "held")
+    os.kill(site.events("start", "held")[0].pid, signal.SIGKILL)
+    up.wait_ready(3)
+    site.open_gate()
+    site.wait_done("held")
+    assert up.stop() == 0
+    assert site.labels("start")["held"] == 2

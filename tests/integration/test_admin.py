@@ -124,7 +124,7 @@ def test_purge_and_delete(admin: Admin):
 def test_the_errors_of_connecting_can_be_read(vhost_url: str):
     url = parse_urls(vhost_url)[0]
     for bad, kind, says in (
-        (replace(url, password="wr0ng"), AccessRefused, "wrong user or password"),  # noqa: S106
+        (replace(url, password="wr0ng"), AccessRefused, "wrong user or password"),
         (replace(url, vhost="missing"), AccessRefused, "no vhost 'missing'"),
         (replace(url, port=9), BrokerUnavailable, "Connection refused"),
         (replace(url, host="broker.invalid"), BrokerUnavailable, r"broker\.invalid"),

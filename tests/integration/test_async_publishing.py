@@ -129,7 +129,7 @@ def test_wrong_credentials_and_vhost_are_told_at_once(vhost_url: str):
     url = parse_urls(vhost_url)[0]
 
     async def main() -> None:
-        for bad, says in ((replace(url, password="wr0ng"), "user"), (replace(url, vhost="missing"), "'missing'")):  # noqa: S106
+        for bad, says in ((replace(url, password="wr0ng"), "user"), (replace(url, vhost="missing"), "'missing'")):
             with pytest.raises(AccessRefused, match=says):
                 await AioTransport((bad,), OPTIONS).asend(message("q"), timeout=30)
 

@@ -142,7 +142,7 @@ def test_declaring_without_a_broker_is_told(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_declaring_with_a_wrong_password_is_told_at_once(vhost_url: str):
-    sender = SyncTransport((replace(parse_urls(vhost_url)[0], password="nope"),), OPTIONS)  # noqa: S106
+    sender = SyncTransport((replace(parse_urls(vhost_url)[0], password="nope"),), OPTIONS)
     with pytest.raises(AccessRefused):
         sender.declare(lambda _version: STEPS)
     sender.close()

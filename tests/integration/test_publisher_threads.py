@@ -50,7 +50,9 @@ def test_sixteen_threads_send_at_once(sender: SyncTransport, vhost_url: str):
     for thread in threads:
         thread.join(60)
     assert failures == []
-    expected = {f"{t}.{n}" for t in range(16) for n in range(50)} | {f"{t}.many.{n}" for t in range(16) for n in range(100)}
+    expected = {f"{t}.{n}" for t in range(16) for n in range(50)} | {
+        f"{t}.many.{n}" for t in range(16) for n in range(100)
+    }
     assert drain(vhost_url, "q") == Counter(expected)
 
 
@@ -170,6 +172,11 @@ def test_an_interrupted_leader_leaves_the_others_with_an_answer(sender: SyncTran
     def interrupt(_signum: int, _frame: object) -> None:
         raise Interrupt
 
+    def send_until_interrupted() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        while True:
+            sender.send(message("q", "mine"), timeout=10)
+
     previous = signal.signal(signal.SIGALRM, interrupt)
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -177,9 +184,7 @@ def test_an_interrupted_leader_leaves_the_others_with_an_answer(sender: SyncTran
     try:
         for _ in range(5):
             with pytest.raises(Interrupt):
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
-                while True:
-                    sender.send(message("q", "mine"), timeout=10)
+                send_until_interrupted()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

@@ -66,7 +66,7 @@ def asend(url: BrokerURL, given: ConnectionOptions, timeout: float = 10) -> None
     asyncio.run(AioTransport((url,), given).asend(message("q"), timeout=timeout))
 
 
-def admin_send(url: BrokerURL, given: ConnectionOptions, timeout: float = 10) -> None:  # noqa: ARG001
+def admin_send(url: BrokerURL, given: ConnectionOptions, timeout: float = 10) -> None:
     with Admin((url,), given) as admin:
         admin.publish(message("q"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def site(place) -> Iterator[Site]:
 def gaps(site: Site, label: str) -> list[float]:
     """Seconds between the starts of a label's attempts."""
     times = [one.at for one in site.events("start", label)]
-    return [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
 def check_gaps(found: list[float], *wanted: float) -> None:

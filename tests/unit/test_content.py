@@ -187,3 +187,17 @@ def test_headers_over_the_frame_are_refused():
         seal(message(Properties(headers={"h": "x" * 127_000})), OPTIONS)
     with pytest.raises(MessageTooLarge, match="headers"):
         seal(message(Properties(headers={"h": "x" * 5000})), OPTIONS, frame_max=8192)
+
+
+@pytest.mark.parametrize(
+    "unsendable",
+    [
+        message(routing_key="\ud800"),
+        message(Properties(reply_to="\ud800")),
+        message(Properties(headers={"h": "\ud800"})),
+        message(Properties(headers={"\ud800": 1})),
+    ],
+)
+def test_text_with_lone_surrogates_is_refused_as_every_other_value_that_can_not_be_sent(unsendable: Outgoing):
+    with pytest.raises(EncodeError):
+        seal(unsendable, OPTIONS)

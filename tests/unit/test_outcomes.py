@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 from worker_messages import delivery
 
+from amqtask.broker.content import seal
+from amqtask.broker.interface import ConnectionOptions
 from amqtask.topology.declarations import Queue, RetryPolicy
 from amqtask.worker.job import Kind, Outcome
 from amqtask.worker.outcome import NOTHING, Effects
@@ -115,3 +117,21 @@ def test_a_task_that_was_acked_early_is_not_run_again_after_a_crash(effects):
     early = delivery()
     early.early = True
     assert effects.of_loss(early, "signal 9 (SIGKILL)").dead == "worker_lost"
+
+
+@pytest.mark.parametrize("delay", [400 * 86_400.0, 1e300, float("inf"), float("nan")])
+def test_a_retry_that_no_queue_can_hold_is_a_dead_letter(effects, delay):
+    effect = effects.of(delivery(), Outcome(1, Kind.RETRY, delay=delay))
+    assert (effect.message.routing_key, effect.dead) == ("q.dead", "unsendable")
+
+
+@pytest.mark.parametrize("header", [-100, 2**63 - 1, "many"])
+def test_an_unknown_task_with_a_strange_count_is_parked_or_dead(effects, header):
+    effect = effects.of(delivery(**{"x-amqtask-parked": header}), Outcome(1, Kind.UNKNOWN_TASK))
+    assert effect.dead == ("unknown_task" if header == 2**63 - 1 else "")
+
+
+def test_a_dead_letter_can_be_sent_whatever_its_retries_claim(effects):
+    effect = effects.of(delivery(retries=2**63 - 1), Outcome(1, Kind.FAILED))
+    for message in (effect.message, effect.slim("")):
+        assert seal(message, ConnectionOptions())

@@ -8,7 +8,9 @@ from amqtask.worker.recent import Recent
 
 
 def again(first, *, epoch=2, tag=77):
-    return delivery(first.queue, redelivered=True, message_id=first.properties.message_id, epoch=epoch, tag=tag)
+    return delivery(
+        first.queue, redelivered=True, message_id=first.properties.message_id, epoch=epoch, tag=tag, id=first.id
+    )
 
 
 def test_a_message_that_finished_here_is_recognised_when_it_is_delivered_again():
@@ -44,6 +46,23 @@ def test_a_replay_of_the_same_task_has_another_message_id_and_runs():
     recent.start(first)
     recent.finish(first)
     assert recent.arrive(delivery(id="task-1", redelivered=True, message_id="another")) == "new"
+
+
+def test_copies_of_one_publish_in_several_queues_are_several_messages():
+    recent, first = Recent(10), delivery("one", id="task-1", message_id="same")
+    recent.start(first)
+    second = delivery("two", id="task-1", message_id="same", redelivered=True, epoch=2)
+    assert recent.arrive(second) == "new"
+    assert first.epoch == 1
+    recent.finish(first)
+    assert recent.arrive(second) == "new"
+
+
+def test_messages_of_a_sender_that_always_sets_the_same_message_id_are_told_by_their_task_ids():
+    recent, first = Recent(10), delivery(message_id="1")
+    recent.start(first)
+    recent.finish(first)
+    assert recent.arrive(delivery(message_id="1", redelivered=True)) == "new"
 
 
 def test_garbage_without_any_id_is_equal_to_nothing():

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -150,7 +151,7 @@ def test_the_child_of_a_fork_lets_go_without_closing_for_the_parent(loop: Select
     child = os.fork()
     if child == 0:
         loop.abandon()
-        os._exit(0 if os.path.samestat(os.fstat(reader), os.stat(os.devnull)) else 1)
+        os._exit(0 if os.path.samestat(os.fstat(reader), Path(os.devnull).stat()) else 1)
     assert os.waitpid(child, 0)[1] == 0
     os.write(writer, b"parent")
     loop.turn(1)

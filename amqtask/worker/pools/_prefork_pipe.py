@@ -111,6 +111,9 @@ class ChildPipe:
                 data = self._sock.recv(_CHUNK)
             except OSError:
                 data = b""
+            except BaseException:  # of a signal handler of the task: whoever reads next must not wait for this thread
+                self._take(None)
+                raise
             self._take(data)
 
     def _take(self, data: bytes | None) -> None:

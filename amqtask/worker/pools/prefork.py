@@ -290,6 +290,8 @@ class PreforkPool:
     def _on_server_gone(self) -> None:
         self._closing = True
         lost = [self._bury(slot) for slot in self._slots]
+        lost.append(([], [job.key for job in self._pending]))
+        self._pending.clear()
         self._stop_server()
         reason = "the fork server died, and its children with it"
         for blamed, innocent in lost:

@@ -1,0 +1,86 @@
+"""What aiormq says when something fails, as our errors. Owns the reading of its exceptions; performs no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiormq import exceptions
+
+from amqtask.broker import failures
+from amqtask.errors import AccessRefused, BrokerError, QueueFull, Unroutable
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from amqtask.broker.url import BrokerURL
+    from amqtask.wire.message import Outgoing
+
+_CODES: dict[type[exceptions.AMQPError], int] = {
+    exceptions.ChannelAccessRefused: failures.ACCESS_REFUSED,
+    exceptions.ChannelNotFoundEntity: failures.NOT_FOUND,
+    exceptions.ChannelLockedResource: failures.RESOURCE_LOCKED,
+    exceptions.ChannelPreconditionFailed: failures.PRECONDITION_FAILED,
+}
+
+
+def check_fate(task: asyncio.Future[Any], message: Outgoing) -> None:
+    """Raise what became of a publish that has ended."""
+    try:
+        task.result()
+    except exceptions.PublishError as error:
+        where = f"exchange {message.exchange!r}" if message.exchange else "the default exchange"
+        reason = getattr(getattr(error.message, "delivery", None), "reply_text", None) or "NO_ROUTE"
+        raise Unroutable(f"no queue takes routing key {message.routing_key!r} from {where} ({reason})") from None
+    except exceptions.DeliveryError:
+        raise QueueFull(
+            "the broker refused the message: a queue is at its limit (overflow: reject-publish), or failed"
+        ) from None
+
+
+def check_culprit(error: exceptions.ChannelClosed, message: Outgoing, *, alone: bool) -> bool:
+    """Raise when the channel was closed for this message; else say whether to try again on a channel alone."""
+    code, text = code_and_text(error)
+    named = failures.culprit_exchange(code, text)
+    if code and (alone or named == message.exchange):
+        raise failures.publish_refused(code, text) from None
+    return bool(code) and named is None
+
+
+def code_and_text(error: exceptions.AMQPError) -> tuple[int, str]:
+    """AMQP reply code and text of a closed channel; code 0 for anything else."""
+    code = _CODES.get(type(error), 0)
+    if code:
+        return code, str(error.args[0]) if error.args else ""
+    if isinstance(error, exceptions.ChannelClosed) and len(error.args) > 1 and error.args[0]:
+        return int(error.args[0]), str(error.args[1])
+    return 0, str(error)
+
+
+def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
+    """Why a connection could not be made, as one of our errors with a readable cause."""
+    text = " ".join(str(part) for part in error.args)
+    refused = _refusal(url, error, text)
+    if refused is not None:
+        return refused
+    if isinstance(error, exceptions.IncompatibleProtocolError | ConnectionResetError):
+        return failures.closed_while_opening(url, "closed during the protocol header")
+    if isinstance(error, exceptions.AMQPConnectionError) and isinstance(error.__cause__, OSError):
+        return failures.unavailable(url, failures.socket_reason(error.__cause__))
+    if isinstance(error, OSError) and not isinstance(error, exceptions.AMQPError):
+        return failures.unavailable(url, failures.socket_reason(error))
+    return failures.unavailable(url, text or type(error).__name__)
+
+
+def _refusal(url: BrokerURL, error: BaseException, text: str) -> BrokerError | None:
+    """The error when the broker has refused us; None when something else went wrong."""
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+        return failures.login_refused(url)
+    if isinstance(error, exceptions.ConnectionNotAllowed):
+        return failures.vhost_refused(url, text)
+    if isinstance(error, exceptions.InvalidFrameError) and "OpenOk" in text and "Connection.Close" in text:
+        # aiormq does not pass on what the broker said
+        return AccessRefused(
+            f"RabbitMQ at {url.where} does not open vhost {url.vhost!r}: it does not exist, "
+            f"or user {url.user!r} may not use it"
+        )
+    return None

@@ -1,0 +1,121 @@
+"""When messages are acked, handed back and sent again, without a broker."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from worker_messages import delivery
+
+from amqtask.broker.pika_driver import new_loop
+from amqtask.topology.declarations import Queue
+from amqtask.worker.custody import Custody
+from amqtask.worker.job import Kind, Outcome
+from amqtask.worker.outcome import Effects
+from amqtask.worker.ready import Ready
+from amqtask.worker.recent import Recent
+from amqtask.worker.settle import Settler
+
+
+class Bench:
+    """A custody on a loop of its own; ``events`` is what it did to the world, in order."""
+
+    def __init__(self, acks_early=()):
+        self.events: list[tuple] = []
+        self.confirms = []
+        self.loop = new_loop()
+        pool = SimpleNamespace(
+            free=lambda: 2 - len(self.custody._running),
+            submit=lambda job: self.events.append(("start", job.key)),
+            flush=lambda: None,
+        )
+        outbox = SimpleNamespace(publish=self._publish)
+        self.custody = Custody(
+            self.loop,
+            pool,
+            ready=Ready({"q": 1}, "strict"),
+            recent=Recent(100),
+            effects=Effects(Queue, "w@h", [], 3),
+            acks_early=acks_early,
+            observe=lambda _: None,
+            lost_max=3,
+        )
+        self.custody.settler = Settler(self.loop, outbox, 1.0, self.custody.settled)
+        self.custody.open(
+            SimpleNamespace(
+                is_open=True,
+                basic_ack=lambda tag, multiple=False: self.events.append(("ack", tag)),
+                basic_nack=lambda tag, requeue: self.events.append(("nack", tag)),
+            )
+        )
+
+    def _publish(self, message, timeout, done):
+        self.events.append(("publish", message.routing_key))
+        self.confirms.append(done)
+
+    def arrive(self, tag, *, redelivered=False, **headers):
+        made = delivery("q", redelivered=redelivered, **headers)
+        method = SimpleNamespace(delivery_tag=tag, exchange="", routing_key="q", redelivered=redelivered)
+        self.custody.arrive("q", method, made.properties, made.body)
+
+    def turn(self):
+        self.loop.turn(0)
+        self.loop.turn(0)
+        events, self.events = self.events, []
+        return events
+
+
+@pytest.fixture
+def bench():
+    made = Bench()
+    yield made
+    made.loop.close()
+
+
+@pytest.fixture
+def early():
+    made = Bench(acks_early={"t"})
+    yield made
+    made.loop.close()
+
+
+def test_message_that_is_acked_early_is_acked_before_its_task_can_start(early):
+    early.arrive(1)
+    early.arrive(2)
+    assert early.turn() == [("ack", 1), ("start", 1), ("ack", 2), ("start", 2)]
+
+
+def test_nothing_that_was_acked_early_runs_again_when_its_child_dies(early):
+    early.arrive(1)
+    early.arrive(2)
+    early.turn()
+    early.custody.lost([1], [2], "signal 9")
+    assert early.turn() == [("publish", "q.dead"), ("publish", "q.dead")]
+
+
+def test_what_a_dead_child_only_held_runs_again(bench):
+    bench.arrive(1)
+    bench.turn()
+    bench.custody.lost([], [1], "signal 9")
+    assert bench.turn() == [("start", 1)]
+
+
+def test_message_that_waits_for_the_confirm_of_its_copy_is_not_sent_twice_by_a_cold_shutdown(bench):
+    bench.arrive(1, redelivered=True, **{"x-delivery-count": 1})
+    bench.custody.drain()  # returned before: goes back as a copy
+    assert bench.custody.give_up() == []
+    assert bench.turn() == [("publish", "q")]
+    bench.confirms[0](None)
+    assert bench.turn() == [("ack", 1)]
+
+
+def test_task_that_has_ended_is_not_handed_back_while_its_dead_letter_is_on_the_way(bench):
+    bench.arrive(1)
+    bench.arrive(2)
+    bench.turn()
+    bench.custody.done([Outcome(1, Kind.FAILED)])
+    bench.custody.drain()
+    assert [one.tag for one in bench.custody.give_up()] == [2]
+    assert bench.turn() == [("publish", "q.dead"), ("nack", 2)]
+    bench.confirms[0](None)
+    assert bench.turn() == [("ack", 1)]
