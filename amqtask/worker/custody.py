@@ -289,10 +289,12 @@ class Custody:
     def hand_back(self, delivery: Delivery) -> None:
         """Return a message to its queue.
 
-        Once per message by nack, which keeps its place. A message that was returned before is published again
-        instead: some brokers count returns, and shutdowns must never add up to a crash loop.
+        Once per message by nack, which keeps its place. A message that was returned before, or is suspected of
+        killing workers, is published again instead: a return counts against it, and shutdowns must never add up to
+        a crash loop.
         """
-        if delivery.early or (delivery.redelivered and delivery.epoch == self._settlements.epoch):
+        suspect = delivery.redelivered or lost_count(delivery) > 0
+        if delivery.early or (suspect and delivery.epoch == self._settlements.epoch):
             self._recent.start(delivery)
             self.settler.settle(delivery, self._effects.marked(delivery, lost_count(delivery)))
         elif self._settlements.give_back(delivery.epoch, delivery.tag) and self._channel is not None:

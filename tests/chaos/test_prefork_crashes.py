@@ -162,6 +162,16 @@ def test_dead_fork_server_is_a_failure_of_the_pool(bench: Bench, tmp_path: Path)
     bench.wait(lambda: not any(runs(child) for child in children))
 
 
+def test_jobs_that_no_child_had_yet_are_lost_with_the_fork_server_too(bench: Bench, tmp_path: Path) -> None:
+    gates = [str(tmp_path / f"gate{number}") for number in range(3)]
+    bench.submit(*(job_for(number, "wait_for_file", gates[number]) for number in range(2)))
+    bench.wait(lambda: all(Path(gate + ".pid").exists() for gate in gates[:2]))
+    bench.on_loop(lambda: bench.pool.submit(job_for(2, "wait_for_file", gates[2])))
+    os.kill(server_pid(bench), signal.SIGKILL)
+    bench.wait(lambda: bench.failed)
+    assert sorted(key for blamed, innocent, _ in bench.lost for key in (*blamed, *innocent)) == [0, 1, 2]
+
+
 def test_close_ends_idle_children_and_the_fork_server(bench: Bench) -> None:
     processes = [psutil.Process(pid) for pid in (*pids(bench), server_pid(bench))]
     bench.on_loop(bench.pool.close)

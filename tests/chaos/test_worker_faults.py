@@ -108,9 +108,9 @@ def test_task_that_ends_its_worker_each_time_is_dead_after_three_workers(site, r
     task_id = site.send("die", "poison", "exit", 99)
     labels = send_many(site, "note", 5)
     for _ in range(3):
-        worker = site.worker("-P", "solo")
+        worker = site.worker("-P", "solo", "--prefetch", "10", ready=False)
         assert worker.wait() == 1
-    last = site.worker("-P", "solo")
+    last = site.worker("-P", "solo", "--prefetch", "10")
     (dead,) = site.wait_dead(1)
     assert (dead.id, dead.reason) == (task_id, "worker_lost")
     site.wait_done(*labels)
@@ -120,8 +120,10 @@ def test_task_that_ends_its_worker_each_time_is_dead_after_three_workers(site, r
     assert site.ready("work") == 0
 
 
-def test_restarts_never_make_a_message_a_dead_letter(site):
-    site.route(QUORUM)
+@pytest.mark.parametrize("routing", ["classic", "quorum"])
+def test_restarts_never_make_a_message_a_dead_letter(site, routing):
+    if routing == "quorum":
+        site.route(QUORUM)
     labels = send_many(site, "hold", 6)
     for turn in range(6):
         worker = site.worker("-P", "threads", "-c", "1", "--prefetch", "6", "--shutdown-timeout", "0.1")

@@ -22,15 +22,15 @@ children = {name: [sys.executable, "-c", code] for name, code in zip(sys.argv[1:
 sys.exit(supervisor.Supervisor(children, write).run())
 """
 
-SERVE = """
+SERVE = r"""
 import os, signal, sys, time
 stops = []
 def stop(number, frame):
-    print(f"signal {number}", flush=True)
+    os.write(1, f"signal {number}\n".encode())
     stops.append(number)
     if len(stops) >= LIMIT: sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
-print(f"pid {os.getpid()}", flush=True)
+os.write(1, f"pid {os.getpid()}\n".encode())
 while True: signal.pause()
 """
 

@@ -38,9 +38,7 @@ def test_broken_body_is_undecodable() -> None:
     assert outcome.runtime == 0
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {"task": 7, "id": "x"}, {"task": "add"}, {"task": "add", "id": ["x"]}]
-)
+@pytest.mark.parametrize("headers", [{}, {"task": 7, "id": "x"}, {"task": "add"}, {"task": "add", "id": ["x"]}])
 def test_message_without_the_headers_of_a_task_is_undecodable(headers: dict[str, Any]) -> None:
     assert run(job_for(1, "add", 1)._replace(headers=headers)).kind == Kind.UNDECODABLE
 

@@ -2,23 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from recording import RecordingTransport
-
-from amqtask import Amqtask
-
-
-@pytest.fixture
-def transport():
-    return RecordingTransport()
-
-
-@pytest.fixture
-def shop(transport):
-    app = Amqtask("shop")
-    app.use_transport(transport)
-    return app
-
 
 def test_every_publish_has_a_message_id_of_its_own_even_when_the_task_id_is_given_twice(shop, transport):
     @shop.task(name="twice")

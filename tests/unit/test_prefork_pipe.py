@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Late(Exception):  # noqa: N818 -- as tasks name theirs
+class Late(Exception):
     """What a task's own time limit raises."""
 
 

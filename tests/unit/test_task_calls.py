@@ -7,64 +7,21 @@ import zoneinfo
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from recording import RecordingTransport
+from shop import make_shop, read, task_of
 
 from amqtask import (
     Amqtask,
     AsyncResult,
-    Binding,
+    BrokerUnavailable,
     ConfigError,
     EncodeError,
-    Exchange,
     PartialPublish,
     Queue,
     QueueFull,
-    Route,
     Unroutable,
 )
-from amqtask.app import recovery
 from amqtask.tasks.context import Context, running
 from amqtask.topology.declarations import QueueDeclare
-from amqtask.wire.codec import decode
-
-
-@pytest.fixture
-def transport():
-    return RecordingTransport()
-
-
-@pytest.fixture
-def shop(transport):
-    return make_shop(transport)
-
-
-def make_shop(transport, **settings):
-    app = Amqtask(
-        "shop",
-        task_queues=[
-            Queue("emails", Exchange("tasks", "topic"), routing_key="email.#", max_priority=9),
-            Queue("plain"),
-        ],
-        task_routes=[
-            Route("mail.*", exchange="tasks", routing_key="email.send", priority=7),
-            Route("plain.*", queue="plain"),
-        ],
-        **settings,
-    )
-    app.use_transport(transport)
-    return app
-
-
-def task_of(app, name="plain.add", **options):
-    @app.task(name=name, **options)
-    def add(a, b=2):
-        return a + b
-
-    return add
-
-
-def read(message):
-    return decode(message.properties, message.body, ["msgpack", "json", "yaml"])
 
 
 def test_delay_sends_one_lean_message_and_returns_its_id(shop, transport):
@@ -303,6 +260,27 @@ def test_delay_many_says_which_messages_failed(transport):
     assert list(caught.value.ids[1:]) == [message.properties.correlation_id for message in transport.sent]
 
 
+@pytest.mark.parametrize("failing", ["send_many", "declare"])
+def test_delay_many_says_what_is_confirmed_when_the_broker_goes_before_the_rest_is_sent(transport, failing):
+    app = Amqtask("shop")
+    app.use_transport(transport)
+    refusal = QueueFull("a young queue") if failing == "send_many" else Unroutable("no queue")
+    transport.fail("amqtask", refusal)
+    send_many = transport.send_many
+
+    def gone(*_args, **_options):
+        raise BrokerUnavailable("gone")
+
+    def once(messages, *, timeout):
+        setattr(transport, failing, gone)
+        return send_many(messages, timeout=timeout)
+
+    transport.send_many = once
+    with pytest.raises(PartialPublish, match="1 of 3 messages failed; first, index 0: gone"):
+        task_of(app).delay_many([(1,), (2,), (3,)])
+    assert len(transport.sent) == 2
+
+
 def test_async_calls_send_the_same_messages(shop, transport):
     @shop.task(name="plain.async")
     async def work(a):
@@ -319,92 +297,6 @@ def test_async_calls_send_the_same_messages(shop, transport):
     assert [message.properties.correlation_id for message in transport.sent] == [str(r) for r in results]
     assert [read(message).args for message in transport.sent] == [(1,), (2,), (3,)]
     assert len(transport.declared) == 1
-
-
-def test_a_missing_queue_is_declared_once_and_the_message_sent_again(shop, transport):
-    transport.fail("email.send", Unroutable("no queue"))
-    result = task_of(shop, "mail.send").delay(1)
-    assert transport.last.properties.correlation_id == result.id
-    assert [step.name for step in transport.declared[0] if isinstance(step, QueueDeclare)] == [
-        "emails.dead",
-        "emails",
-    ]
-    transport.fail("email.send", Unroutable("no queue"))
-    asyncio.run(task_of(shop, "mail.other").adelay(1))
-    assert len(transport.sent) == 2
-
-
-def test_delay_many_declares_a_missing_queue_too(shop, transport):
-    transport.fail("plain", Unroutable("no queue"), times=2)
-    assert len(task_of(shop).delay_many([(1,), (2,), (3,)])) == 3
-    assert (len(transport.sent), len(transport.declared)) == (3, 1)
-
-
-def test_a_new_queue_that_refuses_for_a_moment_is_tried_again(shop, transport):
-    transport.fail("plain", QueueFull("not ready"), times=2)
-    task_of(shop).delay(1)
-    transport.fail("plain", QueueFull("not ready"))
-    asyncio.run(task_of(shop).adelay(2))
-    transport.fail("plain", QueueFull("not ready"), times=2)
-    task_of(shop).delay_many([(3,), (4,), (5,)])
-    assert sorted(read(message).args[0] for message in transport.sent) == [1, 2, 3, 4, 5]
-
-
-def test_a_queue_that_goes_on_refusing_is_reported(shop, transport, monkeypatch):
-    monkeypatch.setattr(recovery, "_PAUSES", (0.0, 0.0))
-    transport.fail("plain", QueueFull("no leader"), times=3)
-    with pytest.raises(QueueFull, match="no leader"):
-        task_of(shop).delay(1)
-    assert transport.sent == []
-
-
-def test_a_queue_with_a_length_limit_is_full_at_once(transport):
-    app = Amqtask("shop", task_queues=[Queue("amqtask", max_length=1)])
-    app.use_transport(transport)
-    transport.fail("amqtask", QueueFull("full"))
-    with pytest.raises(QueueFull):
-        task_of(app).delay(1)
-
-
-def test_a_queue_that_is_not_declared_is_not_made_up(shop, transport):
-    transport.fail("emials", Unroutable("no queue"))
-    with pytest.raises(Unroutable, match="queue 'emials' does not exist and is not declared; did you mean 'emails'"):
-        task_of(shop).apply_async((1,), queue="emials")
-    assert transport.declared == []
-
-
-def test_an_unknown_exchange_is_named(shop, transport):
-    transport.fail("k", Unroutable("no exchange 'task'"), times=2)
-    with pytest.raises(Unroutable, match="exchange 'task' is not declared; did you mean 'tasks'"):
-        task_of(shop).apply_async((1,), exchange="task", routing_key="k")
-
-
-def test_a_key_that_no_queue_is_bound_with_is_named(shop, transport):
-    transport.fail("other", Unroutable("no queue"))
-    with pytest.raises(Unroutable, match="no declared queue is bound to exchange 'tasks' with key 'other'"):
-        task_of(shop).apply_async((1,), exchange="tasks", routing_key="other")
-
-
-def test_without_the_right_to_declare_the_error_says_what_to_do(transport):
-    app = make_shop(transport, topology_mode="none")
-    transport.fail("plain", Unroutable("no queue"))
-    with pytest.raises(Unroutable, match="topology_mode is 'none': create it with 'amqtask topology apply'"):
-        task_of(app).delay(1)
-    task_of(app).apply_async((1,), countdown=1)
-    assert transport.declared == []
-
-
-def test_a_message_that_stays_unroutable_is_reported(shop, transport):
-    transport.fail("plain", Unroutable("no queue"), times=2)
-    with pytest.raises(Unroutable, match="even after declaring"):
-        task_of(shop).delay(1)
-
-
-def test_a_task_of_its_own_binding_reaches_its_queues(transport):
-    app = Amqtask("shop", task_queues=[Queue("a", bindings=(Binding("amq.fanout"),))])
-    app.use_transport(transport)
-    task_of(app, exchange="amq.fanout").apply_async((1,), countdown=1)
-    assert transport.last.properties.headers["CC"] == ["a"]
 
 
 def test_calling_a_task_runs_it_here(shop, transport):
