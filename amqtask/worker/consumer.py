@@ -46,7 +46,7 @@ class Consumers:
     Args:
         loop: of the I/O thread.
         name: start of the consumer tags; the node name.
-        layout: what has to exist before consuming, or None to look at nothing.
+        layout: what has to exist before consuming: a consumer of a missing queue costs all of them their channel.
         verify_only: do not declare it, only see that it is there.
         on_message: called for each delivery with the queue's name.
         on_open: a new channel exists, nothing was delivered on it yet.
@@ -59,7 +59,7 @@ class Consumers:
         self,
         loop: Loop,
         name: str,
-        layout: Layout | None,
+        layout: Layout,
         *,
         verify_only: bool,
         on_message: OnMessage,
@@ -94,11 +94,8 @@ class Consumers:
         self._prepare(connection, partial(self._declared, connection))
 
     def _prepare(self, connection: Connection, done: Callable[[Exception | None], None]) -> None:
-        if self._layout is None:
-            done(None)
-        else:
-            run = verify_steps if self._verify_only else declare_steps
-            run(connection, self._layout(connection.version), done)
+        run = verify_steps if self._verify_only else declare_steps
+        run(connection, self._layout(connection.version), done)
 
     def disconnected(self, error: BrokerError) -> None:
         """The link is down; it comes back by itself, unless the broker does not let us in."""
@@ -145,8 +142,7 @@ class Consumers:
         if connection is not self._connection or self._stopping or not code:
             return
         if code == _NOT_FOUND and not self._was_ready:
-            hint = "run 'amqtask topology apply'" if self._layout is None else "declare it"
-            self._on_fatal(TopologyError(f"can't consume: {text}; {hint}"))
+            self._on_fatal(TopologyError(f"can't consume: {text}; run 'amqtask topology apply'"))
         else:
             self._again_later(BrokerError(f"channel closed by the broker: {code} {text}"))
 

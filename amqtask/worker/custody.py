@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from amqtask import clock
 from amqtask.worker import narrate
-from amqtask.worker.crashes import deliveries, judge
+from amqtask.worker.crashes import Trials, deliveries, judge
 from amqtask.worker.delivery import Delivery, Settlements
 from amqtask.worker.job import Job
 from amqtask.worker.republish import lost_count
@@ -40,6 +40,10 @@ _ACK_DELAY = 0.01
 
 _HOLD_FRACTION = 8
 """At most one in this many unsettled tags waits behind a gap; with few messages held, none does."""
+
+
+_TRIAL = 1.0
+"""Seconds that suspects of killing their worker wait for one that was sent again before them."""
 
 
 @dataclass(slots=True)
@@ -80,6 +84,10 @@ class Custody:
         self._loop, self._pool = loop, pool
         self._ready, self._recent, self._effects = ready, recent, effects
         self._acks_early, self._observe, self._lost_max = acks_early, observe, lost_max
+        self._trials = Trials()
+        self._copies: dict[int, str | None] = {}
+        """Key of a marked message -> message id of its copy, until the former is acked: both must not exist when
+        the copy starts, and kills."""
         self._settlements = Settlements()
         self._channel: Channel | None = None
         self._running: dict[int, Delivery] = {}
@@ -106,6 +114,7 @@ class Custody:
 
     def _forget_waiting(self) -> None:
         self._settlements.open()
+        self._trials.clear()
         for delivery in self._ready.clear():
             if delivery.early:  # acked already: nobody but us has it
                 self._ready.push(delivery)
@@ -154,10 +163,14 @@ class Custody:
             self.on_idle()
 
     def _hand_out(self) -> None:
-        ready, pool = self._ready, self._pool
+        ready, pool, early = self._ready, self._pool, []
         while pool.free() > 0 and (delivery := ready.pop()) is not None:
-            if not delivery.redelivered or self._fit(delivery):
+            if self._copies and delivery.properties.message_id in self._copies.values():
+                early.append(delivery)
+            elif not delivery.redelivered or self._fit(delivery):
                 self._start(delivery)
+        for delivery in early:
+            ready.push(delivery)
 
     def _fit(self, delivery: Delivery) -> bool:
         """May a redelivered message run, or is it a suspect or a proven killer of workers?"""
@@ -165,15 +178,37 @@ class Custody:
         if verdict.action == "run":
             return True
         if verdict.action == "mark":
-            effect = self._effects.marked(delivery, verdict.lost)
-        else:
-            reason = "the worker that ran it went away"
-            effect = self._effects.crash_loop(delivery, verdict.lost, reason)
-            narrate.lost(delivery, effect, reason)
-            self.counts.dead += 1
+            last = verdict.lost >= self._lost_max - 1
+            if not last:
+                self._mark(delivery, verdict.lost)
+            elif not self._trials.wait(delivery):
+                self._begin_trial(self._mark(delivery, verdict.lost))
+            return False
+        reason = "the worker that ran it went away"
+        effect = self._effects.crash_loop(delivery, verdict.lost, reason)
+        narrate.lost(delivery, effect, reason)
+        self.counts.dead += 1
         self._recent.start(delivery)
         self.settler.settle(delivery, effect)
         return False
+
+    def _mark(self, delivery: Delivery, lost: int) -> str | None:
+        """Send a suspect again with this count of deaths; returns the message id of the copy."""
+        effect = self._effects.marked(delivery, lost)
+        assert effect.message is not None
+        self._copies[delivery.key] = effect.message.properties.message_id
+        self._recent.start(delivery)
+        self.settler.settle(delivery, effect)
+        return effect.message.properties.message_id
+
+    def _begin_trial(self, message_id: str | None) -> None:
+        self._trials.begin(message_id)
+        self._loop.call_later(_TRIAL, lambda: self._trial_takes_long(message_id))
+
+    def _trial_takes_long(self, message_id: str | None) -> None:
+        """It waits behind others, runs elsewhere or runs well: don't keep the rest waiting any longer."""
+        for delivery in self._trials.end(message_id):
+            self._mark(delivery, self._lost_max - 1)
 
     def _start(self, delivery: Delivery) -> None:
         delivery.since = clock.monotonic()
@@ -239,8 +274,17 @@ class Custody:
     def settled(self, delivery: Delivery) -> None:
         """Everything that follows from a delivery is stored: it may be acked."""
         self._recent.finish(delivery)
+        for suspect in self._trials.end(delivery.properties.message_id):
+            self._ready.push(suspect)
         if not delivery.early:
             self._settlements.finish(delivery.epoch, delivery.tag)
+        if delivery.key in self._copies:
+            self._loop.call_later(2 * _ACK_DELAY, lambda: self._release(delivery.key))
+        self.schedule_turn()
+
+    def _release(self, key: int) -> None:
+        """The ack of a marked message is on its way: its copy may start."""
+        self._copies.pop(key, None)
         self.schedule_turn()
 
     def _write_acks(self) -> None:
@@ -268,7 +312,7 @@ class Custody:
     def drain(self) -> None:
         """Start no more jobs; hand back what has not started."""
         self.draining = True
-        for delivery in self._ready.clear():
+        for delivery in (*self._ready.clear(), *self._trials.clear()):
             self.hand_back(delivery)
         self.schedule_turn()
 

@@ -14,6 +14,7 @@ from amqtask.app.missing import Missing
 from amqtask.broker.link import Link
 from amqtask.broker.publisher import Publisher
 from amqtask.errors import AccessRefused, BrokerError, ConfigError
+from amqtask.topology.declarations import QueueDeclare
 from amqtask.topology.layout import topology_steps
 from amqtask.worker.consumer import Consumers
 from amqtask.worker.custody import Custody
@@ -26,10 +27,11 @@ from amqtask.worker.settle import Settler
 from amqtask.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from amqtask.app.app import Amqtask
     from amqtask.broker.loop import SelectLoop
+    from amqtask.topology.declarations import Step, Version
     from amqtask.worker.options import WorkerOptions
     from amqtask.worker.pools.base import Pool
 
@@ -92,7 +94,8 @@ class Engine:
             effects=effects,
             acks_early=frozenset(_acked_early(app)),
             observe=self._auto.observe,
-            lost_max=conf.worker_lost_max_deliveries,
+            # a message that only came back may not have started: it takes a mark to tell, so one loss is no proof
+            lost_max=max(2, conf.worker_lost_max_deliveries),
         )
         custody.settler = Settler(self._loop, self.outbox, conf.broker_confirm_timeout, custody.settled)
         return custody
@@ -100,11 +103,17 @@ class Engine:
     def _new_consumers(self) -> Consumers:
         app, mode = self._app, self._app.settings.topology_mode
         names = [name for name, _ in self._options.queues]
+
+        def layout(version: Version) -> Sequence[Step]:
+            if mode == "none":
+                return [QueueDeclare(name) for name in names]
+            return topology_steps(app.topology, version, names)
+
         return Consumers(
             self._loop,
             self._options.hostname,
-            None if mode == "none" else lambda version: topology_steps(app.topology, version, names),
-            verify_only=mode == "verify",
+            layout,
+            verify_only=mode != "declare",
             on_message=self.custody.arrive,
             on_open=self.custody.open,
             on_ready=self._ready,

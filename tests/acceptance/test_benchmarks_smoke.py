@@ -29,7 +29,7 @@ def benchmark(*arguments: str, results: Path, broker: str) -> str:
     ("measure", "rows", "figures"),
     [
         (("enqueue", "--seconds", "0.1", "-m", "classic"), 4, {"rate", "cpu10k", "broker10k", "lost"}),
-        (("drain", "--scale", "0.03", "-m", "prefetch 64, classic"), 1, {"rate", "cpu10k", "pss"}),
+        (("drain", "--scale", "0.03", "-m", "prefork 2, prefetch 64, classic"), 1, {"rate", "cpu10k", "pss"}),
         (("drain", "--scale", "0.03", "-m", "Select, 2 processes, classic"), 1, {"rate", "cpu10k", "pss"}),
         (("latency", "--samples", "5", "-m", "prefork 2, classic"), 1, {"p50", "p95", "p99"}),
         (("idle", "--idle", "0.1", "-m", "prefork 2"), 1, {"first_task", "pss", "processes"}),

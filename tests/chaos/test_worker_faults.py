@@ -117,7 +117,7 @@ def test_task_that_ends_its_worker_each_time_is_dead_after_three_workers(site, r
     assert last.stop() == 0
     assert site.labels("start") == {"poison": 3}
     assert set(site.labels("done").values()) == {1}
-    assert site.ready("work") == 0
+    assert (site.ready("work"), site.ready("work.dead")) == (0, 1)
 
 
 @pytest.mark.parametrize("routing", ["classic", "quorum"])
@@ -196,9 +196,8 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(site, broker_node
         site.wait_done(*labels, *(f"{label}.inner" for label in labels))
         wait_for(lambda: site.ready("work") == 0)
         assert worker.stop() == 0
-    done = site.labels("done")
-    assert all(done[label] == 1 for label in labels)  # the worker knows them again
-    check_all_done(site, [*labels, *(f"{label}.inner" for label in labels)], twice=40)  # sent twice, at worst
+    # what the worker was publishing when the connection was cut may have been stored before, and is sent again
+    check_all_done(site, [*labels, *(f"{label}.inner" for label in labels)], twice=40)
 
 
 # -- brokers that restart -------------------------------------------------------------------------

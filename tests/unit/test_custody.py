@@ -109,6 +109,20 @@ def test_message_that_waits_for_the_confirm_of_its_copy_is_not_sent_twice_by_a_c
     assert bench.turn() == [("ack", 1)]
 
 
+@pytest.mark.parametrize(
+    ("redelivered", "headers", "expected"),
+    [
+        (False, {}, ("nack", 1)),
+        (True, {}, ("publish", "q")),
+        (False, {"x-amqtask-lost": 2}, ("publish", "q")),
+    ],
+)
+def test_what_was_returned_or_suspected_before_is_not_returned_again(bench, redelivered, headers, expected):
+    bench.arrive(1, redelivered=redelivered, **headers)
+    bench.custody.drain()
+    assert bench.turn() == [expected]
+
+
 def test_task_that_has_ended_is_not_handed_back_while_its_dead_letter_is_on_the_way(bench):
     bench.arrive(1)
     bench.arrive(2)
