@@ -87,9 +87,7 @@ class InequivalentArguments(TopologyError):
     def __init__(self, kind: str, name: str, argument: str, wanted: str, existing: str) -> None:
         self.kind, self.name, self.argument = kind, name, argument
         self.wanted, self.existing = wanted, existing
-        super().__init__(
-            f"{kind} {name!r} exists with other arguments: {argument} is {existing}, wanted {wanted}"
-        )
+        super().__init__(f"{kind} {name!r} exists with other arguments: {argument} is {existing}, wanted {wanted}")
 
 
 class UnknownTask(AmqtaskError):

@@ -73,6 +73,8 @@ class SelectLoop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._handlers: dict[int, Callable[[int, int], None]] = {}
+        self._events: dict[int, int] = {}
+        self._eager: dict[int, int] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._cancelled = 0
@@ -127,15 +129,39 @@ class SelectLoop:
     def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
         """Call ``handler(fd, events)`` when any of ``events`` happens, or the other side closes."""
         self._selector.register(fd, events & (READ | WRITE), handler)
-        self._handlers[fd] = handler
+        self._handlers[fd], self._events[fd] = handler, events & (READ | WRITE)
 
     def update_handler(self, fd: int, events: int) -> None:
-        """Change the events a handler is called for."""
-        self._selector.modify(fd, events & (READ | WRITE), self._handlers[fd])
+        """Change the events a handler is called for.
+
+        A descriptor that is to be watched for writing too is first tried once at the start of the next turn, and
+        watched only if the handler then still wants to write: a connected socket nearly always takes what is written,
+        and the try saves two changes of the selector and a wait for every message.
+        """
+        events &= READ | WRITE
+        if events & WRITE and not self._events[fd] & WRITE:
+            self._eager[fd] = events
+            return
+        self._eager.pop(fd, None)
+        self._select(fd, events)
+
+    def _select(self, fd: int, events: int) -> None:
+        if events != self._events[fd]:
+            self._events[fd] = events
+            self._selector.modify(fd, events, self._handlers[fd])
+
+    def _write_eagerly(self) -> None:
+        for fd in list(self._eager):
+            handler = self._handlers.get(fd)
+            if handler is not None and fd in self._eager:
+                handler(fd, WRITE)
+            if (events := self._eager.pop(fd, None)) is not None and fd in self._handlers:
+                self._select(fd, events)
 
     def remove_handler(self, fd: int) -> None:
         """Stop calling the handler; before the descriptor is closed."""
-        del self._handlers[fd]
+        del self._handlers[fd], self._events[fd]
+        self._eager.pop(fd, None)
         self._selector.unregister(fd)
 
     def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
@@ -148,7 +174,8 @@ class SelectLoop:
         if not isinstance(watch, _Watch):
             raise TypeError(f"descriptor {fd} was not given to watch()")  # the contract of Loop, not a user's input
         watch.on_writable = on_writable
-        self.update_handler(fd, READ if on_writable is None else READ | WRITE)
+        # at once: who asks has found the descriptor full
+        self._select(fd, READ if on_writable is None else READ | WRITE)
 
     def unwatch(self, fd: int) -> None:
         """Stop watching; before the descriptor is closed. Harmless for one that is not watched."""
@@ -163,12 +190,14 @@ class SelectLoop:
 
     def turn(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for something to do, do it, and return."""
-        if self._calls:
-            timeout = 0.0
-        elif self._timers:
-            timeout = max(0.0, min(timeout, self._timers[0][0] - clock.monotonic()))
         self._driver = get_ident()
         try:
+            if self._eager:
+                self._write_eagerly()
+            if self._calls:
+                timeout = 0.0
+            elif self._timers:
+                timeout = max(0.0, min(timeout, self._timers[0][0] - clock.monotonic()))
             for key, events in self._selector.select(timeout):
                 # a handler called before in this very turn may have removed this one
                 if key.data is self._handlers.get(key.fd) or key.fileobj is self._wake_reader:
@@ -210,6 +239,8 @@ class SelectLoop:
     def close(self) -> None:
         """Release the selector; descriptors that are still watched stay open."""
         self._handlers.clear()
+        self._events.clear()
+        self._eager.clear()
         self._timers.clear()
         self._calls.clear()
         self._selector.close()
@@ -234,6 +265,8 @@ class SelectLoop:
         finally:
             os.close(null)
         self._handlers.clear()
+        self._events.clear()
+        self._eager.clear()
         self._timers.clear()
         self._calls.clear()
         self._selector.close()

@@ -122,6 +122,8 @@ class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
         self.reader = DeliveryReader(self._deliver, super()._on_data_available, data.decode_value)
         self._frame_buffer, rest = b"", self._frame_buffer
         self._transport._MAX_RECV_BYTES = _READ_SIZE  # noqa: SLF001  # instead of 4 KiB
+        # one read per event: the loop calls again while there is more, and a read in vain costs an exception
+        self._transport._MAX_CONSUME_BYTES = 1  # noqa: SLF001
         if rest:
             self.reader.feed(rest)
 

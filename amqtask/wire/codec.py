@@ -113,6 +113,10 @@ def _plain_number(value: float | None) -> int | str | None:
     return value if value is None else int(value) if value == int(value) else str(value)
 
 
+_PLAIN = frozenset({"task", "id"})
+"""Headers of a message that says nothing else, which is what most messages are."""
+
+
 def decode(properties: PropertiesLike, body: bytes, accept: Collection[str]) -> TaskMessage:
     """Read a received message.
 
@@ -130,6 +134,8 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str]) -> 
     if not isinstance(name, str) or not isinstance(task_id, str) or not name or not task_id:
         raise DecodeError("not a task message: the headers 'task' and 'id' must be texts")
     args, kwargs, embed = _decode_body(properties, headers, body, accept)
+    if headers.keys() <= _PLAIN:
+        return TaskMessage(name, task_id, tuple(args), kwargs, embed)
     try:
         return TaskMessage(
             task=name,

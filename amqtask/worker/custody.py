@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ACK_DELAY = 0.01
+_ACK_DELAY = 0.005
 """Seconds a finished tag may wait behind a gap for its neighbours."""
 
 _HOLD_FRACTION = 8
@@ -292,6 +292,10 @@ class Custody:
         if channel is None or not channel.is_open or not self._settlements.waiting:
             return
         hold = 0 if self.draining else len(self._settlements) // _HOLD_FRACTION
+        if self._settlements.waiting < hold:  # plenty of messages are here: the broker can wait for a fuller ack
+            if self._ack_timer is None:
+                self._ack_timer = self._loop.call_later(_ACK_DELAY, self._ack_rest)
+            return
         for ack in self._settlements.acks(hold):
             channel.basic_ack(ack.tag, ack.multiple)
         if self._settlements.waiting and self._ack_timer is None:
