@@ -133,9 +133,7 @@ def make_app(**settings: Any) -> Amqtask:  # noqa: C901, PLR0915 -- a list of ta
     def again_with_unsendable(self: Any) -> None:
         raise Retry(countdown=1, args=(object(),))
 
-    @app.task(
-        name="again_forever", autoretry_for=(OSError,), max_retries=None, retry_backoff=2, retry_jitter=False
-    )
+    @app.task(name="again_forever", autoretry_for=(OSError,), max_retries=None, retry_backoff=2, retry_jitter=False)
     def again_forever() -> None:
         raise OSError("flaky")
 

@@ -10,9 +10,7 @@ from amqtask.worker.delivery import Delivery
 _keys = itertools.count(1)
 
 
-def delivery(
-    queue="q", *, priority=None, redelivered=False, message_id=None, epoch=1, tag=None, body=b"[]", **headers
-):
+def delivery(queue="q", *, priority=None, redelivered=False, message_id=None, epoch=1, tag=None, body=b"[]", **headers):
     """A delivery of a task message; keyword arguments become headers (``_`` for ``-``)."""
     key = next(_keys)
     table = {"task": "t", "id": f"id-{key}", **{name.replace("_", "-"): value for name, value in headers.items()}}

@@ -221,9 +221,7 @@ def test_killed_worker_leaves_no_child_behind_not_even_a_busy_one(tmp_path: Path
     try:
         parent = psutil.Process(worker.pid)
         with Bench(make_app(), "solo") as watch:  # for its wait()
-            watch.wait(
-                lambda: path.exists() and path.read_text() and len(parent.children(recursive=True)) == 3
-            )
+            watch.wait(lambda: path.exists() and path.read_text() and len(parent.children(recursive=True)) == 3)
         family = parent.children(recursive=True)
     finally:
         worker.kill()

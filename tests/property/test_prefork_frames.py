@@ -25,16 +25,12 @@ scalars = (
 )
 values = st.recursive(
     scalars,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=4),
     max_leaves=8,
 )
 
 
-@given(
-    st.lists(st.lists(values, min_size=1, max_size=4), max_size=6), st.lists(st.integers(1, 40), min_size=1)
-)
+@given(st.lists(st.lists(values, min_size=1, max_size=4), max_size=6), st.lists(st.integers(1, 40), min_size=1))
 def test_frames_are_the_same_however_the_stream_is_cut(frames: list[list[Any]], cuts: list[int]) -> None:
     writer, reader = FrameWriter(), FrameReader()
     stream = b"".join(writer.frame(*frame) for frame in frames)
@@ -67,9 +63,5 @@ def test_large_frame_in_small_chunks_arrives_whole() -> None:
     body = bytes(3_000_000)
     stream = FrameWriter().frame(0, body, Decimal("1.5"), datetime(2026, 1, 1, tzinfo=UTC))
     reader = FrameReader()
-    frames = [
-        frame
-        for start in range(0, len(stream), 65_536)
-        for frame in reader.feed(stream[start : start + 65_536])
-    ]
+    frames = [frame for start in range(0, len(stream), 65_536) for frame in reader.feed(stream[start : start + 65_536])]
     assert frames == [[0, body, Decimal("1.5"), datetime(2026, 1, 1, tzinfo=UTC)]]
