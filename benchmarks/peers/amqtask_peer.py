@@ -20,12 +20,6 @@ app = Amqtask(
     task_ignore_result=True,
 )
 
-if settings().get("one_at_a_time"):
-    # The pool gives a child several jobs of tasks known to be short; without that knowledge it gives one.
-    from amqtask.worker.pools._prefork_pace import Pace
-
-    Pace.is_short = lambda _pace, _name: False
-
 
 @app.task(name="bench.noop")
 def noop(a: int, b: int) -> None:  # noqa: ARG001

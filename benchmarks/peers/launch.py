@@ -28,6 +28,8 @@ def _amqtask(settings: dict[str, Any]) -> Commands:
     command += ["-P", settings["pool"], "-c", str(settings["slots"])]
     if "prefetch" in settings:
         command += ["--prefetch", str(settings["prefetch"])]
+    if settings.get("one_at_a_time"):
+        command += ["-O", "fair"]
     return [command], {}
 
 
