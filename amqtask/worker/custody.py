@@ -206,9 +206,10 @@ class Custody:
         self._loop.call_later(_TRIAL, lambda: self._trial_takes_long(message_id))
 
     def _trial_takes_long(self, message_id: str | None) -> None:
-        """It waits behind others, runs elsewhere or runs well: don't keep the rest waiting any longer."""
+        """It waits behind others, runs elsewhere or runs well: the next suspect may have its trial."""
         for delivery in self._trials.end(message_id):
-            self._mark(delivery, self._lost_max - 1)
+            self._ready.push(delivery)
+        self.schedule_turn()
 
     def _start(self, delivery: Delivery) -> None:
         delivery.since = clock.monotonic()
