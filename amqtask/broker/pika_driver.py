@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pika
 from pika import data, exceptions
 from pika.adapters.select_connection import SelectConnection
+from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 from pika.exceptions import AMQPError, ChannelClosed, NackError, UnroutableError
 
 from amqtask.broker import failures
@@ -108,6 +109,17 @@ def open_connection(
     return connection
 
 
+class _Services(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika has no types
+    """Our loop as pika sees it, with one mend: a peer that is gone as soon as it was there is a failed attempt."""
+
+    def create_streaming_connection(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().create_streaming_connection(*args, **kwargs)
+        except ValueError:  # pika's word for a socket that is no longer connected; it would end the loop
+            kwargs["sock"].close()
+            return self.call_later(0, lambda: kwargs["on_done"](ConnectionResetError("reset at once")))
+
+
 class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
     """pika's connection, except that a callback's exception reaches whoever runs the loop.
 
@@ -192,7 +204,7 @@ class PikaConnection:
             on_open_callback=self._opened,
             on_open_error_callback=self._failed,
             on_close_callback=self._closed,
-            custom_ioloop=loop,
+            custom_ioloop=_Services(loop),
         )
 
     @property
