@@ -76,7 +76,7 @@ def _drain() -> Iterator[Variant]:
 def _strict() -> Iterator[Variant]:
     """A child never has a second task waiting in it; what the parent holds meanwhile is the prefetch."""
     two = {"queue_type": "classic", "pool": "prefork", "slots": 2}
-    for prefetch in (2, 64):
+    for prefetch in (2, 64, 300):
         settings = {**two, "prefetch": prefetch, "one_at_a_time": True}
         name = f"prefork 2, one at a time, prefetch {prefetch}, classic"
         yield Variant("drain", "amqtask", name, settings, 30_000, "strict")
