@@ -64,6 +64,8 @@ def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
         return refused
     if isinstance(error, exceptions.IncompatibleProtocolError | ConnectionResetError):
         return failures.closed_while_opening(url, "closed during the protocol header")
+    if url.tls and isinstance(error.__cause__, ConnectionResetError):
+        return failures.closed_while_opening(url, "reset")
     if isinstance(error, exceptions.AMQPConnectionError) and isinstance(error.__cause__, OSError):
         return failures.unavailable(url, failures.socket_reason(error.__cause__))
     if isinstance(error, OSError) and not isinstance(error, exceptions.AMQPError):
