@@ -247,8 +247,6 @@ def test_losing_a_connection_writes_no_tracebacks(vhost_url: str, caplog: pytest
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-# the collection also finds what connections that failed in other tests have left
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_transport_that_is_dropped_stops_its_keeper(vhost_url: str):
     import threading
 

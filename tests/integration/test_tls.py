@@ -134,7 +134,7 @@ def test_tls_on_the_plain_port_is_told(tls_node: Node):
 def test_a_missing_client_certificate_is_told(mtls_node: Node, way):
     (url,) = parse_urls(mtls_node.tls_url)
     with pytest.raises(BrokerUnavailable, match=r"client certificate|CERTIFICATE_REQUIRED|certificate required"):
-        way(url, options(mtls_node), 5)
+        way(url, options(mtls_node), 2)
 
 
 @EVERY_WAY
