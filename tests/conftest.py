@@ -1,30 +1,55 @@
-"""Fixtures every kind of test may use: a RabbitMQ node, a vhost of one's own, a node to break."""
+"""Fixtures every kind of test may use: a broker, a vhost of one's own, a broker to break.
+
+Which broker that is, :mod:`chosen_broker` says. What only RabbitMQ can do is marked
+``@pytest.mark.rabbitmq_only("reason")`` and skipped on the dev broker; the reasons are told at the end.
+"""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nodes import Node, session_node
+from chosen_broker import ON_DEV, own_node, shared_node
+from nodes import Node
 from worker_process import Site, new_site
+
+ONLY = "only on RabbitMQ: "
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = item.get_closest_marker("rabbitmq_only")
+        if mark is not None:
+            (reason,) = mark.args
+            if ON_DEV:
+                item.add_marker(pytest.mark.skip(reason=f"{ONLY}{reason}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = Counter(
+        reason.removeprefix(f"Skipped: {ONLY}")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and (reason := report.longrepr[2]).startswith(f"Skipped: {ONLY}")
+    )
+    if skipped:
+        terminalreporter.section("not on the dev broker")
+        for reason, count in skipped.most_common():
+            terminalreporter.line(f"{ONLY}{reason} ({count})")
 
 
 @pytest.fixture(scope="session")
 def broker_node() -> Iterator[Node]:
-    """The RabbitMQ of the session: AMQTASK_BROKER_URL, or a private one. Shared, so not to be broken."""
-    node, started = session_node()
-    yield node
-    if started:
-        node.stop()
+    """The broker of the session. Shared, so not to be broken."""
+    with shared_node() as node:
+        yield node
 
 
 @pytest.fixture(scope="session")
 def broker_url(broker_node: Node) -> str:
-    """URL of the session's RabbitMQ, default vhost. Use queue names of your own, or ``vhost_url``."""
+    """URL of the session's broker, default vhost. Use queue names of your own, or ``vhost_url``."""
     return broker_node.url
 
 
@@ -42,14 +67,11 @@ def vhost_url(broker_node: Node) -> Iterator[str]:
     broker_node.delete_vhost(name)
 
 
-@pytest.fixture(scope="session")
-def own_node() -> Iterator[Node]:
-    """A RabbitMQ for this session alone, to be restarted, killed and blocked. Leave it running and unblocked."""
-    folder = Path(tempfile.mkdtemp(prefix="amqtask-node-"))
-    node = Node.start("--private", state=folder)
-    yield node
-    node.stop("--purge")
-    shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture(scope="session", name="own_node")
+def _own_node() -> Iterator[Node]:
+    """A broker for this session alone, to be restarted, killed and blocked. Leave it running and unblocked."""
+    with own_node() as node:
+        yield node
 
 
 @pytest.fixture

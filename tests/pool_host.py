@@ -8,10 +8,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 from amqtask.broker.pika_driver import new_loop
+from amqtask.execution.job import Job, Outcome
 from amqtask.wire.codec import encode, serializers
 from amqtask.wire.ids import new_id
 from amqtask.wire.message import Outgoing, TaskMessage
-from amqtask.worker.job import Job, Outcome
 from amqtask.worker.pools.base import Pool, PoolHost, pools
 
 if TYPE_CHECKING:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
 from collections import Counter
 from collections.abc import Sequence
 
 import pika
-from nodes import Node
 from waiting import wait_for
 
 from amqtask.broker.admin import Admin
@@ -60,15 +57,4 @@ def drain(url: str, queue: str) -> Counter[str]:
     return found
 
 
-def connections(node: Node, name: str) -> list[str]:
-    """Names of the broker's connections whose client called itself ``name``."""
-    if "BROKER_MANAGEMENT_URL" in node.addresses:
-        try:
-            rows = json.loads(node.api("GET", "connections"))
-        except urllib.error.HTTPError:
-            return []
-        return [row["name"] for row in rows if row.get("client_properties", {}).get("connection_name") == name]
-    return []
-
-
-__all__ = ["OPTIONS", "connections", "declare", "drain", "message", "transport", "wait_for"]
+__all__ = ["OPTIONS", "declare", "drain", "message", "transport", "wait_for"]

@@ -299,7 +299,9 @@ class Site:
 
     def dead(self, queue: str = "work") -> list[DeadMessage]:
         """The dead letters of a queue, which stay."""
-        return list(DeadLetters(self.admin, queue).read())
+        found = list(DeadLetters(self.admin, queue).read())
+        self._wait(lambda: self.ready(f"{queue}.dead") >= len(found), 20.0)  # they return in their own time
+        return found
 
     def wait_dead(self, count: int, queue: str = "work", timeout: float = 20.0) -> list[DeadMessage]:
         """Wait until there are so many dead letters, and return them."""

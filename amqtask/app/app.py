@@ -1,40 +1,36 @@
-"""Amqtask, the application: wires settings, tasks, topology, producer and transport. Owns no logic."""
+"""Amqtask, the application: what users see of it. What it is made of is wired in :mod:`amqtask.app.wiring`."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-import threading
-from functools import cached_property
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from amqtask.app.conf import Conf
-from amqtask.app.files import load_topology
-from amqtask.app.producer import Producer
-from amqtask.app.transport import BrokerTransport
-from amqtask.broker.interface import ConnectionOptions
-from amqtask.broker.url import parse_urls
+from amqtask.app.wiring import Wiring
 from amqtask.config.sources import Configuration
-from amqtask.results.future import AsyncResult
 from amqtask.symbols import import_module
 from amqtask.tasks.option_values import refuse_unknown
 from amqtask.tasks.options import SEND_OPTIONS, SendOptions, TaskOptions, task_options
 from amqtask.tasks.registry import TaskRegistry, task_name
 from amqtask.tasks.task import AsyncTask, Task
-from amqtask.topology.router import Router
 from amqtask.wire.codec import serializers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from amqtask.app.decorator import BoundTaskDecorator, TaskDecorator
-    from amqtask.broker.interface import Transport
+    from amqtask.app.producer import Producer
+    from amqtask.broker.interface import ConnectionOptions, Transport
     from amqtask.broker.url import BrokerURL
     from amqtask.config.settings import Settings
+    from amqtask.results.future import AsyncResult
     from amqtask.tasks.options import TaskOptionArguments
     from amqtask.tasks.sender import Call
     from amqtask.topology.model import Topology
+    from amqtask.topology.router import Router
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,7 +57,6 @@ class Amqtask:
     Attributes:
         main: the name.
         conf: the settings by attribute; ``app.conf.update(...)`` changes several.
-        configuration: the settings with the origin of each value.
         tasks: every task declared so far, by name.
     """
 
@@ -76,17 +71,16 @@ class Amqtask:
     ) -> None:
         caller = sys._getframe(1)  # noqa: SLF001 -- as namedtuple finds its module
         file = main if main is not None and main.endswith(".py") else caller.f_globals.get("__file__")
-        self._home = None if file is None else Path(file).resolve().parent
+        home = None if file is None else Path(file).resolve().parent
         self.main = Path(main).stem if main is not None and main == file else main or "amqtask"
         given = {"broker_url": broker, "routing": None if routing is None else str(routing)}
         included = (include,) if isinstance(include, str) else tuple(include)
-        self.configuration = Configuration()
-        self.configuration.update({name: value for name, value in given.items() if value is not None})
-        self.configuration.update({**settings, **({"include": included} if included else {})})
-        self.conf = Conf(self.configuration)
+        configuration = Configuration()
+        configuration.update({name: value for name, value in given.items() if value is not None})
+        configuration.update({**settings, **({"include": included} if included else {})})
         self.tasks = TaskRegistry()
-        self._lock = threading.RLock()
-        self._given_transport: Transport | None = None
+        self._wiring = Wiring(configuration, self.tasks, self.main, home)
+        self.conf = Conf(lambda: self.configuration)
 
     @overload
     def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
@@ -125,7 +119,7 @@ class Amqtask:
         The arguments of a task that is declared here are checked first.
         """
         task, defaults, call = self._named(name, args, kwargs, options)
-        return AsyncResult(self.producer.send(task, defaults, call, options), name)
+        return self.producer.send(task, defaults, call, options)
 
     async def asend_task(
         self,
@@ -136,7 +130,7 @@ class Amqtask:
     ) -> AsyncResult[Any]:
         """Like :meth:`send_task`, for coroutines: never blocks the running loop."""
         task, defaults, call = self._named(name, args, kwargs, options)
-        return AsyncResult(await self.producer.asend(task, defaults, call, options), name)
+        return await self.producer.asend(task, defaults, call, options)
 
     def load_tasks(self) -> None:
         """Import the modules of the setting ``include``.
@@ -149,17 +143,45 @@ class Amqtask:
 
     def use_transport(self, transport: Transport | None) -> None:
         """Send through this transport from now on; None returns to the app's own. For workers and tests."""
-        self._given_transport = transport
+        self._wiring.given = transport
+
+    def use_transport_here(self, transport: Transport) -> None:
+        """Send through this transport from the current thread or asyncio task, and from tasks that it starts.
+
+        For workers that share their process with other users of the app.
+        """
+        self._wiring.use_here(transport)
+
+    @contextmanager
+    def rebound(self, **settings: Any) -> Iterator[Self]:
+        """Other settings for the time of a ``with`` block, even if the app has been used before. For tests.
+
+        Topology, routes, connections and a transport given by :meth:`use_transport` are set aside and come back at
+        the end; connections that were opened meanwhile for blocking calls are closed then, those of coroutines by
+        the end of their loop. Tasks stay what they are. Blocks may be nested; no other thread may be sending when
+        one begins or ends.
+
+        Args:
+            settings: by name; they win over every other source, the command line included.
+
+        Raises:
+            ConfigError: an unknown setting, or a wrong value.
+        """
+        former, wiring = self._wiring, self._wiring.rebound(settings)
+        self._wiring = wiring
+        try:
+            yield self
+        finally:
+            self._wiring = former
+            wiring.close()
 
     def close(self) -> None:
         """Close the app's connections for blocking calls; a later send opens them again."""
-        if (own := self.__dict__.get("_own_transport")) is not None:
-            own.close()
+        self._wiring.close()
 
     async def aclose(self) -> None:
         """Close the app's connections for coroutines; to be awaited in their loop."""
-        if (own := self.__dict__.get("_own_transport")) is not None:
-            await own.aclose()
+        await self._wiring.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -168,40 +190,40 @@ class Amqtask:
         self.close()
 
     @property
+    def configuration(self) -> Configuration:
+        """The settings with the origin of each value."""
+        return self._wiring.configuration
+
+    @property
     def settings(self) -> Settings:
         """The settings in force, typed and immutable."""
-        return self.configuration.settings
+        return self._wiring.settings
 
     @property
     def transport(self) -> Transport:
         """The way to the broker; connects when something is sent."""
-        return self._given_transport or self._own_transport
+        return self._wiring.transport
 
-    @cached_property
+    @property
     def topology(self) -> Topology:
         """What is declared: routing.yaml, or queues in code, or the default queue.
 
         Raises:
             ConfigError: routing.yaml is missing, or has errors.
         """
-        self.configuration.freeze("topology")
-        return load_topology(self.settings, self._home)
+        return self._wiring.topology
 
-    @cached_property
+    @property
     def router(self) -> Router:
         """Decides where tasks go."""
-        return Router(self.topology)
+        return self._wiring.router
 
-    @cached_property
+    @property
     def producer(self) -> Producer:
         """The sending side."""
-        with self._lock:
-            if (made := self.__dict__.get("producer")) is not None:
-                return cast("Producer", made)
-            self.configuration.freeze("producer")
-            return Producer(self.settings, self.topology, self.router, lambda: self.transport)
+        return self._wiring.producer
 
-    @cached_property
+    @property
     def accept_content(self) -> tuple[str, ...]:
         """The setting, checked: every name is a serializer that exists.
 
@@ -215,33 +237,12 @@ class Amqtask:
     @property
     def broker_urls(self) -> tuple[BrokerURL, ...]:
         """The brokers to connect to; printing one shows no password."""
-        return parse_urls(self.settings.broker_url)
+        return self._wiring.broker_urls
 
     @property
     def connection_options(self) -> ConnectionOptions:
         """How connections of this app behave."""
-        settings = self.settings
-        tls = settings.broker_use_ssl or {}
-        return ConnectionOptions(
-            name=self.main,
-            heartbeat=settings.broker_heartbeat,
-            connect_timeout=settings.broker_connection_timeout,
-            blocked_timeout=settings.broker_blocked_timeout,
-            max_message_size=settings.broker_max_message_size,
-            ca_file=tls.get("ca_certs"),
-            cert_file=tls.get("certfile"),
-            key_file=tls.get("keyfile"),
-            verify=tls.get("verify", True),
-        )
-
-    @cached_property
-    def _own_transport(self) -> BrokerTransport:
-        with self._lock:
-            if (made := self.__dict__.get("_own_transport")) is not None:
-                return cast("BrokerTransport", made)
-            self.configuration.freeze("connection")
-            strategy = self.settings.broker_failover_strategy
-            return BrokerTransport(self.broker_urls, self.connection_options, strategy)
+        return self._wiring.connection_options
 
     def _declare(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
         if isinstance(function, Task):

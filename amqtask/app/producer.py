@@ -9,17 +9,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from amqtask.app.messages import MessageBuilder
 from amqtask.app.missing import Missing
 from amqtask.app.recovery import Recoverable, Recovery
 from amqtask.errors import AmqtaskError, PartialPublish, Unroutable
+from amqtask.results.future import AsyncResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
+    from amqtask.app.eager import Eager
+    from amqtask.app.messages import MessageBuilder
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
     from amqtask.errors import QueueFull
+    from amqtask.results.eager import EagerResult
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.declarations import RetryPolicy
@@ -34,18 +38,27 @@ class Producer:
     Args:
         settings: of the app.
         topology, router: what is declared, and where tasks go.
+        messages: builds the messages.
         transport: gives the transport in use, which may change (inside a worker).
+        eager: gives what runs calls here.
     """
 
     def __init__(
-        self, settings: Settings, topology: Topology, router: Router, transport: Callable[[], Transport]
+        self,
+        settings: Settings,
+        topology: Topology,
+        router: Router,
+        messages: MessageBuilder,
+        transport: Callable[[], Transport],
+        eager: Callable[[], Eager],
     ) -> None:
+        self._eager = eager
         self._timeout = settings.broker_confirm_timeout
         self._topology, self._transport = topology, transport
         self._missing = Missing(settings, topology, router)
-        self._messages = MessageBuilder(settings, router)
+        self._messages = messages
 
-    def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
+    def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
         """Send one call; see :meth:`amqtask.tasks.task.Task.delay` for what may be raised."""
         message = self._messages.build(task, defaults, call, options)
         transport = self._transport()
@@ -56,7 +69,7 @@ class Producer:
             transport.send(message, timeout=self._timeout)
         except Recoverable as error:
             self._send_again(transport, message, error)
-        return _id(message)
+        return AsyncResult(_id(message), task)
 
     def _send_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
         recovery = Recovery(self._missing)
@@ -73,7 +86,9 @@ class Producer:
             else:
                 return
 
-    async def asend(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
+    async def asend(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None
+    ) -> AsyncResult[Any]:
         """Like :meth:`send`, without blocking the running loop."""
         message = self._messages.build(task, defaults, call, options)
         transport = self._transport()
@@ -84,7 +99,7 @@ class Producer:
             await transport.asend(message, timeout=self._timeout)
         except Recoverable as error:
             await self._asend_again(transport, message, error)
-        return _id(message)
+        return AsyncResult(_id(message), task)
 
     async def _asend_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
         from asyncio import sleep  # noqa: PLC0415 -- whoever awaits this has loaded it
@@ -103,8 +118,8 @@ class Producer:
             else:
                 return
 
-    def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> list[str]:
-        """Send calls of one task with pipelined confirms; their ids in order.
+    def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> Sequence[AsyncResult[Any]]:
+        """Send calls of one task with pipelined confirms; their results in order.
 
         Raises:
             PartialPublish: some were not taken; the others are confirmed.
@@ -114,7 +129,19 @@ class Producer:
         ids = [_id(message) for message in messages]
         if errors := self._send_all(messages):
             raise PartialPublish(self._explained(messages, errors), len(messages), ids)
-        return ids
+        return [AsyncResult(task_id, task) for task_id in ids]
+
+    def apply(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None
+    ) -> EagerResult[Any]:
+        """Run one call here and now; see :meth:`amqtask.tasks.task.Task.apply`."""
+        return self._eager().run(task, defaults, call, options, throw)
+
+    async def aapply(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None
+    ) -> EagerResult[Any]:
+        """Like :meth:`apply`, on the running loop."""
+        return await self._eager().arun(task, defaults, call, options, throw)
 
     def _send_all(self, messages: list[Outgoing]) -> dict[int, AmqtaskError]:
         """Send, declaring and repeating where that helps; index -> error of those that failed for good."""
@@ -162,6 +189,24 @@ class Producer:
             index: self._missing.explain(messages[index], error) if isinstance(error, Unroutable) else error
             for index, error in sorted(errors.items())
         }
+
+
+class EagerProducer(Producer):
+    """Sends nothing: every call runs here and now (``task_always_eager``)."""
+
+    def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
+        """Run one call."""
+        return self.apply(task, defaults, call, options, None)
+
+    async def asend(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None
+    ) -> AsyncResult[Any]:
+        """Run one call on the running loop."""
+        return await self.aapply(task, defaults, call, options, None)
+
+    def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> Sequence[AsyncResult[Any]]:
+        """Run one call after the other."""
+        return [self.apply(task, defaults, call, None, None) for call in calls]
 
 
 def _id(message: Outgoing) -> str:

@@ -96,7 +96,7 @@ class DeliveryReader:
         message = self._open[channel]
         if kind == _HEADER:
             message.left, flags = _read_size(data, payload + 4)
-            message.properties = self._properties(data, payload + 14, flags)
+            message.properties = self.properties(data, payload + 14, flags)
         else:
             message.body.append(data[payload : payload + size])
             message.left -= size
@@ -105,7 +105,8 @@ class DeliveryReader:
             body = message.body[0] if len(message.body) == 1 else b"".join(message.body)
             self._deliver(channel, message.method, message.properties, body)
 
-    def _properties(self, data: bytes, at: int, flags: int) -> Properties:
+    def properties(self, data: bytes, at: int, flags: int) -> Properties:
+        """The properties that stand at an offset, as far as the flags say."""
         values: list[Any] = [None] * 13
         if flags & _CONTENT_TYPE:
             values[0], at = _short(data, at)

@@ -77,6 +77,16 @@ def from_pika(properties: Any) -> Properties:
     return Properties(*(getattr(properties, name) for name in Properties._fields))
 
 
+def read_properties(header: bytes) -> Properties:
+    """Properties as a consumer gets them.
+
+    Args:
+        header: flags and values, as :func:`amqtask.broker.content.seal` gives them.
+    """
+    reader = DeliveryReader(lambda *_: None, lambda _: None, data.decode_value)
+    return reader.properties(header, 2, int.from_bytes(header[:2], "big"))
+
+
 def open_connection(
     loop: SelectLoop,
     url: BrokerURL,

@@ -1,6 +1,7 @@
 """Broker URLs: amqp:// and amqps:// texts to values, and lists of them for failover.
 
-Owns the notation (RabbitMQ's URI specification with its TLS query parameters) and the masking of passwords.
+Owns the notation (RabbitMQ's URI specification with its TLS query parameters, and ``dev://`` for the dev broker that
+:mod:`amqtask.app.dev` starts) and the masking of passwords.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class BrokerURL:
         external: log in with the client certificate (SASL EXTERNAL) instead of user and password.
         ca_file, cert_file, key_file, verify: TLS settings given in the URL; None leaves them to the options.
         heartbeat, connect_timeout: seconds, given in the URL; None leaves them to the options.
+        dev: a dev broker that was started for this process tree: once it refuses connections it is gone for good.
     """
 
     host: str = "localhost"
@@ -56,6 +58,7 @@ class BrokerURL:
     verify: bool | None = None
     heartbeat: int | None = None
     connect_timeout: float | None = None
+    dev: bool = False
 
     @classmethod
     def parse(cls, text: str) -> BrokerURL:
@@ -113,6 +116,26 @@ def parse_urls(urls: str | Sequence[str]) -> tuple[BrokerURL, ...]:
     return found
 
 
+def dev_vhost(urls: str | Sequence[str]) -> str | None:
+    """The vhost of a ``dev://`` or ``dev:///vhost`` URL; None when these are ordinary URLs.
+
+    Raises:
+        ConfigError: a dev:// URL with a host or anything else than a vhost in it, or beside other URLs.
+    """
+    texts = [urls] if isinstance(urls, str) else list(urls)
+    found = [text.strip() for text in texts if "dev://" in text]
+    if not found:
+        return None
+    if len(texts) > 1 or _SEPARATOR.search(found[0]) or not found[0].startswith("dev://"):
+        raise ConfigError("broker URL dev:// can't be combined with others: there is one dev broker, without failover")
+    parts = urlsplit(found[0])
+    if parts.netloc or parts.query or parts.fragment:
+        raise ConfigError(
+            f"broker URL {mask(found[0])!r}: write dev:// or dev:///vhost; a broker that runs already has an amqp:// URL"
+        )
+    return _vhost(parts.path)
+
+
 def mask(text: str) -> str:
     """The URL without its password, whatever else is wrong with it."""
     # greedy up to the last @ before the path: a password may hold an unquoted @ or slash
@@ -129,6 +152,8 @@ def _check_scheme(parts: SplitResult, text: str) -> None:
         raise ConfigError(
             f"{mask(text)!r} is {kind} URL: amqtask's broker is RabbitMQ, so the URL starts with amqp:// or amqps://"
         )
+    if parts.scheme == "dev":
+        raise ConfigError(f"{mask(text)!r}: dev:// is for the setting broker_url and the option -b only")
     raise ConfigError(f"{mask(text)!r}: unknown scheme {parts.scheme!r}; a broker URL starts with amqp:// or amqps://")
 
 

@@ -111,6 +111,14 @@ class Settings:
         kinds.flag,
         "Acknowledge when the task has ended (a crash runs it again); false: when it starts.",
     )
+    task_always_eager: bool = setting(
+        False,
+        kinds.flag,
+        "Run tasks in the calling process instead of sending them, serialised as for sending. For tests.",
+    )
+    task_eager_propagates: bool = setting(
+        False, kinds.flag, "Eager calls (apply, task_always_eager) raise what the task raises, instead of keeping it."
+    )
     timezone: str = setting("UTC", kinds.text, "Time zone of eta and expires values without one.")
     include: tuple[str, ...] = setting((), kinds.texts, "Modules that define tasks; workers import them.")
     worker_pool: str = setting("prefork", kinds.text, "What runs tasks: prefork, threads, asyncio or solo.")

@@ -1,4 +1,4 @@
-"""Settings from several places: defaults < environment < code < command line. Each remembers its origin.
+"""Settings from several places: defaults < environment < code < command line < override. Each remembers its origin.
 
 Owns the order, the environment's notation (``AMQTASK_BROKER_URL``) and the errors for unknown or wrong
 values.
@@ -37,6 +37,7 @@ class Source(IntEnum):
     ENVIRONMENT = 1
     CODE = 2
     COMMAND_LINE = 3
+    OVERRIDE = 4
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", " ")
@@ -93,6 +94,17 @@ class Configuration:
         checked = {name: check(name, value) for name, value in values.items()}
         self._layers.setdefault(source, {}).update(checked)
         self._settings = None
+
+    def overridden(self, values: Mapping[str, Any]) -> Configuration:
+        """A configuration of its own, not frozen: the same settings but for these, which win over every source.
+
+        Raises:
+            ConfigError: an unknown name, or a wrong value.
+        """
+        made = Configuration(self._environ)
+        made._layers = {source: dict(layer) for source, layer in self._layers.items()}
+        made.update(values, Source.OVERRIDE)
+        return made
 
     def freeze(self, by: str) -> None:
         """From now on :meth:`update` fails, naming what made it too late (``"transport"``)."""

@@ -34,6 +34,7 @@ class Context:
         correlation_id, reply_to: AMQP properties of the message.
         ignore_result: what the sender asked for, or None.
         called_directly: it runs as a plain function call, without a message.
+        is_eager: it runs in the caller's process, by ``apply()`` or ``task_always_eager``.
         exhausted: what ``self.retry()`` raised because no retry was left; not to be retried once more.
     """
 
@@ -58,6 +59,7 @@ class Context:
     ignore_result: bool | None = None
     called_directly: bool = False
     exhausted: BaseException | None = None
+    is_eager: bool = False
 
 
 _current: ContextVar[Context | None] = ContextVar("amqtask_request", default=None)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from amqtask.results.eager import EagerResult
+    from amqtask.results.future import AsyncResult
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.topology.declarations import RetryPolicy
 
@@ -15,19 +17,31 @@ Call = tuple["Sequence[Any]", "Mapping[str, Any]"]
 
 
 class Sender(Protocol):
-    """Sends task messages; every method returns once the broker has confirmed. Thread-safe.
+    """Sends task messages; the methods that send return once the broker has confirmed. Thread-safe.
 
     Arguments have been checked by the caller.
     """
 
-    def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
-        """Send one; returns the task id."""
+    def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
+        """Send one."""
 
-    async def asend(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> str:
+    async def asend(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None
+    ) -> AsyncResult[Any]:
         """Like :meth:`send`, without blocking the running loop."""
 
-    def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> list[str]:
-        """Send many with pipelined confirms; returns their ids in order."""
+    def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> Sequence[AsyncResult[Any]]:
+        """Send many with pipelined confirms; their results in order."""
+
+    def apply(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None
+    ) -> EagerResult[Any]:
+        """Run one here and now; ``throw``: raise what it raises, None: as the settings say."""
+
+    async def aapply(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None
+    ) -> EagerResult[Any]:
+        """Like :meth:`apply`, on the running loop."""
 
     def retry_policy(self, queue: str) -> RetryPolicy | None:
         """The retry policy of a queue, if it has one."""

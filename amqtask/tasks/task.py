@@ -12,7 +12,6 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack, cast
 
 from amqtask.errors import Retry
-from amqtask.results.future import AsyncResult
 from amqtask.tasks.context import Context, current, running
 from amqtask.tasks.option_values import refuse_unknown
 from amqtask.tasks.options import (
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from amqtask.results.eager import EagerResult
+    from amqtask.results.future import AsyncResult
     from amqtask.tasks.sender import Call, Sender
 
 P = ParamSpec("P")
@@ -75,13 +76,12 @@ class Task(Generic[P, R]):
             BrokerUnavailable: no broker could be reached.
         """
         self.check_arguments(*args, **kwargs)
-        return AsyncResult(self._sender().send(self.name, self.options, (args, kwargs), None), self.name)
+        return self._sender().send(self.name, self.options, (args, kwargs), None)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Like :meth:`delay`, for coroutines: never blocks the running loop."""
         self.check_arguments(*args, **kwargs)
-        task_id = await self._sender().asend(self.name, self.options, (args, kwargs), None)
-        return AsyncResult(task_id, self.name)
+        return await self._sender().asend(self.name, self.options, (args, kwargs), None)
 
     def apply_async(
         self,
@@ -99,7 +99,7 @@ class Task(Generic[P, R]):
             PublishError: as for :meth:`delay`.
         """
         call = self._checked(args, kwargs, options)
-        return AsyncResult(self._sender().send(self.name, self.options, call, options), self.name)
+        return self._sender().send(self.name, self.options, call, options)
 
     async def aapply_async(
         self,
@@ -109,8 +109,7 @@ class Task(Generic[P, R]):
     ) -> AsyncResult[R]:
         """Like :meth:`apply_async`, for coroutines: never blocks the running loop."""
         call = self._checked(args, kwargs, options)
-        task_id = await self._sender().asend(self.name, self.options, call, options)
-        return AsyncResult(task_id, self.name)
+        return await self._sender().asend(self.name, self.options, call, options)
 
     def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> list[AsyncResult[R]]:
         """Send one message per item, with pipelined confirms: many times faster than a loop of ``delay``.
@@ -123,9 +122,44 @@ class Task(Generic[P, R]):
             TypeError, EncodeError: arguments that don't fit; nothing was sent.
             PartialPublish: some were not taken; says which. The others are confirmed.
         """
-        ids = self._sender().send_many(self.name, self.options, self._each_checked(calls))
-        name = self.name
-        return [AsyncResult(task_id, name) for task_id in ids]
+        return list(self._sender().send_many(self.name, self.options, self._each_checked(calls)))
+
+    def apply(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        throw: bool | None = None,
+        **options: Unpack[SendOptions],
+    ) -> EagerResult[R]:
+        """Run the task here and now, as a worker would, without a broker.
+
+        Arguments and headers are encoded and decoded as if they were sent; ``self.request`` is filled; retries
+        follow at once. A message that would reach several queues runs once.
+
+        Args:
+            args: positional arguments.
+            kwargs: keyword arguments.
+            throw: raise what the task raises, once no retry is left; None: as ``task_eager_propagates`` says.
+            options: as for :meth:`apply_async`; ``countdown`` and ``eta`` are not waited for.
+
+        Raises:
+            TypeError, ConfigError, EncodeError, MessageTooLarge: as for :meth:`apply_async`.
+        """
+        call = self._checked(args, kwargs, options)
+        return self._sender().apply(self.name, self.options, call, options, throw)
+
+    async def aapply(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        throw: bool | None = None,
+        **options: Unpack[SendOptions],
+    ) -> EagerResult[R]:
+        """Like :meth:`apply`, for coroutines: an ``async def`` task runs on the running loop."""
+        call = self._checked(args, kwargs, options)
+        return await self._sender().aapply(self.name, self.options, call, options, throw)
 
     def retry(
         self,

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from amqtask.topology.model import Topology
 
 _LONGEST_NAME = 255
+_MOST_HASHES = 2
+"""Words ``#`` that a topic binding key may have on RabbitMQ 4.3."""
 
 
 def check(topology: Topology, version: Version | None = None) -> list[Problem]:
@@ -45,6 +47,7 @@ def check(topology: Topology, version: Version | None = None) -> list[Problem]:
     found = [
         *_name_errors(topology),
         *_reference_errors(topology),
+        *_key_errors(topology, version),
         *_queue_errors(topology, version),
         *route_errors(topology),
     ]
@@ -161,6 +164,21 @@ def _binding_errors(topology: Topology, owner: str, binding: Binding, where: str
                 f"{binding.exchange!r} is an x-consistent-hash exchange: its routing_key is a weight, "
                 f'for example "10"; got {binding.routing_key!r}',
             )
+
+
+def _key_errors(topology: Topology, version: Version | None) -> Iterator[Problem]:
+    if version is None or not version.at_least(4, 3):
+        return
+    owners = [*topology.queues.values(), *topology.exchanges.values()]
+    for owner in owners:
+        for binding in owner.bindings:
+            exchange = topology.exchanges.get(binding.exchange)
+            kind = exchange.type if exchange is not None else BUILTIN_EXCHANGES.get(binding.exchange)
+            if kind == "topic" and binding.routing_key.split(".").count("#") > _MOST_HASHES:
+                yield Problem(
+                    binding.where or owner.where or repr(owner.name),
+                    f"{version} refuses the binding key {binding.routing_key!r}: more than {_MOST_HASHES} words '#'",
+                )
 
 
 def _exists(topology: Topology, exchange: str) -> bool:

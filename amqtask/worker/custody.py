@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from amqtask import clock
+from amqtask.execution.job import Job
 from amqtask.worker import narrate
 from amqtask.worker.crashes import Trials, deliveries, judge
 from amqtask.worker.delivery import Delivery, Settlements
-from amqtask.worker.job import Job
 from amqtask.worker.republish import lost_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from amqtask.broker.interface import Channel, Loop, Method
+    from amqtask.execution.job import Outcome
     from amqtask.wire.message import PropertiesLike
-    from amqtask.worker.job import Outcome
     from amqtask.worker.outcome import Effects
     from amqtask.worker.pools.base import Pool
     from amqtask.worker.ready import Ready

@@ -76,6 +76,8 @@ class Engine:
         )
         self.failure: Exception | None = None
         """Why the worker can't go on, when it ended by itself."""
+        self.on_ready: Callable[[], None] | None = None
+        """Called on the I/O thread when every queue is consumed, at the start and after each reconnect."""
 
     def _new_custody(self) -> Custody:
         app, conf, options = self._app, self._app.settings, self._options
@@ -167,6 +169,8 @@ class Engine:
     def _ready(self) -> None:
         names = ", ".join(name for name, _ in self._options.queues)
         logger.info("%s ready, consuming %s", self._options.hostname, names)
+        if self.on_ready is not None:
+            self.on_ready()
 
     def _adapt_prefetch(self) -> None:
         prefetch = self._auto.change()

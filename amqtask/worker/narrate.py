@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from amqtask.worker.job import Kind
+from amqtask.execution.job import Kind
 from amqtask.worker.outcome import WORKER_LOST
 
 if TYPE_CHECKING:
+    from amqtask.execution.job import Outcome
     from amqtask.worker.delivery import Delivery
-    from amqtask.worker.job import Outcome
     from amqtask.worker.outcome import Effect
 
 logger = logging.getLogger("amqtask.task")

@@ -18,9 +18,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from amqtask.errors import ConfigError
+from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.delays import dead_name, delay_target, retry_target
 from amqtask.wire.failure import LOST, PARKED
-from amqtask.worker.job import Kind, Outcome
 from amqtask.worker.republish import again, dead_letter, lost_count
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
+from amqtask.execution.next_attempt import changed
 from amqtask.wire.failure import (
     ATTEMPTS,
     EXCEPTION,
@@ -28,8 +29,8 @@ from amqtask.wire.message import PERSISTENT, Outgoing, Properties, strip_broker_
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from amqtask.execution.job import Error
     from amqtask.worker.delivery import Delivery
-    from amqtask.worker.job import Error
 
 _ESSENTIAL = ("task", "id", "retries", "compression", "lang")
 
@@ -68,12 +69,7 @@ def again(
         changes: header changes; a value of None removes the header.
         body: a new body, or None for the received one.
     """
-    headers = _sendable(strip_broker_headers(delivery.properties.headers))
-    for key, value in (changes or {}).items():
-        if value is None:
-            headers.pop(key, None)
-        else:
-            headers[key] = value
+    headers = changed(_sendable(strip_broker_headers(delivery.properties.headers)), changes or {})
     return Outgoing(exchange, routing_key, _properties(delivery, headers), delivery.body if body is None else body)
 
 

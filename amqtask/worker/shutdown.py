@@ -54,8 +54,8 @@ class Shutdown:
         self._pool, self._link, self._publisher, self._grace = pool, link, publisher, grace
         self._step = 0
         self._timer: object | None = None
-        self.returned = 0
-        """Messages that were handed back although their tasks had started."""
+        self.stopped: list[str] = []
+        """Tasks that had started and did not end in time, as ``name[id]``; their messages were handed back."""
 
     def warm(self) -> None:
         """Begin a warm shutdown; harmless when one has begun."""
@@ -99,9 +99,9 @@ class Shutdown:
         self._step = 3
         self._pool.terminate()
         left = self._custody.give_up()
-        self.returned = len(left)
-        for delivery in left:
-            logger.warning("Task %s[%s] was stopped and handed back", delivery.name, delivery.id)
+        self.stopped = [f"{delivery.name}[{delivery.id}]" for delivery in left]
+        for name in self.stopped:
+            logger.warning("Task %s was stopped and handed back", name)
         self._within(_ANSWER, self._close_pool)
         self._custody.schedule_turn()
 

@@ -1,10 +1,9 @@
 """The worker process: start, signals, end.
 
 Owns the order in which a worker comes up and the meaning of its signals; the main thread belongs to this module and,
-in the solo and asyncio pools, to user code. Start order matters: the fork server is forked while there is one thread
-and no connection.
+in the solo and asyncio pools, to user code.
 
-    load tasks ─► pool.prepare ─► I/O thread (connections, consumers) ─► main thread: signals, pool.run_main
+    load tasks ─► assembly ─► I/O thread (connections, consumers) ─► main thread: signals, pool.run_main
 """
 
 from __future__ import annotations
@@ -14,25 +13,20 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import amqtask
 from amqtask import clock
-from amqtask.broker.pika_driver import new_loop
-from amqtask.errors import AmqtaskError, ConfigError
+from amqtask.execution.job import Kind
+from amqtask.worker.assembly import Assembly, load_tasks
 from amqtask.worker.banner import banner
-from amqtask.worker.engine import Engine
-from amqtask.worker.job import Kind
-from amqtask.worker.pools.base import PoolHost, pools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable
     from types import FrameType
 
     from amqtask.app.app import Amqtask
-    from amqtask.broker.interface import Loop, PublishDone
-    from amqtask.wire.message import Outgoing
-    from amqtask.worker.job import Outcome
+    from amqtask.worker.engine import Engine
     from amqtask.worker.options import WorkerOptions
 
 logger = logging.getLogger("amqtask.worker")
@@ -42,9 +36,6 @@ _SAME_REQUEST = 0.5
 
 _MAIN_GRACE = 0.5
 """Seconds the main thread has to come back from user code once everything else has ended."""
-
-NO_LOOP = cast("Loop", None)
-"""Stands in a :class:`PoolHost` until its loop exists."""
 
 
 def _leave(status: int = 0) -> NoReturn:
@@ -60,11 +51,15 @@ class Worker:
     Args:
         app: the application; its tasks are imported by :meth:`run`.
         options: see :class:`~amqtask.worker.options.WorkerOptions`.
+        on_ready: called on the I/O thread when every queue is consumed, at the start and after each reconnect.
+
+    Attributes:
+        engine: of this worker, once :meth:`run` has made it.
     """
 
-    def __init__(self, app: Amqtask, options: WorkerOptions) -> None:
-        self._app, self._options = app, options
-        self._engine: Engine | None = None
+    def __init__(self, app: Amqtask, options: WorkerOptions, on_ready: Callable[[], None] | None = None) -> None:
+        self._app, self._options, self._on_ready = app, options, on_ready
+        self.engine: Engine | None = None
         self._first_signal: float | None = None
 
     def run(self) -> int:
@@ -88,44 +83,26 @@ class Worker:
         self._report(engine)
         if engine.failure is not None:
             raise engine.failure
-        if engine.shutdown.returned:
+        if engine.shutdown.stopped:
             _leave()  # a thread that still runs a stopped task would keep the process alive
         return 0
 
     def _run(self) -> Engine:
-        self._app.load_tasks()
-        if not self._app.tasks:
-            raise ConfigError(f"app {self._app.main!r} has no tasks; name the modules that define them in 'include'")
+        load_tasks(self._app)
         self._print_banner()
-        host = self._new_host()
-        pool = pools.get(self._options.pool)(host)
-        pool.prepare()
-        loop = host.loop = new_loop()
-        engine = self._engine = Engine(self._app, self._options, loop, pool)
+        assembly = Assembly(self._app, self._options)
+        engine = self.engine = assembly.engine
+        engine.on_ready = self._on_ready
         main_free = threading.Event()
         io_thread = threading.Thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
         io_thread.start()
         try:
-            pool.run_main()
+            assembly.pool.run_main()
         finally:
             main_free.set()
             io_thread.join()
-        loop.close()
+        assembly.close()
         return engine
-
-    def _new_host(self) -> PoolHost:
-        return PoolHost(
-            app=self._app,
-            hostname=self._options.hostname,
-            concurrency=self._options.concurrency,
-            loop=NO_LOOP,  # made after prepare(): a fork must not inherit it
-            done=self._done,
-            lost=self._lost,
-            publish=self._publish,
-            log_results=logging.getLogger("amqtask.task").isEnabledFor(logging.INFO),
-            fair=self._options.fair,
-            failed=self._pool_failed,
-        )
 
     def _run_engine(self, engine: Engine, main_free: threading.Event) -> None:
         engine.run()
@@ -154,7 +131,7 @@ class Worker:
             counts.ended.get(Kind.SUCCESS, 0),
             counts.ended.get(Kind.RETRY, 0),
             counts.dead,
-            engine.shutdown.returned,
+            len(engine.shutdown.stopped),
         )
 
     # -- signals ----------------------------------------------------------------------------------
@@ -165,7 +142,7 @@ class Worker:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Only hands over to the I/O thread: the interrupted code may hold any lock, the logging one included."""
-        engine = self._engine
+        engine = self.engine
         if engine is None:
             raise SystemExit(0)  # nothing has been received yet
         now = clock.monotonic()
@@ -182,21 +159,3 @@ class Worker:
                 engine.shutdown.warm()
 
         engine.call_soon(stop)
-
-    # -- what the pool reports --------------------------------------------------------------------
-
-    def _done(self, outcomes: Iterable[Outcome]) -> None:
-        if self._engine is not None:
-            self._engine.custody.done(outcomes)
-
-    def _lost(self, blamed: Sequence[int], innocent: Sequence[int], reason: str) -> None:
-        if self._engine is not None:
-            self._engine.custody.lost(blamed, innocent, reason)
-
-    def _publish(self, message: Outgoing, timeout: float, done: PublishDone) -> None:
-        if self._engine is not None:
-            self._engine.outbox.publish(message, timeout, done)
-
-    def _pool_failed(self, reason: str) -> None:
-        if self._engine is not None:
-            self._engine.fail(AmqtaskError(f"the pool can't go on: {reason}"))

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from private_broker.messages import die, say
+from private_broker.messages import UNAVAILABLE, die, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +33,17 @@ def install(package: str) -> None:
     if not (sys.platform == "linux" and shutil.which("apt-get") and Path("/etc/debian_version").exists()):
         die(
             f"{package} is not installed and this is no Debian. Install it, or run "
-            "`docker compose up -d rabbitmq` and set AMQTASK_BROKER_URL=amqp://amqtask:amqtask@127.0.0.1:5672/"
+            "`docker compose up -d rabbitmq` and set AMQTASK_BROKER_URL=amqp://amqtask:amqtask@127.0.0.1:5672/",
+            UNAVAILABLE,
         )
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if root and (
         not shutil.which("sudo") or subprocess.run([*root, "true"], capture_output=True, check=False).returncode
     ):
-        die(f"{package} is not installed: run `apt-get install {package}` as root, or set AMQTASK_BROKER_URL")
+        die(
+            f"{package} is not installed: run `apt-get install {package}` as root, or set AMQTASK_BROKER_URL",
+            UNAVAILABLE,
+        )
     say(f"installing {package} ...")
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
     log = Path(tempfile.gettempdir()) / f"amqtask-apt-{os.getuid()}.log"
@@ -47,7 +51,7 @@ def install(package: str) -> None:
         subprocess.run([*apt, "update"], stdout=out, stderr=out, check=False)
         command = [*apt, "install", "-y", "--no-install-recommends", package]
         if subprocess.run(command, stdout=out, stderr=out, check=False).returncode:
-            die(f"apt-get could not install {package}, see {log}")
+            die(f"apt-get could not install {package}, see {log}", UNAVAILABLE)
     log.unlink(missing_ok=True)
 
 

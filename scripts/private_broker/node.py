@@ -1,19 +1,18 @@
-"""One private node: configuration, start, stop, addresses."""
+"""One private node: its start and end, and what its state folder says about it."""
 
 from __future__ import annotations
 
 import json
 import os
-import pwd
 import random
 import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from private_broker.account import as_user, broker_user
 from private_broker.certificates import make_certificates
-from private_broker.install import binary
+from private_broker.configuration import enabled_plugins, rabbitmq_conf
+from private_broker.installation import installation
 from private_broker.messages import die
 from private_broker.processes import (
     HOST,
@@ -32,6 +31,8 @@ from private_broker.processes import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from private_broker.installation import Installation
+
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 
@@ -41,9 +42,17 @@ class Node:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self.home = state / "node"
         self.file = state / "node.json"
         self.info: dict[str, Any] = json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    @property
+    def installation(self) -> Installation:
+        return installation(self.info.get("suite", ""))
+
+    @property
+    def home(self) -> Path:
+        """Folder of its configuration, data and logs."""
+        return self.installation.home(self.state, self.info.get("name", ""))
 
     @property
     def running(self) -> bool:
@@ -73,59 +82,43 @@ class Node:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
         amqp, dist, epmd, *_ = self.info["ports"]
         erlang = "-kernel inet_dist_use_interface {127,0,0,1}"
-        return kept | {
-            "HOME": str(self.home),  # the Erlang cookie
-            "LANG": "C.UTF-8",
-            "ERL_EPMD_ADDRESS": HOST,
-            "ERL_EPMD_PORT": str(epmd),
-            "ERL_MAX_PORTS": "65536",
-            "RABBITMQ_NODENAME": f"{self.info['name']}@localhost",
-            "RABBITMQ_NODE_PORT": str(amqp),
-            "RABBITMQ_DIST_PORT": str(dist),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_CONFIG_FILE": str(self.home / "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.home / "advanced.config"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.home / "enabled_plugins"),
-            "RABBITMQ_MNESIA_BASE": str(self.home / "data"),
-            "RABBITMQ_LOG_BASE": str(self.home / "log"),
-            "RABBITMQ_PID_FILE": str(self.home / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{erlang} +sbwt none +sbwtdcpu none +sbwtdio none",
-        }
+        home = self.installation.inside(self.home)
+        return (
+            kept
+            | self.installation.variables()
+            | {
+                "HOME": home,  # the Erlang cookie
+                "LANG": "C.UTF-8",
+                "ERL_EPMD_ADDRESS": HOST,
+                "ERL_EPMD_PORT": str(epmd),
+                "ERL_MAX_PORTS": "65536",
+                "RABBITMQ_NODENAME": f"{self.info['name']}@localhost",
+                "RABBITMQ_NODE_PORT": str(amqp),
+                "RABBITMQ_DIST_PORT": str(dist),
+                "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+                "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
+                "RABBITMQ_ADVANCED_CONFIG_FILE": f"{home}/advanced.config",
+                "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/enabled_plugins",
+                "RABBITMQ_MNESIA_BASE": f"{home}/data",
+                "RABBITMQ_LOG_BASE": f"{home}/log",
+                "RABBITMQ_PID_FILE": f"{home}/pid",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{erlang} +sbwt none +sbwtdcpu none +sbwtdio none",
+            }
+        )
 
     def configure(self) -> None:
-        amqp, _, _, management, tls = self.info["ports"]
-        plugins = list(self.info["plugins"])
-        lines = [
-            f"listeners.tcp.1 = {HOST}:{amqp}",
-            "disk_free_limit.absolute = 50MB",
-            "vm_memory_high_watermark.relative = 0.4",
-            "log.file.level = info",
-            "log.console = false",
-        ]
-        if "rabbitmq_management" in plugins:
-            lines += [f"management.tcp.ip = {HOST}", f"management.tcp.port = {management}"]
-        if self.info["tls"]:
-            folder = self.state / "tls"
-            lines += [
-                f"listeners.ssl.1 = {HOST}:{tls}",
-                f"ssl_options.cacertfile = {folder}/ca.pem",
-                f"ssl_options.certfile = {folder}/server.pem",
-                f"ssl_options.keyfile = {folder}/server.key",
-                "ssl_options.verify = verify_peer",
-                f"ssl_options.fail_if_no_peer_cert = {str(self.info['tls'] == 'mtls').lower()}",
-            ]
-        if self.info["tls"] == "mtls":
-            plugins.append("rabbitmq_auth_mechanism_ssl")
-            lines += [f"auth_mechanisms.{i} = {m}" for i, m in enumerate(("EXTERNAL", "PLAIN", "AMQPLAIN"), 1)]
-            lines.append("ssl_cert_login_from = common_name")
-        (self.home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+        """Write what the server reads at its start."""
+        ports, plugins, tls = (self.info[name] for name in ("ports", "plugins", "tls"))
+        if tls:  # into the node's own folder: the only one that its account surely sees
+            shutil.copytree(self.state / "tls", self.home / "tls", dirs_exist_ok=True)
+        secrets = self.installation.inside(self.home / "tls")
+        (self.home / "rabbitmq.conf").write_text(rabbitmq_conf(ports, plugins, tls, secrets))
         (self.home / "advanced.config").write_text("[].\n")
-        (self.home / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
+        (self.home / "enabled_plugins").write_text(enabled_plugins(plugins, tls))
         for name in ("data", "log"):
             (self.home / name).mkdir(exist_ok=True)
-        if user := broker_user():
-            for path in self.home.iterdir():
-                shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
+        for path in self.home.iterdir():
+            self.installation.own(path)
 
     def spawn(self, command: list[str], log: str) -> Process:
         """Start a process of its own session under the broker's account."""
@@ -134,32 +127,48 @@ class Node:
             process = subprocess.Popen(
                 command,
                 env=self.environment(),
-                cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                **as_user(),
+                **self.installation.run_options(self.home),
             )
         return (process.pid, born(process.pid))
 
     def boot(self) -> bool:
         """Start epmd and the server on the ports of `info`; False when it did not come up."""
         self.configure()
-        self.info["epmd"] = self.spawn(["epmd"], "log/epmd")
+        self.info["epmd"] = self.spawn(self.installation.command("epmd"), "log/epmd")
         wait_for(lambda: listening(self.info["ports"][2]), 10)
-        self.info["server"] = self.spawn([str(binary("rabbitmq-server"))], "log/stdout")
+        self.info["server"] = self.spawn(self.installation.command("rabbitmq-server"), "log/stdout")
         self.save()
         up = wait_for(lambda: not self.running or speaks_amqp(self.info["ports"][0]), START_SECONDS)
         return up and self.running
 
-    def start(self, plugins: list[str], tls: str) -> None:
-        wanted = {"plugins": plugins, "tls": tls}
+    def ctl(self, *arguments: str) -> int:
+        """Run rabbitmqctl; returns its exit code."""
+        command = self.installation.command("rabbitmqctl", *arguments)
+        options = self.installation.run_options(self.home)
+        return subprocess.run(command, env=self.environment(), **options, check=False).returncode
+
+    def start(self, plugins: list[str], tls: str, suite: str) -> None:
+        """Start it, or leave it alone when it runs.
+
+        Args:
+            plugins: to enable.
+            tls: "", "tls" or "mtls".
+            suite: Debian suite of its programs; "" for those of this machine.
+
+        Ends the script when it runs with other options, and when it does not come up.
+        """
+        wanted = {"plugins": plugins, "tls": tls, "suite": suite}
         if self.running:
-            if {k: self.info[k] for k in wanted} != wanted:
+            if {k: self.info.get(k, "") for k in wanted} != wanted:
                 die("a node with other options runs in this state folder: stop it, or give another --state")
             return
-        kept = self.info if {k: self.info.get(k) for k in wanted} == wanted else {}
+        kept = self.info if {k: self.info.get(k, "") for k in wanted} == wanted else {}
+        if not kept:
+            self.forget()
         if tls:
             make_certificates(self.state / "tls")
         for attempt in range(3):
@@ -176,6 +185,11 @@ class Node:
         output = (self.home / "log" / "stdout").read_text(errors="replace").splitlines()
         end_of_output = "\n  ".join(output[-15:])
         die(f"the node did not start; end of its output:\n  {end_of_output}\nlogs: {self.home}/log")
+
+    def forget(self) -> None:
+        """Remove the files it has outside its state folder."""
+        if self.info.get("suite"):
+            shutil.rmtree(self.home, ignore_errors=True)
 
     def halt(self, sign: int = signal.SIGTERM) -> None:
         """End the server with everything below it, then its epmd.

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.rabbitmq_only("private RabbitMQ nodes")
+
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "rabbitmq"
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}

@@ -15,7 +15,7 @@ import pytest
 from pool_app import make_app
 from pool_host import Bench, job_for
 
-from amqtask.worker.job import Kind
+from amqtask.execution.job import Kind
 from amqtask.worker.pools.prefork import PreforkPool
 
 if TYPE_CHECKING:

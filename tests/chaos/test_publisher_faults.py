@@ -95,6 +95,7 @@ def test_every_thread_gets_its_answer_when_the_connection_is_cut(sender: SyncTra
     assert set(sent) <= set(drain(own_vhost, "q"))
 
 
+@pytest.mark.rabbitmq_only("keeping messages over a restart")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_nothing_confirmed_is_lost_when_the_broker_goes_while_publishing(own_node: Node, own_vhost: str, how: str):
@@ -126,6 +127,7 @@ def test_nothing_confirmed_is_lost_when_the_broker_goes_while_publishing(own_nod
     assert set(confirmed) <= set(found)
 
 
+@pytest.mark.rabbitmq_only("keeping messages over a restart")
 def test_a_send_waits_for_a_broker_that_comes_back(own_node: Node, own_vhost: str):
     declare(own_vhost, "q")
     sender = transport(own_vhost)
@@ -203,7 +205,7 @@ def test_a_broker_that_blocks_is_told_and_taken_again_when_it_unblocks(own_node:
     declare(own_vhost, "q")
     sender = transport(own_vhost, replace(OPTIONS, blocked_timeout=1.0))
     sender.send(message("q", "before"), timeout=10)
-    own_node.ctl("set_vm_memory_high_watermark", "0.0000001")
+    own_node.block()
     try:
         sender.send_many([message("q", "blocked")] * 20, timeout=20)  # the first may still pass
         with pytest.raises(BrokerBlocked, match="blocked publishers"):
@@ -211,7 +213,7 @@ def test_a_broker_that_blocks_is_told_and_taken_again_when_it_unblocks(own_node:
         errors = sender.send_many([message("q", "many")] * 700, timeout=20)
         assert {type(error) for error in errors.values()} == {BrokerBlocked}
     finally:
-        own_node.ctl("set_vm_memory_high_watermark", "0.4")
+        own_node.unblock()
     sender.send(message("q", "after"), timeout=30)
     sender.close()
     assert drain(own_vhost, "q")["after"] == 1
@@ -223,13 +225,13 @@ def test_a_send_waits_for_a_short_block_to_end(own_node: Node, own_vhost: str):
     sender.send(message("q", "before"), timeout=10)
     engine = sender._engine
     assert engine is not None
-    own_node.ctl("set_vm_memory_high_watermark", "0.0000001")
+    own_node.block()
 
     def unblock() -> None:
         try:
             wait_for(lambda: engine.publisher.blocked, timeout=20)
         finally:
-            own_node.ctl("set_vm_memory_high_watermark", "0.4")
+            own_node.unblock()
 
     thread = threading.Thread(target=unblock)
     thread.start()
@@ -257,7 +259,7 @@ def test_the_management_closing_every_connection_loses_nothing(own_node: Node, o
     for _ in range(3):
         seen = len(confirmed)
         wait_for(lambda seen=seen: len(confirmed) > seen + 50, timeout=30)
-        own_node.ctl("close_all_connections", "test")
+        own_node.close_connections()
     stop.set()
     thread.join(30)
     sender.close()

@@ -203,6 +203,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(site, broker_node
 # -- brokers that restart -------------------------------------------------------------------------
 
 
+@pytest.mark.rabbitmq_only("keeping messages over a restart")
 def test_broker_restart_while_publishing_and_consuming_loses_nothing(breakable_site, own_node):
     site = breakable_site
     site.route("version: 1\nqueues:\n  work: {type: quorum}\n  other: {type: classic}\n")

@@ -10,8 +10,8 @@ from pool_app import HOSTILE, make_app
 from pool_host import Bench, job_for
 
 from amqtask.errors import QueueFull
+from amqtask.execution.job import Kind
 from amqtask.wire.codec import serializers
-from amqtask.worker.job import Kind
 from amqtask.worker.pools.base import pools
 
 if TYPE_CHECKING:

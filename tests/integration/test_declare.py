@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -65,7 +66,7 @@ def test_an_empty_layout_is_no_error(sender: SyncTransport):
         (QueueDeclare("emails", arguments={"x-max-priority": 9}), "x-max-priority", "9", "5"),
         (QueueDeclare("emails", arguments={"x-max-priority": 5, "x-message-ttl": 10}), "x-message-ttl", "10", "none"),
         (QueueDeclare("emails", durable=False, arguments={"x-max-priority": 5}), "durable", "false", "true"),
-        (QueueDeclare("safe"), "x-queue-type", "none", "quorum"),
+        (QueueDeclare("safe"), "x-queue-type", "none|classic", "quorum"),  # from 4.0 on, the default has a name
         (ExchangeDeclare("tasks", "direct"), "type", "direct", "topic"),
     ],
 )
@@ -77,7 +78,7 @@ def test_other_arguments_are_told_apart(
         sender.declare(lambda _version: [step])
     error = caught.value
     assert (error.name, error.argument) == (step.name, argument)
-    assert wanted in error.wanted
+    assert re.search(wanted, error.wanted)
     assert existing in error.existing
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 from nodes import Node
-from publishing import OPTIONS, connections, declare, drain, message, transport
+from publishing import OPTIONS, declare, drain, message, transport
 from waiting import wait_for
 
 from amqtask.broker.sync import SyncTransport
@@ -72,15 +72,13 @@ def test_a_small_batch_does_not_wait_for_a_huge_one(sender: SyncTransport):
 
 
 def test_threads_share_one_connection(sender: SyncTransport, vhost_url: str, broker_node: Node):
-    if "BROKER_MANAGEMENT_URL" not in broker_node.addresses:
-        pytest.skip("counts connections through the management interface")
     named = transport(vhost_url, replace(OPTIONS, name="shared-by-threads"))
     threads = [threading.Thread(target=named.send, args=(message("q"),), kwargs={"timeout": 10}) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    wait_for(lambda: len(connections(broker_node, "shared-by-threads")) == 1, timeout=15)
+    wait_for(lambda: broker_node.connections("shared-by-threads") == 1, timeout=15)
     named.close()
 
 

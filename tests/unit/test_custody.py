@@ -8,9 +8,9 @@ import pytest
 from worker_messages import delivery
 
 from amqtask.broker.pika_driver import new_loop
+from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.declarations import Queue
 from amqtask.worker.custody import Custody
-from amqtask.worker.job import Kind, Outcome
 from amqtask.worker.outcome import Effects
 from amqtask.worker.ready import Ready
 from amqtask.worker.recent import Recent

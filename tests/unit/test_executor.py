@@ -10,13 +10,13 @@ import pytest
 from pool_app import HOSTILE, make_app
 from pool_host import job_for
 
+from amqtask.execution import failure
+from amqtask.execution.executor import Executor
+from amqtask.execution.job import Job, Kind, Outcome
 from amqtask.topology.declarations import Queue, RetryPolicy
 from amqtask.wire.codec import decode
 from amqtask.wire.compression import CONTENT_TYPES, compress
 from amqtask.wire.serializers.json import SERIALIZER as JSON
-from amqtask.worker import failure
-from amqtask.worker.executor import Executor
-from amqtask.worker.job import Job, Kind, Outcome
 
 
 def executor(**settings: Any) -> Executor:
@@ -162,7 +162,7 @@ def test_traceback_begins_in_user_code_and_shows_the_cause() -> None:
     assert outcome.error is not None
     trace = outcome.error[2]
     assert trace.startswith("Caused by OSError: disk (")
-    assert "worker/executor.py" not in trace
+    assert "execution/executor.py" not in trace
     assert 'raise RuntimeError("upload") from error' in trace
     assert trace.endswith("RuntimeError: upload")
 

@@ -9,8 +9,8 @@ from worker_messages import delivery
 
 from amqtask.broker.content import seal
 from amqtask.broker.interface import ConnectionOptions
+from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.declarations import Queue, RetryPolicy
-from amqtask.worker.job import Kind, Outcome
 from amqtask.worker.outcome import NOTHING, Effects
 
 RETRYING = Queue("q", retry=RetryPolicy(delays=(timedelta(seconds=5), timedelta(minutes=1))))

@@ -290,3 +290,23 @@ def test_a_sound_topology_has_no_findings() -> None:
     for version in (None, OLD, FOUR, NEW):
         assert check(topology, version) == []
         assert warnings(topology, version) == []
+
+
+@pytest.mark.parametrize("exchange", ["events", "amq.topic"])
+def test_a_binding_key_with_more_hashes_than_the_broker_takes_is_an_error_there(exchange: str) -> None:
+    topology = loads(
+        "exchanges: {events: {type: topic}}\n"
+        f"queues: {{a: {{bindings: [{{exchange: {exchange}, routing_key: '#.x.#.y.#'}}]}}}}\n",
+        "r.yaml",
+    )
+    assert check(topology) == check(topology, FOUR) == []
+    (problem,) = check(topology, NEW)
+    assert str(problem).startswith("r.yaml:2:25: RabbitMQ 4.3.6 refuses the binding key '#.x.#.y.#'")
+
+
+def test_hashes_mean_nothing_in_the_keys_of_a_direct_exchange() -> None:
+    bound = Binding("events", "#.#.#")
+    topology = Topology.from_code(
+        [Queue("a", bindings=(bound,))], exchanges=[Exchange("events", "direct")], default_queue="a"
+    )
+    assert check(topology, NEW) == []

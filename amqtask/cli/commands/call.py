@@ -126,7 +126,7 @@ def _send_lines(app: Amqtask, name: str, options: dict[str, Any]) -> None:
     while True:
         window, problem = _take(calls)
         try:
-            ids = app.producer.send_many(name, defaults, window)
+            ids = [result.id for result in app.producer.send_many(name, defaults, window)]
         except PartialPublish as error:
             print("\n".join(task_id for index, task_id in enumerate(error.ids) if index not in error.errors))
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from .message import Message
+    from amqtask.testing.devbroker.message import Message
 
 
 class Entry(Protocol):

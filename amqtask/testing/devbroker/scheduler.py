@@ -33,9 +33,7 @@ class Scheduler:
         changed: called when the next timer may be due earlier than it was, so that whoever sleeps wakes.
     """
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, changed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, changed: Callable[[], None] = lambda: None) -> None:
         self._clock, self.changed = clock, changed
         self._offset = 0.0
         self._timers: list[tuple[float, int, Timer]] = []

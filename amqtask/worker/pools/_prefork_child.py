@@ -17,7 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from amqtask.worker.job import Kind
+from amqtask.execution.job import Kind
 from amqtask.worker.pools._prefork_frames import Frame
 from amqtask.worker.pools._prefork_pipe import ChildPipe, PipeTransport
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import socket
 
     from amqtask.app.app import Amqtask
-    from amqtask.worker.executor import Executor
-    from amqtask.worker.job import Job, Outcome
+    from amqtask.execution.executor import Executor
+    from amqtask.execution.job import Job, Outcome
     from amqtask.worker.pools._prefork_cells import Cells
 
 _LONG = 0.05

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from amqtask import errors
-from amqtask.worker.job import Job
+from amqtask.execution.job import Job
 from amqtask.worker.pools._inner_transport import InnerTransport
 from amqtask.worker.pools._prefork_frames import Frame, FrameReader, FrameWriter, ProtocolError
 

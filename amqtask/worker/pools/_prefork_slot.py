@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amqtask.broker.interface import Loop
-    from amqtask.worker.job import Job
+    from amqtask.execution.job import Job
 
 _CHUNK = 65_536
 """Bytes per read; a larger buffer costs more to allocate than it saves."""

@@ -12,14 +12,14 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from amqtask.worker.executor import Executor
+from amqtask.execution.executor import Executor
 from amqtask.worker.pools._inbox import Inbox
 from amqtask.worker.pools._inner_transport import HopTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amqtask.worker.job import Job, Outcome
+    from amqtask.execution.job import Job, Outcome
     from amqtask.worker.pools.base import PoolHost
 
 _THREADS_MAX = 32
@@ -34,7 +34,7 @@ class AsyncioPool:
         self._executor = Executor(host.app, host.hostname, host.log_results)
         self._gathered: deque[Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
-        self._threads = ThreadPoolExecutor(min(_THREADS_MAX, host.concurrency), "amqtask-task")
+        self._threads = ThreadPoolExecutor(min(_THREADS_MAX, host.concurrency), "amqtask-task", host.enter)
         self._busy = 0
         self._closed = self._terminated = self._released = False
 
@@ -44,7 +44,7 @@ class AsyncioPool:
 
     def start(self) -> None:
         """Be ready for outcomes."""
-        self._host.app.use_transport(HopTransport(self._host))
+        self._host.lend(HopTransport(self._host))
         self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
 
     def free(self) -> int:

@@ -7,7 +7,7 @@ host's ``done`` and ``lost`` on the I/O thread only (``host.loop.call_soon_threa
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from amqtask.plugins import Registry
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from amqtask.app.app import Amqtask
-    from amqtask.broker.interface import Loop, PublishDone
+    from amqtask.broker.interface import Loop, PublishDone, Transport
+    from amqtask.execution.job import Job, Outcome
     from amqtask.wire.message import Outgoing
-    from amqtask.worker.job import Job, Outcome
 
 
 def _log_failure(reason: str) -> None:
@@ -43,6 +43,7 @@ class PoolHost:
         log_results: whether successful outcomes carry the repr of their result.
         fair: no slot ever holds a second job, however short jobs are (``-O fair``).
         failed: the pool can't go on, with the reason; everything it held was reported by ``lost`` before.
+        shared: the process has other users of the app. What the pool lends is for its own threads only then.
     """
 
     app: Amqtask
@@ -55,10 +56,28 @@ class PoolHost:
     log_results: bool = False
     fair: bool = False
     failed: Callable[[str], None] = _log_failure
+    shared: bool = False
+    _lent: Transport | None = field(default=None, init=False)
+
+    def lend(self, transport: Transport) -> None:
+        """I/O thread, before any job: ``delay()`` inside tasks sends through this. Callbacks inherit it."""
+        self._lent = transport
+        if self.shared:
+            self.app.use_transport_here(transport)
+        else:
+            self.app.use_transport(transport)
+
+    def enter(self) -> None:
+        """Each thread of the pool's own, before it runs user code: use what was lent."""
+        if self.shared and self._lent is not None:
+            self.app.use_transport_here(self._lent)
 
 
 class Pool(Protocol):
-    """Runs jobs in user code's own place: children, threads, an event loop or the main thread."""
+    """Runs jobs in user code's own place: children, threads, an event loop or the main thread.
+
+    A class that forks has an attribute ``forks = True``: it can't be embedded in another program.
+    """
 
     def prepare(self) -> None:
         """Main thread, before any other thread or connection exists: fork what has to be forked."""

@@ -20,9 +20,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from amqtask.execution.executor import Executor
+from amqtask.execution.job import Kind, Outcome
 from amqtask.wire.message import Outgoing, Properties
-from amqtask.worker.executor import Executor
-from amqtask.worker.job import Kind, Outcome
 from amqtask.worker.pools._prefork_cells import Cells
 from amqtask.worker.pools._prefork_child import child_main
 from amqtask.worker.pools._prefork_frames import Frame, ProtocolError
@@ -31,7 +31,7 @@ from amqtask.worker.pools._prefork_server import BORN, ForkServer
 from amqtask.worker.pools._prefork_slot import Slot
 
 if TYPE_CHECKING:
-    from amqtask.worker.job import Job
+    from amqtask.execution.job import Job
     from amqtask.worker.pools.base import PoolHost
 
 logger = logging.getLogger("amqtask.worker")
@@ -43,6 +43,8 @@ _PAUSE_MAX = 10.0
 
 class PreforkPool:
     """See :class:`~amqtask.worker.pools.base.Pool`."""
+
+    forks = True
 
     def __init__(self, host: PoolHost) -> None:
         self._host = host

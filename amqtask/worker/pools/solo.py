@@ -9,12 +9,12 @@ from __future__ import annotations
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from amqtask.worker.executor import Executor
+from amqtask.execution.executor import Executor
 from amqtask.worker.pools._inbox import Inbox
 from amqtask.worker.pools._inner_transport import HopTransport
 
 if TYPE_CHECKING:
-    from amqtask.worker.job import Job, Outcome
+    from amqtask.execution.job import Job, Outcome
     from amqtask.worker.pools.base import PoolHost
 
 
@@ -33,7 +33,7 @@ class SoloPool:
 
     def start(self) -> None:
         """Be ready for outcomes."""
-        self._host.app.use_transport(HopTransport(self._host))
+        self._host.lend(HopTransport(self._host))
         self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
 
     def free(self) -> int:
@@ -59,6 +59,7 @@ class SoloPool:
     def run_main(self) -> None:
         """Run the jobs, until released."""
         while (job := self._jobs.get()) is not None:
+            self._host.enter()  # not before the first job: start() may come later than this thread
             self._outcomes.put(self._executor.run(job))
         self._executor.leave_thread()
 

@@ -10,12 +10,12 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from amqtask.worker.executor import Executor
+from amqtask.execution.executor import Executor
 from amqtask.worker.pools._inbox import Inbox
 from amqtask.worker.pools._inner_transport import HopTransport
 
 if TYPE_CHECKING:
-    from amqtask.worker.job import Job, Outcome
+    from amqtask.execution.job import Job, Outcome
     from amqtask.worker.pools.base import PoolHost
 
 
@@ -35,7 +35,7 @@ class ThreadPool:
 
     def start(self) -> None:
         """Start the threads; they are daemons, so that a stuck task can't keep the process alive."""
-        self._host.app.use_transport(HopTransport(self._host))
+        self._host.lend(HopTransport(self._host))
         self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
         for number in range(self._host.concurrency):
             threading.Thread(target=self._work, name=f"amqtask-task-{number}", daemon=True).start()
@@ -73,6 +73,7 @@ class ThreadPool:
         self._release.set()
 
     def _work(self) -> None:
+        self._host.enter()
         while (job := self._jobs.get()) is not None:
             self._outcomes.put(self._executor.run(job))
         self._executor.leave_thread()

@@ -1,7 +1,8 @@
 """Runs one job: decode -> resolve the task -> check expiry -> call -> classify. Owns the steps, and no thread.
 
-Whatever a message or a task does, the answer is an :class:`~amqtask.worker.job.Outcome`: nothing is raised, not even
-for ``SystemExit`` in user code. Effects of the outcome (retry, dead letter, ack) are the worker's.
+Whatever a message or a task does, the answer is an :class:`~amqtask.execution.job.Outcome`: nothing is raised, not
+even for ``SystemExit`` in user code. Effects of the outcome (retry, dead letter, ack) are the caller's: a worker's, or
+in eager mode the app's.
 """
 
 from __future__ import annotations
@@ -10,26 +11,28 @@ import threading
 from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
 from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, Retry
+from amqtask.execution.failure import clip, describe, message
+from amqtask.execution.job import Kind, Outcome
+from amqtask.execution.next_attempt import next_body, next_headers
 from amqtask.tasks.context import Context, running
 from amqtask.tasks.retry import Decision, Verdict, next_delay
 from amqtask.wire.codec import decode, serializers
-from amqtask.worker.failure import clip, describe, message
-from amqtask.worker.job import Kind, Outcome
-from amqtask.worker.next_attempt import next_body, next_headers
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
+    from types import TracebackType
 
-    from amqtask.app.app import Amqtask
+    from amqtask.config.settings import Settings
+    from amqtask.execution.job import Job
     from amqtask.tasks.task import Task
     from amqtask.topology.declarations import RetryPolicy
+    from amqtask.topology.model import Topology
     from amqtask.wire.message import TaskMessage
-    from amqtask.worker.job import Job
 
 _RESULT_LIMIT = 512
 """Bytes of a result's repr in the log."""
@@ -45,6 +48,39 @@ class Attempt:
     context: Context
 
 
+class Tasks(Protocol):
+    """What is asked of an app here."""
+
+    @property
+    def settings(self) -> Settings: ...  # noqa: D102
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]: ...  # noqa: D102
+    @property
+    def topology(self) -> Topology: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class Kept:
+    """What one attempt returned or raised, for callers in the same process; a worker only needs the outcome.
+
+    Attributes:
+        result: what the task returned, when it did.
+        raised: what it raised, when it did; or why its message can't be read.
+        error: what is reported of it: the cause, not the ``Retry`` around it.
+        trace: traceback of ``error``; the executor takes it off what was raised.
+    """
+
+    result: Any = None
+    raised: BaseException | None = None
+    error: BaseException | None = None
+    trace: TracebackType | None = None
+
+    def keep(self, raised: BaseException, error: BaseException) -> None:
+        """Fill in an exception."""
+        self.raised, self.error = raised, error
+        self.trace = error.__traceback__ or raised.__traceback__
+
+
 class Executor:
     """Runs jobs. Thread-safe; one per process is enough.
 
@@ -52,10 +88,11 @@ class Executor:
         app: with its tasks imported.
         hostname: the worker's node name, for ``self.request.hostname``.
         log_results: put the repr of results into outcomes.
+        eager: what ``self.request.is_eager`` says.
     """
 
-    def __init__(self, app: Amqtask, hostname: str, log_results: bool = False) -> None:
-        self._app, self._hostname, self._log_results = app, hostname, log_results
+    def __init__(self, app: Tasks, hostname: str, log_results: bool = False, *, eager: bool = False) -> None:
+        self._app, self._hostname, self._log_results, self._eager = app, hostname, log_results, eager
         self._accept = app.settings.accept_content
         self._tasks = app.tasks
         self._local = threading.local()
@@ -68,9 +105,14 @@ class Executor:
         task = self._tasks.get(name) if isinstance(name, str) else None
         return task is not None and task.is_async
 
-    def run(self, job: Job) -> Outcome:
-        """Run a job on this thread; a coroutine on an event loop that the thread keeps for that."""
-        attempt = self._open(job)
+    def run(self, job: Job, kept: Kept | None = None) -> Outcome:
+        """Run a job on this thread; a coroutine on an event loop that the thread keeps for that.
+
+        Args:
+            job: to run.
+            kept: filled with what the task returned or raised, when given.
+        """
+        attempt = self._open(job, kept)
         if isinstance(attempt, Outcome):
             return attempt
         started = perf_counter()
@@ -82,12 +124,12 @@ class Executor:
                 else:
                     result = attempt.task.run(*args, **kwargs)
         except BaseException as error:
-            return self._classify(attempt, error, perf_counter() - started)
-        return self._succeed(job, result, perf_counter() - started)
+            return self._classify(attempt, error, perf_counter() - started, kept)
+        return self._succeed(job, result, perf_counter() - started, kept)
 
-    async def arun(self, job: Job) -> Outcome:
+    async def arun(self, job: Job, kept: Kept | None = None) -> Outcome:
         """Run a job of an ``async def`` task on the running loop; cancelling it fails the task."""
-        attempt = self._open(job)
+        attempt = self._open(job, kept)
         if isinstance(attempt, Outcome):
             return attempt
         started = perf_counter()
@@ -95,8 +137,8 @@ class Executor:
             with running(attempt.context):
                 result = await attempt.task.run(*attempt.message.args, **attempt.message.kwargs)
         except BaseException as error:
-            return self._classify(attempt, error, perf_counter() - started)
-        return self._succeed(job, result, perf_counter() - started)
+            return self._classify(attempt, error, perf_counter() - started, kept)
+        return self._succeed(job, result, perf_counter() - started, kept)
 
     def leave_thread(self) -> None:
         """Close the event loop that this thread has kept, if any; at the end of a thread that called :meth:`run`."""
@@ -107,13 +149,15 @@ class Executor:
 
     # ---- steps
 
-    def _open(self, job: Job) -> Attempt | Outcome:
+    def _open(self, job: Job, kept: Kept | None) -> Attempt | Outcome:
         """Decode, resolve and check; an outcome when there is nothing to call."""
         try:
             message = decode(job, job.body, self._accept)
-        except ContentRefused as error:
-            return Outcome(job.key, Kind.REFUSED, text=str(error), error=describe(error))
         except BaseException as error:
+            if kept is not None:
+                kept.keep(error, error)
+            if isinstance(error, ContentRefused):
+                return Outcome(job.key, Kind.REFUSED, text=str(error), error=describe(error))
             return Outcome(job.key, Kind.UNDECODABLE, text=_short(error), error=describe(error))
         task = self._tasks.get(message.task)
         if task is None:
@@ -148,6 +192,7 @@ class Executor:
             job.correlation_id,
             job.reply_to,
             message.ignore_result,
+            is_eager=self._eager,
         )
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -165,19 +210,23 @@ class Executor:
             raise error
         return result
 
-    def _succeed(self, job: Job, result: Any, runtime: float) -> Outcome:
+    def _succeed(self, job: Job, result: Any, runtime: float, kept: Kept | None) -> Outcome:
+        if kept is not None:
+            kept.result = result
         return Outcome(job.key, Kind.SUCCESS, runtime, _repr(result) if self._log_results else "")
 
-    def _classify(self, attempt: Attempt, error: BaseException, runtime: float) -> Outcome:
+    def _classify(self, attempt: Attempt, error: BaseException, runtime: float, kept: Kept | None) -> Outcome:
         """What an exception means; never raises, and lets go of the exception's frames."""
+        if kept is not None:
+            kept.keep(error, error)
         try:
-            return self._judge(attempt, error, runtime)
+            return self._judge(attempt, error, runtime, kept)
         except BaseException as problem:
             return Outcome(attempt.job.key, Kind.FAILED, runtime, _short(problem), describe(error))
         finally:
             BaseException.with_traceback(error, None)
 
-    def _judge(self, attempt: Attempt, error: BaseException, runtime: float) -> Outcome:
+    def _judge(self, attempt: Attempt, error: BaseException, runtime: float, kept: Kept | None) -> Outcome:
         key = attempt.job.key
         if isinstance(error, Ignore):
             return Outcome(key, Kind.IGNORED, runtime, _short(error))
@@ -191,6 +240,8 @@ class Executor:
             error,
             exhausted=attempt.context.exhausted,
         )
+        if kept is not None:
+            kept.keep(error, decision.error)
         if decision.verdict is Verdict.RETRY:
             return self._retry(attempt, error, decision, runtime)
         text = f"failed after {decision.limit} retries" if decision.verdict is Verdict.EXHAUSTED else "failed"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from amqtask.errors import Retry
-    from amqtask.wire.message import TaskMessage
-    from amqtask.worker.job import Job
+    from amqtask.execution.job import Job
+    from amqtask.wire.message import Table, TaskMessage
 
 
 def next_headers(message: TaskMessage, delay: float) -> dict[str, Any]:
@@ -32,6 +32,12 @@ def next_headers(message: TaskMessage, delay: float) -> dict[str, Any]:
         "parent_id": message.id,
         "eta": eta,
     }
+
+
+def changed(headers: Table, changes: Table) -> dict[str, Any]:
+    """Headers with changes made to them; a value of None removes one. A new dict."""
+    merged = {**headers, **changes}
+    return {name: value for name, value in merged.items() if value is not None or name not in changes}
 
 
 def next_body(job: Job, message: TaskMessage, retry: Retry, accept: Collection[str]) -> bytes:

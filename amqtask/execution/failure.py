@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-    from amqtask.worker.job import Error
+    from amqtask.execution.job import Error
 
 MESSAGE_LIMIT = 2048
 TRACEBACK_LIMIT = 16_384
@@ -21,7 +21,14 @@ TRACEBACK_LIMIT = 16_384
 _FRAMES = 30
 _CAUSES = 5
 _CUT = " [...]"
-_MACHINERY = ("/amqtask/worker/", "/amqtask/tasks/", "/asyncio/", "/concurrent/futures/", "/contextlib.py")
+_MACHINERY = (
+    "/amqtask/worker/",
+    "/amqtask/execution/",
+    "/amqtask/tasks/",
+    "/asyncio/",
+    "/concurrent/futures/",
+    "/contextlib.py",
+)
 
 
 def describe(error: BaseException) -> Error:

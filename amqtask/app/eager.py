@@ -1,0 +1,224 @@
+"""Eager calls: a task runs here and now, through everything that its message would go through.
+
+Owns the way from a call to its result without a broker. Arguments and headers are encoded as for sending and decoded
+as by a worker, so what production would refuse is refused here; the attempt itself is the worker's
+(:mod:`amqtask.execution.executor`). Retries follow at once, whatever their delay.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import sys
+import threading
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from amqtask.broker.content import seal
+from amqtask.errors import AmqtaskError, UnknownTask
+from amqtask.execution.executor import Executor, Kept
+from amqtask.execution.job import Job, Kind
+from amqtask.execution.next_attempt import changed
+from amqtask.plugins import did_you_mean
+from amqtask.results.eager import EagerResult
+from amqtask.topology.declarations import DEFAULT_EXCHANGE
+from amqtask.topology.delays import ladder_level
+from amqtask.wire.ids import new_id
+from amqtask.wire.message import Outgoing, Properties, strip_broker_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from amqtask.app.messages import MessageBuilder
+    from amqtask.broker.interface import ConnectionOptions
+    from amqtask.execution.executor import Tasks
+    from amqtask.execution.job import Outcome
+    from amqtask.results.eager import EagerState
+    from amqtask.tasks.options import SendOptions, TaskOptions
+    from amqtask.tasks.sender import Call
+    from amqtask.topology.router import Router
+
+_RETRIES_MAX = 1000
+"""A task without a limit of retries that always fails would otherwise never come back."""
+
+_STATES: Mapping[int, EagerState] = {
+    Kind.SUCCESS: "SUCCESS",
+    Kind.IGNORED: "IGNORED",
+    Kind.REJECTED: "REJECTED",
+    Kind.REQUEUE: "REJECTED",
+    Kind.EXPIRED: "REVOKED",
+}
+"""All others are failures."""
+
+
+class Eager:
+    """Runs calls in the thread, or on the event loop, of the caller. Thread-safe.
+
+    Args:
+        app: its tasks and settings.
+        messages, router: as for sending.
+        options: of the connections there would be, for the limit of a message's size.
+    """
+
+    def __init__(self, app: Tasks, messages: MessageBuilder, router: Router, options: ConnectionOptions) -> None:
+        self._tasks, self._messages, self._router, self._options = app.tasks, messages, router, options
+        self._propagates = app.settings.task_eager_propagates
+        self._executor = Executor(app, f"eager@{socket.gethostname()}", eager=True)
+        self._keys = itertools.count(1)
+
+    def run(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None = None
+    ) -> EagerResult[Any]:
+        """Run a call until no retry follows any more.
+
+        Args:
+            task: name.
+            defaults: options of the task.
+            call: arguments.
+            options: of this call.
+            throw: raise what the task raised; None leaves it to the setting ``task_eager_propagates``.
+
+        Raises:
+            EncodeError, ConfigError, TypeError, MessageTooLarge: as for sending.
+            UnknownTask: no task has this name, so there is nothing to run.
+        """
+        job = self._first(task, defaults, call, options)
+        while True:
+            kept = Kept()
+            outcome = self._attempt(job, kept)
+            if outcome.kind != Kind.RETRY:
+                return self._end(job, outcome, kept, throw)
+            job = self._next(job, outcome, kept)
+
+    async def arun(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None = None
+    ) -> EagerResult[Any]:
+        """Like :meth:`run`, on the running loop; a task that is a plain function holds it up."""
+        job = self._first(task, defaults, call, options)
+        while True:
+            kept = Kept()
+            if self._executor.is_async(job):
+                outcome = await self._executor.arun(job, kept)
+            else:
+                outcome = self._executor.run(job, kept)
+            if outcome.kind != Kind.RETRY:
+                return self._end(job, outcome, kept, throw)
+            job = self._next(job, outcome, kept)
+
+    # ---- steps
+
+    def _first(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> Job:
+        if task not in self._tasks:
+            raise UnknownTask(
+                f"no task is named {task!r}{did_you_mean(task, self._tasks)}, so it can't run here (eager mode): "
+                "import the module that defines it"
+            )
+        return self._delivered(self._messages.build(task, defaults, call, options))
+
+    def _attempt(self, job: Job, kept: Kept) -> Outcome:
+        if not self._executor.is_async(job):
+            return self._executor.run(job, kept)
+        if _loop_runs():  # its own loop can't run inside of this one
+            return _in_thread(lambda: self._run_and_leave(job, kept))
+        return self._run_and_leave(job, kept)
+
+    def _run_and_leave(self, job: Job, kept: Kept) -> Outcome:
+        try:
+            return self._executor.run(job, kept)
+        finally:
+            self._executor.leave_thread()
+
+    def _next(self, job: Job, outcome: Outcome, kept: Kept) -> Job:
+        _let_through(kept)
+        if (job.headers.get("retries") or 0) >= _RETRIES_MAX:
+            raise AmqtaskError(
+                f"{job.headers['task']} has been retried {_RETRIES_MAX} times and asks for more: {outcome.text}"
+            ) from kept.error
+        properties = Properties(
+            content_type=job.content_type,
+            content_encoding=job.content_encoding,
+            headers=changed(job.headers, outcome.headers or {}),
+            priority=job.priority,
+            correlation_id=job.correlation_id,
+            reply_to=job.reply_to,
+            message_id=new_id(),
+        )
+        body = job.body if outcome.body is None else outcome.body
+        return self._delivered(Outgoing(job.exchange, job.routing_key, properties, body), job.queue)
+
+    def _end(self, job: Job, outcome: Outcome, kept: Kept, throw: bool | None) -> EagerResult[Any]:
+        _let_through(kept)
+        state, error = _STATES.get(outcome.kind, "FAILURE"), kept.error
+        if state == "REVOKED":
+            error = AmqtaskError(f"{job.headers['task']} {outcome.text}")
+        result: EagerResult[Any] = EagerResult(
+            job.headers["id"],
+            job.headers["task"],
+            state,
+            kept.result,
+            error=None if state == "IGNORED" else error,
+            trace=kept.trace,
+            traceback=outcome.error[2] if outcome.error else None,
+            retries=job.headers.get("retries") or 0,
+        )
+        if throw or (throw is None and self._propagates):
+            result.get()
+        return result
+
+    def _delivered(self, message: Outgoing, queue: str | None = None) -> Job:
+        """The job a worker makes of this message, its properties read from the bytes they are sent as."""
+        from amqtask.broker.pika_driver import read_properties  # noqa: PLC0415 -- loads pika
+
+        properties = read_properties(seal(message, self._options))
+        return Job(
+            next(self._keys),
+            self._queue(message) if queue is None else queue,
+            message.exchange,
+            message.routing_key,
+            False,
+            0,
+            properties.content_type,
+            properties.content_encoding,
+            properties.correlation_id,
+            properties.reply_to,
+            properties.message_id,
+            properties.priority,
+            strip_broker_headers(properties.headers),
+            message.body,
+        )
+
+    def _queue(self, message: Outgoing) -> str:
+        """The queue that would deliver it; of several (fanout) the first, for an eager call runs once."""
+        headers = message.properties.headers or {}
+        if message.exchange == DEFAULT_EXCHANGE:
+            return message.routing_key
+        if ladder_level(message.exchange) is not None:
+            return str(headers["CC"][0])
+        return next(iter(self._router.queues_for(message.exchange, message.routing_key, headers)), "")
+
+
+def _let_through(kept: Kept) -> None:
+    """Ctrl-C, a cancelled caller, a test that gives up: not the task's to fail with. ``SystemExit`` is."""
+    if kept.raised is not None and not isinstance(kept.raised, Exception | SystemExit):
+        raise kept.raised.with_traceback(kept.trace)
+
+
+def _loop_runs() -> bool:
+    asyncio = sys.modules.get("asyncio")  # nobody has loaded it: no loop runs
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _in_thread(call: Callable[[], Outcome]) -> Outcome:
+    """Call in a thread of its own and wait; in there no event loop is running."""
+    context = copy_context()
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(context.run(call)), name="amqtask-eager", daemon=True)
+    thread.start()
+    thread.join()
+    return outcomes[0]

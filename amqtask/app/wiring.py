@@ -1,0 +1,161 @@
+"""Wiring: what an app works out of its settings, each part made when it is first needed and fixed from then on.
+
+Owns the making of topology, router, producer and connections, and when the settings freeze. An app has one wiring at
+a time; another one, with other settings, can take its place (:meth:`amqtask.app.app.Amqtask.rebound`).
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+from amqtask.app.files import load_topology
+from amqtask.app.messages import MessageBuilder
+from amqtask.app.producer import EagerProducer, Producer
+from amqtask.app.transport import BrokerTransport
+from amqtask.broker.interface import ConnectionOptions
+from amqtask.broker.url import parse_urls
+from amqtask.topology.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from amqtask.app.eager import Eager
+    from amqtask.broker.interface import Transport
+    from amqtask.broker.url import BrokerURL
+    from amqtask.config.settings import Settings
+    from amqtask.config.sources import Configuration
+    from amqtask.tasks.registry import TaskRegistry
+    from amqtask.topology.model import Topology
+
+_OF_TOPOLOGY = ("routing", "task_queues", "task_routes", "task_default_queue")
+"""The settings that the topology is made of."""
+
+_here: ContextVar[tuple[Wiring, Transport] | None] = ContextVar("amqtask_transport", default=None)
+
+
+class Wiring:
+    """The parts of one app under one set of settings. Thread-safe once the settings are fixed.
+
+    Args:
+        configuration: the settings; frozen by the first part that is made.
+        tasks: of the app.
+        main: its name, shown in the broker's list of connections.
+        home: folder of the module that makes the app.
+    """
+
+    def __init__(self, configuration: Configuration, tasks: TaskRegistry, main: str, home: Path | None) -> None:
+        self.configuration, self.tasks, self._main, self._home = configuration, tasks, main, home
+        self.given: Transport | None = None
+        """Replaces the connections of the app's own."""
+        self._lock = threading.RLock()
+
+    def rebound(self, changes: Mapping[str, Any]) -> Wiring:
+        """A wiring of its own with some settings changed; shares nothing but what can't differ.
+
+        Raises:
+            ConfigError: an unknown setting, or a wrong value.
+        """
+        made = Wiring(self.configuration.overridden(changes), self.tasks, self._main, self._home)
+        old, new = self.settings, made.settings
+        if all(getattr(old, name) == getattr(new, name) for name in _OF_TOPOLOGY) and "topology" in self.__dict__:
+            made.topology = self.topology  # a value, and slow to read from a file
+        return made
+
+    def use_here(self, transport: Transport) -> None:
+        """Send through this transport from the current thread or asyncio task, and what it starts."""
+        _here.set((self, transport))
+
+    def close(self) -> None:
+        """Close the connections for blocking calls; a later send opens them again."""
+        if (own := self.__dict__.get("own")) is not None:
+            own.close()
+
+    async def aclose(self) -> None:
+        """Close the connections for coroutines; to be awaited in their loop."""
+        if (own := self.__dict__.get("own")) is not None:
+            await own.aclose()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.configuration.settings
+
+    @property
+    def transport(self) -> Transport:
+        """The way to the broker; connects when something is sent."""
+        here = _here.get()
+        if here is not None and here[0] is self:
+            return here[1]
+        return self.given or self.own
+
+    @cached_property
+    def own(self) -> BrokerTransport:
+        """Connections of the app's own."""
+        with self._lock:
+            if (made := self.__dict__.get("own")) is not None:
+                return cast("BrokerTransport", made)
+            self.configuration.freeze("connection")
+            strategy = self.settings.broker_failover_strategy
+            return BrokerTransport(self.broker_urls, self.connection_options, strategy)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """What is declared."""
+        self.configuration.freeze("topology")
+        return load_topology(self.settings, self._home)
+
+    @cached_property
+    def router(self) -> Router:
+        """Decides where tasks go."""
+        return Router(self.topology)
+
+    @cached_property
+    def producer(self) -> Producer:
+        """The sending side."""
+        with self._lock:
+            if (made := self.__dict__.get("producer")) is not None:
+                return cast("Producer", made)
+            self.configuration.freeze("producer")
+            kind = EagerProducer if self.settings.task_always_eager else Producer
+            return kind(
+                self.settings, self.topology, self.router, self.messages, lambda: self.transport, lambda: self.eager
+            )
+
+    @cached_property
+    def messages(self) -> MessageBuilder:
+        """Makes messages of calls."""
+        return MessageBuilder(self.settings, self.router)
+
+    @cached_property
+    def eager(self) -> Eager:
+        """Runs calls here."""
+        from amqtask.app.eager import Eager  # noqa: PLC0415 -- for tests; senders do without the executor
+
+        return Eager(self, self.messages, self.router, self.connection_options)
+
+    @property
+    def broker_urls(self) -> tuple[BrokerURL, ...]:
+        """The brokers to connect to."""
+        return parse_urls(self.settings.broker_url)
+
+    @property
+    def connection_options(self) -> ConnectionOptions:
+        """How connections behave."""
+        settings = self.settings
+        tls = settings.broker_use_ssl or {}
+        return ConnectionOptions(
+            name=self._main,
+            heartbeat=settings.broker_heartbeat,
+            connect_timeout=settings.broker_connection_timeout,
+            blocked_timeout=settings.broker_blocked_timeout,
+            max_message_size=settings.broker_max_message_size,
+            ca_file=tls.get("ca_certs"),
+            cert_file=tls.get("certfile"),
+            key_file=tls.get("keyfile"),
+            verify=tls.get("verify", True),
+        )

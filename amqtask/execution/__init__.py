@@ -1,0 +1,1 @@
+"""Running one task of one message: the steps that workers and eager calls share."""

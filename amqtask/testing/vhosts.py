@@ -1,0 +1,173 @@
+"""The vhost that each test has to itself: what a test may look at and break in it, whichever broker it is on.
+
+Owns the interface and the words for what a real RabbitMQ can't do. :mod:`.dev_vhosts` and :mod:`.rabbitmq` make them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+
+from amqtask.errors import AmqtaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from amqtask.wire.message import Outgoing
+
+
+class NeedsDevBroker(AmqtaskError):
+    """Raised when a test that runs on a real RabbitMQ asks for something only the dev broker can do."""
+
+
+class QueueCounts(NamedTuple):
+    """How full a queue is; ``unacked`` is None where the broker does not tell at once."""
+
+    name: str
+    ready: int
+    unacked: int | None
+
+
+class Vhost(ABC):
+    """A vhost of one test, empty at first and deleted at its end. Thread-safe.
+
+    Faults concern the connections of this vhost only and end with the test; blocking and refusing concern the whole
+    broker. All of them need the dev broker, as do :meth:`published` and :meth:`advance`.
+
+    Attributes:
+        name: of the vhost.
+        url: amqp:// URL of it, for apps and any other AMQP client.
+        on_advance: called with the seconds before the broker's clock moves.
+    """
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name, self.url = name, url
+        self.on_advance: list[Callable[[float], None]] = []
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def queues(self, names: Sequence[str]) -> list[QueueCounts]:
+        """How full these queues are; those that do not exist are left out."""
+
+    @abstractmethod
+    def waiting(self, names: Sequence[str]) -> int:
+        """Messages in queues of these names, and in the delay ladder."""
+
+    def published(self) -> list[Outgoing]:
+        """What was published here, oldest first: at most the latest 10,000 messages, and 4 MiB."""
+        self._refuse("published()", "it keeps no log of what was published")
+
+    def connections(self) -> int:
+        """Open connections to this vhost."""
+        self._refuse("connections()", "it tells only after some seconds")
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def advance(self, seconds: float) -> None:
+        """Move the broker's clock forward: delays, expiry and TTLs of all vhosts. See ``amqtask_clock``."""
+        self._refuse("advance()", "its clock can't be moved")
+
+    # -- faults -----------------------------------------------------------------------------------
+
+    def drop_connections(self) -> int:
+        """Reset every connection now; returns how many there were."""
+        self._refuse("drop_connections()")
+
+    def drop_confirms(self, count: int = 1) -> None:
+        """Store the next publishes without ever confirming them."""
+        self._refuse("drop_confirms()")
+
+    def delay_confirms(self, seconds: float) -> None:
+        """Confirm every publish only after so many seconds."""
+        self._refuse("delay_confirms()")
+
+    def nack_publishes(self, count: int = 1) -> None:
+        """Refuse the next publishes, as a full queue does."""
+        self._refuse("nack_publishes()")
+
+    def cut_after_deliveries(self, count: int) -> None:
+        """Reset the connection that gets the so manieth delivery from now, right after it."""
+        self._refuse("cut_after_deliveries()")
+
+    def delay_acks(self, seconds: float) -> None:
+        """Let every ack take effect only after so many seconds."""
+        self._refuse("delay_acks()")
+
+    def redeliver_acked(self, times: int = 1) -> None:
+        """Deliver every message again, so often, although it was acked. See ``@pytest.mark.redelivered``."""
+        self._refuse("redeliver_acked()")
+
+    def freeze(self) -> None:
+        """Fall silent: nothing is read and nothing is answered until :meth:`thaw`."""
+        self._refuse("freeze()")
+
+    def thaw(self) -> None:
+        """End :meth:`freeze`."""
+        self._refuse("thaw()")
+
+    def block(self, reason: str = "low on memory") -> None:
+        """Block publishers, as a memory or disk alarm does, until :meth:`unblock`; the whole broker."""
+        self._refuse("block()")
+
+    def unblock(self) -> None:
+        """End :meth:`block`."""
+        self._refuse("unblock()")
+
+    def refuse_connections(self, on: bool = True) -> None:
+        """Reset new connections; the whole broker."""
+        self._refuse("refuse_connections()")
+
+    def heal(self) -> None:  # noqa: B027 -- a RabbitMQ has no faults to take back
+        """Take back every fault that lasts."""
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """:meth:`freeze` for a ``with`` block."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    @contextmanager
+    def blocked(self, reason: str = "low on memory") -> Iterator[None]:
+        """:meth:`block` for a ``with`` block."""
+        self.block(reason)
+        try:
+            yield
+        finally:
+            self.unblock()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Reset all connections, and every new one for a ``with`` block: no broker to be seen."""
+        self.refuse_connections()
+        try:
+            self.drop_connections()
+            yield
+        finally:
+            self.refuse_connections(False)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def delete(self) -> None:
+        """Take back all faults and delete the vhost with everything in it."""
+
+    def _refuse(self, what: str, why: str = "it has no faults on demand") -> NoReturn:
+        raise NeedsDevBroker(
+            f"amqtask_broker.{what} needs the dev broker, and these tests run on a RabbitMQ ({why}); "
+            "run this test without --amqtask-broker and the ini option amqtask_broker"
+        )
+
+
+class Server(Protocol):
+    """A broker that makes vhosts, one per test."""
+
+    def add_vhost(self) -> Vhost:
+        """A new, empty vhost."""
+
+    def close(self) -> None:
+        """End what was started for it."""

@@ -1,0 +1,89 @@
+"""A pool and an engine put together. Owns what they tell each other, and the order in which both are made.
+
+Whose threads drive them is up to the owner: :mod:`.worker` has a process for itself, :mod:`.embedded` is a guest in
+another program. Order matters: the fork server is forked while there is one thread and no connection.
+
+    load tasks ─► pool.prepare ─► loop ─► engine
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, cast
+
+from amqtask.broker.pika_driver import new_loop
+from amqtask.errors import AmqtaskError, ConfigError
+from amqtask.worker.engine import Engine
+from amqtask.worker.pools.base import PoolHost, pools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from amqtask.app.app import Amqtask
+    from amqtask.broker.interface import Loop, PublishDone
+    from amqtask.execution.job import Outcome
+    from amqtask.wire.message import Outgoing
+    from amqtask.worker.options import WorkerOptions
+
+NO_LOOP = cast("Loop", None)
+"""Stands in a :class:`PoolHost` until its loop exists."""
+
+
+def load_tasks(app: Amqtask) -> None:
+    """Import the app's tasks.
+
+    Raises:
+        ConfigError: a module can't be imported, or there is no task at all.
+    """
+    app.load_tasks()
+    if not app.tasks:
+        raise ConfigError(f"app {app.main!r} has no tasks; name the modules that define them in 'include'")
+
+
+class Assembly:
+    """Pool and engine of one worker. To be made on the thread that runs ``pool.run_main``.
+
+    ``engine.run`` belongs on the I/O thread; when it returns, :meth:`close` releases the rest.
+
+    Args:
+        app: its tasks have been loaded.
+        options: of the worker.
+        shared: the process has other users of the app, see :class:`~amqtask.worker.pools.base.PoolHost`.
+    """
+
+    def __init__(self, app: Amqtask, options: WorkerOptions, *, shared: bool = False) -> None:
+        host = PoolHost(
+            app=app,
+            hostname=options.hostname,
+            concurrency=options.concurrency,
+            loop=NO_LOOP,  # made after prepare(): a fork must not inherit it
+            done=self._done,
+            lost=self._lost,
+            publish=self._publish,
+            log_results=logging.getLogger("amqtask.task").isEnabledFor(logging.INFO),
+            fair=options.fair,
+            failed=self._pool_failed,
+            shared=shared,
+        )
+        self.pool = pools.get(options.pool)(host)
+        self.pool.prepare()
+        self._loop = host.loop = new_loop()
+        self.engine = Engine(app, options, self._loop, self.pool)
+
+    def close(self) -> None:
+        """Release the loop; the engine has ended."""
+        self._loop.close()
+
+    # -- what the pool reports --------------------------------------------------------------------
+
+    def _done(self, outcomes: Iterable[Outcome]) -> None:
+        self.engine.custody.done(outcomes)
+
+    def _lost(self, blamed: Sequence[int], innocent: Sequence[int], reason: str) -> None:
+        self.engine.custody.lost(blamed, innocent, reason)
+
+    def _publish(self, message: Outgoing, timeout: float, done: PublishDone) -> None:
+        self.engine.outbox.publish(message, timeout, done)
+
+    def _pool_failed(self, reason: str) -> None:
+        self.engine.fail(AmqtaskError(f"the pool can't go on: {reason}"))

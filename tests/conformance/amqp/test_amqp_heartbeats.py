@@ -1,0 +1,44 @@
+"""Both ends notice that the other is gone."""
+
+from __future__ import annotations
+
+import time
+
+from amqp_wire import Wire
+from pamqp.commands import Queue
+
+
+def test_the_broker_sends_heartbeats_on_an_idle_connection(bare_wire: Wire) -> None:
+    bare_wire.login(heartbeat=1)
+    begin = time.monotonic()
+    for _ in range(2):
+        assert bare_wire.read(8, timeout=2.5) == b"\x08\x00\x00\x00\x00\x00\x00\xce"
+    assert time.monotonic() - begin < 2.5
+
+
+def test_a_silent_client_is_disconnected(bare_wire: Wire) -> None:
+    bare_wire.login(heartbeat=1)
+    begin = time.monotonic()
+    while time.monotonic() - begin < 8:
+        try:
+            bare_wire.read(8)
+        except Exception as error:
+            assert type(error).__name__ == "Gone"  # noqa: PT017 - heartbeats come before it
+            break
+    assert 1 < time.monotonic() - begin < 5
+
+
+def test_a_client_that_sends_heartbeats_stays_connected(bare_wire: Wire) -> None:
+    bare_wire.login(heartbeat=1)
+    bare_wire.open_channel()
+    begin = time.monotonic()
+    while time.monotonic() - begin < 3.5:
+        bare_wire.beat()
+        assert bare_wire.read(8, timeout=2)[0] == 8
+    bare_wire.call(Queue.Declare(queue="q", exclusive=True), Queue.DeclareOk)
+
+
+def test_without_agreed_heartbeats_silence_is_fine(wire: Wire) -> None:
+    wire.beat()
+    wire.call(Queue.Declare(queue="q", exclusive=True), Queue.DeclareOk)
+    assert wire.beats == 0
