@@ -8,6 +8,7 @@ AmqtaskError
 ├── UnknownTask                 a task name that no registered task has
 ├── BrokerError
 │   ├── BrokerUnavailable       no connection could be made, or it was lost for good
+│   │   └── DevBrokerGone       the dev broker has ended: trying again does not help
 │   ├── AccessRefused           credentials, vhost, permission: trying again does not help
 │   └── PublishError            a message that the broker did not take
 │       ├── Unroutable          no queue would have received it (mandatory return), or no such exchange
@@ -100,6 +101,10 @@ class BrokerError(AmqtaskError):
 
 class BrokerUnavailable(BrokerError, ConnectionError):
     """No connection could be made in time, or it was lost; trying again later may help."""
+
+
+class DevBrokerGone(BrokerUnavailable):
+    """The dev broker of this process tree has ended, with all it held; trying again does not help."""
 
 
 class AccessRefused(BrokerError):

@@ -16,7 +16,8 @@ from amqtask.app.messages import MessageBuilder
 from amqtask.app.producer import EagerProducer, Producer
 from amqtask.app.transport import BrokerTransport
 from amqtask.broker.interface import ConnectionOptions
-from amqtask.broker.url import parse_urls
+from amqtask.broker.url import dev_vhost, parse_urls
+from amqtask.config.sources import Source
 from amqtask.topology.router import Router
 
 if TYPE_CHECKING:
@@ -140,8 +141,16 @@ class Wiring:
 
     @property
     def broker_urls(self) -> tuple[BrokerURL, ...]:
-        """The brokers to connect to."""
-        return parse_urls(self.settings.broker_url)
+        """The brokers to connect to; dev:// starts one, unless this process tree has it."""
+        urls = self.settings.broker_url
+        vhost = dev_vhost(urls)
+        if vhost is None:
+            return parse_urls(urls)
+        from amqtask.app.dev import URL_VARIABLE, dev_url  # noqa: PLC0415 -- for development; production does without
+
+        # a setting made in code wins over the variable of the setting
+        in_code = self.configuration.origin("broker_url") is Source.CODE
+        return (dev_url(vhost, URL_VARIABLE if in_code else "AMQTASK_BROKER_URL"),)
 
     @property
     def connection_options(self) -> ConnectionOptions:

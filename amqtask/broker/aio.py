@@ -31,6 +31,7 @@ from amqtask.errors import (
     BrokerBlocked,
     BrokerError,
     BrokerUnavailable,
+    DevBrokerGone,
     PublishTimeout,
 )
 from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare
@@ -237,7 +238,7 @@ class _Line:
             await asyncio.sleep(delay)
             try:
                 self._connection = await _connect(url, self._options)
-            except AccessRefused as error:
+            except (AccessRefused, DevBrokerGone) as error:
                 self._error = error
                 refused += 1
                 if refused >= len(self._policy.urls):

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     """Told the end: None, or the BrokerError or TopologyError of the first step that was refused."""
 
 
-def declare_steps(connection: Connection, steps: Sequence[Step], done: DeclareDone) -> None:
+def declare_steps(
+    connection: Connection, steps: Sequence[Step], done: DeclareDone, on_step: Callable[[], None] | None = None
+) -> None:
     """Make the broker have what the steps say, in order; stops at the first refusal.
 
     Args:
@@ -34,23 +36,29 @@ def declare_steps(connection: Connection, steps: Sequence[Step], done: DeclareDo
             exchange type it does not know.
         steps: what to declare; what exists already with the same arguments is left alone.
         done: called exactly once, from the loop, never from within this call.
+        on_step: called whenever one more step begins: the broker has answered until then.
     """
-    _Run(steps, done, send_step).begin(connection)
+    _Run(steps, done, send_step, on_step).begin(connection)
 
 
-def verify_steps(connection: Connection, steps: Sequence[Step], done: DeclareDone) -> None:
+def verify_steps(
+    connection: Connection, steps: Sequence[Step], done: DeclareDone, on_step: Callable[[], None] | None = None
+) -> None:
     """See that every exchange and queue of the steps exists, changing nothing; needs no configure permission.
 
-    Arguments and bindings can't be read over AMQP without declaring. ``done`` is told as by :func:`declare_steps`.
+    Arguments and bindings can't be read over AMQP without declaring. The rest is as in :func:`declare_steps`.
     """
-    _Run([step for step in steps if isinstance(step, ExchangeDeclare | QueueDeclare)], done, _look).begin(connection)
+    looked_for = [step for step in steps if isinstance(step, ExchangeDeclare | QueueDeclare)]
+    _Run(looked_for, done, _look, on_step).begin(connection)
 
 
 class _Run:
     """One run over the steps."""
 
-    def __init__(self, steps: Sequence[Step], done: DeclareDone, send: SendStep) -> None:
-        self._send = send
+    def __init__(
+        self, steps: Sequence[Step], done: DeclareDone, send: SendStep, on_step: Callable[[], None] | None
+    ) -> None:
+        self._send, self._on_step = send, on_step
         self._left: Iterator[Step] = iter(steps)
         self._done: DeclareDone | None = done
         self._current: Step | None = None
@@ -72,6 +80,8 @@ class _Run:
             self._channel.close()
             done(None)
         else:
+            if self._on_step is not None:
+                self._on_step()
             self._send(self._channel, self._current, self._next)
 
     def _closed(self, code: int, text: str) -> None:

@@ -5,6 +5,8 @@ Owns the reading of reply codes and texts; knows no client library. No text ever
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import ssl
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from amqtask.errors import (
     AmqtaskError,
     BrokerError,
     BrokerUnavailable,
+    DevBrokerGone,
     InequivalentArguments,
     MessageTooLarge,
     PublishError,
@@ -39,12 +42,22 @@ _VALUE = re.compile(r"^(?:the value )?'(?P<value>.*?)'(?: of type '.*')?$")
 _NO_EXCHANGE = re.compile(r"no exchange '([^']*)'")
 _NO_ACCESS = re.compile(r"access to exchange '([^']*)'")
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
+_NOBODY_LISTENS = os.strerror(errno.ECONNREFUSED)
 _REFUSED_LOGIN = re.compile(r"ACCESS_REFUSED|Login was refused", re.IGNORECASE)
 
 
 def unavailable(url: BrokerURL, reason: str) -> BrokerUnavailable:
     """No connection, or no more, to this broker."""
+    if url.dev and reason == _NOBODY_LISTENS:
+        return dev_broker_gone(url)
     return BrokerUnavailable(f"no connection to RabbitMQ at {url.where}: {reason}")
+
+
+def dev_broker_gone(url: BrokerURL) -> DevBrokerGone:
+    """It was started for this process tree and does not run any more."""
+    return DevBrokerGone(
+        f"the dev broker at {url.where} has ended, and everything it held is gone; start again what had started it"
+    )
 
 
 def login_refused(url: BrokerURL) -> AccessRefused:

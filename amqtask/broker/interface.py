@@ -249,6 +249,9 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close in an orderly way; ``on_down`` of the link follows."""
 
+    def drop(self) -> None:
+        """Cut it without a word, for a peer that seems dead; ``on_down`` of the link follows."""
+
 
 PublishDone = Callable[["BrokerError | EncodeError | None"], None]
 """Told the fate of one message: None when it is confirmed and routed."""

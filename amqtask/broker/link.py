@@ -117,6 +117,11 @@ class Link:
             self._stop_timer = self._loop.call_later(_CLOSE_TIMEOUT, self._cut)
             self._attempt.close()
 
+    def release(self) -> None:
+        """Close the socket at once and tell nobody; for a loop that does not run any more."""
+        if self._attempt is not None:
+            self._attempt.release()
+
     # -- the cycle ------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:

@@ -1,7 +1,8 @@
 """Everything that touches pika: connections on our loop, channels in confirm mode, blocking connections.
 
-Besides :mod:`.pika_faults` (its exceptions) and :mod:`.pika_internals` (what the fast paths lean on) the only module
-that imports pika. Owns the translation of pika's objects into our protocols (:mod:`amqtask.broker.interface`).
+Besides :mod:`.pika_faults` (its exceptions), :mod:`.pika_internals` (what the fast paths lean on) and
+:mod:`.pika_mends` (its classes with our changes) the only module that imports pika. Owns the translation of pika's
+objects into our protocols (:mod:`amqtask.broker.interface`).
 
 pika reports every lost connection on its own loggers as an error with a traceback, although the loss is handled here
 and logged once by whoever owns the connection. So its logger is set to CRITICAL, unless the program chose a level.
@@ -12,35 +13,33 @@ from __future__ import annotations
 import logging
 from functools import lru_cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pika
 from pika import data, exceptions
-from pika.adapters.select_connection import SelectConnection
-from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosed, NackError, UnroutableError
 
 from amqtask.broker import failures
 from amqtask.broker.confirm_channel import FastConfirmChannel, PikaConfirmChannel
 from amqtask.broker.content import FRAME_MAX
-from amqtask.broker.deliveries import Deliver, DeliveryReader
+from amqtask.broker.deliveries import DeliveryReader
 from amqtask.broker.loop import SelectLoop
 from amqtask.broker.pika_faults import channel_end, connect_error, loss_error
 from amqtask.broker.pika_internals import fast_publishing_works, fast_reading_works
-from amqtask.broker.tls import tls_context
+from amqtask.broker.pika_mends import MendedConnection, Services
+from amqtask.broker.tls import remember_sockets, tls_context
 from amqtask.broker.version import read_version
 from amqtask.wire.message import Properties
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from amqtask.broker.interface import Channel, ConfirmChannel, ConfirmEvents, ConnectionOptions
     from amqtask.broker.url import BrokerURL
     from amqtask.errors import BrokerError
     from amqtask.topology.declarations import Version
-
-_READ_SIZE = 64 * 1024
-"""Bytes per read from the socket."""
 
 _GRACE = 0.5
 """Seconds that the whole handshake may take longer than ``connect_timeout``: pika's own timers come first."""
@@ -119,74 +118,6 @@ def open_connection(
     return connection
 
 
-class _Services(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika has no types
-    """Our loop as pika sees it, with one mend: a peer that is gone as soon as it was there is a failed attempt."""
-
-    def create_streaming_connection(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().create_streaming_connection(*args, **kwargs)
-        except ValueError:  # pika's word for a socket that is no longer connected; it would end the loop
-            kwargs["sock"].close()
-            return self.call_later(0, lambda: kwargs["on_done"](ConnectionResetError("reset at once")))
-
-
-class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
-    """pika's connection, except that a callback's exception reaches whoever runs the loop.
-
-    pika would take an exception from any callback (a consumer's, a confirm's) for a failure of the stream: log it,
-    cut the connection and go on. A defect must not look like a bad network.
-    """
-
-    reader: DeliveryReader | None = None
-
-    def read_fast(self) -> None:
-        """Read deliveries by :mod:`amqtask.broker.deliveries` from now on, and more bytes at once."""
-        self.reader = DeliveryReader(self._deliver, super()._on_data_available, data.decode_value)
-        self._frame_buffer, rest = b"", self._frame_buffer
-        self._transport._MAX_RECV_BYTES = _READ_SIZE  # noqa: SLF001  # instead of 4 KiB
-        # one read per event: the loop calls again while there is more, and a read in vain costs an exception
-        self._transport._MAX_CONSUME_BYTES = 1  # noqa: SLF001
-        if rest:
-            self.reader.feed(rest)
-
-    def _on_data_available(self, data_in: bytes) -> None:
-        if self.reader is None:
-            super()._on_data_available(data_in)
-        else:
-            self.bytes_received += len(data_in)  # what pika's heartbeat check looks at
-            self.reader.feed(data_in)
-
-    def _deliver(self, channel: int, method: Deliver, properties: Properties, body: bytes) -> None:
-        open_channel = self._channels.get(channel)
-        if open_channel is not None:
-            content = _Content(method, properties)
-            open_channel._on_deliver(content, content, body)  # noqa: SLF001
-
-    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
-        # An attempt that is given up early is reported as the exception's class, which pika itself then trips over.
-        super()._on_connection_workflow_done(conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc)
-
-    def _proto_data_received(self, data: bytes) -> None:
-        try:
-            super()._proto_data_received(data)
-        except exceptions.AMQPError:
-            raise  # a broken frame: that is a failure of the stream
-        except Exception as error:
-            defect = error
-
-            def surface() -> None:
-                raise defect
-
-            self._nbio.call_later(0, surface)
-
-
-class _Content(NamedTuple):
-    """Stands for pika's method frame and header frame of a delivery."""
-
-    method: Deliver
-    properties: Properties
-
-
 class PikaConnection:
     """A pika connection on our loop; see :class:`amqtask.broker.interface.Connection`."""
 
@@ -203,18 +134,21 @@ class PikaConnection:
         self._on_closed, self._on_blocked = on_closed, on_blocked
         self._pika: Any = None
         self._loop: SelectLoop | None = None
+        self._services: Services | None = None
         self._guard: object = None
 
     def begin(self, loop: SelectLoop, options: ConnectionOptions) -> None:
         """Start the attempt; called once, by :func:`open_connection`."""
         self._loop = loop
-        self._guard = loop.call_later(options.connect_timeout + _GRACE, self._give_up)
-        self._pika = _Connection(
+        timeout = self.url.connect_timeout or options.connect_timeout
+        self._guard = loop.call_later(timeout + _GRACE, self._give_up)
+        self._services = Services(loop)
+        self._pika = MendedConnection(
             parameters(self.url, options),
             on_open_callback=self._opened,
             on_open_error_callback=self._failed,
             on_close_callback=self._closed,
-            custom_ioloop=_Services(loop),
+            custom_ioloop=self._services,
         )
 
     @property
@@ -266,6 +200,11 @@ class PikaConnection:
             # what pika's own heartbeat check does when the peer is silent; there is no public way
             self._pika._terminate_stream(exceptions.AMQPHeartbeatTimeout("dropped"))  # noqa: SLF001
 
+    def release(self) -> None:
+        """Close its socket at once and tell nobody; for a loop that does not run any more."""
+        if self._services is not None:
+            self._services.release()
+
     # -- pika's callbacks -----------------------------------------------------------------------------------------
 
     def _opened(self, connection: Any) -> None:
@@ -277,6 +216,7 @@ class PikaConnection:
         self._on_open(self)
 
     def _failed(self, _connection: Any, error: BaseException) -> None:
+        self.release()  # Python leaves a TLS socket open that is reset before its handshake
         if self._guard is not None:  # else the guard has reported already
             self._end_guard()
             self._on_error(connect_error(self.url, error))
@@ -287,6 +227,7 @@ class PikaConnection:
     def _give_up(self) -> None:
         self._guard = None
         self.close()
+        self.release()  # pika would do so a turn later, which may never come
         self._on_error(failures.unavailable(self.url, "no answer in time"))
 
     def _end_guard(self) -> None:
@@ -308,12 +249,18 @@ def open_blocking(url: BrokerURL, options: ConnectionOptions) -> Any:
         BrokerUnavailable: nobody answers.
         AccessRefused: wrong credentials, or no such vhost.
     """
+    given = parameters(url, options)
+    sockets: list[socket.socket] = []
+    if given.ssl_options is not None:
+        remember_sockets(given.ssl_options.context, sockets)
     try:
-        return pika.BlockingConnection(parameters(url, options))
-    except exceptions.AMQPError as error:
-        raise connect_error(url, error) from None
-    except OSError as error:
-        raise failures.unavailable(url, failures.socket_reason(error)) from None
+        return pika.BlockingConnection(given)
+    except (exceptions.AMQPError, AMQPConnectorException, OSError, ValueError) as error:
+        for sock in sockets:
+            sock.close()
+        # ValueError is pika's word for a socket that is no longer connected
+        cause = ConnectionResetError("reset at once") if isinstance(error, ValueError) else error
+        raise connect_error(url, cause) from None
 
 
 def parameters(url: BrokerURL, options: ConnectionOptions) -> Any:

@@ -24,7 +24,7 @@ from amqtask.broker.link import Link
 from amqtask.broker.patience import Patience
 from amqtask.broker.reconnect import CALLER_WAIT
 from amqtask.broker.session import Session
-from amqtask.errors import AccessRefused, BrokerError, Unroutable
+from amqtask.errors import AccessRefused, BrokerError, DevBrokerGone, Unroutable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -190,6 +190,10 @@ class Publisher:
         for batch in batches:
             batch.fail(lambda: error)
 
+    def release(self) -> None:
+        """Close the socket at once and tell nobody; for a loop that does not run any more."""
+        self._link.release()
+
     # -- connection -----------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
@@ -215,7 +219,7 @@ class Publisher:
         self._error = error
         self._patience.unblocked()
         self._declares.interrupted(error)
-        if isinstance(error, AccessRefused) and self._link.round_failed:
+        if isinstance(error, AccessRefused | DevBrokerGone) and self._link.round_failed:
             self.abort(error)
         if self._lazy and not self.pending and not self._declares.waiting:
             self._link.pause()

@@ -183,6 +183,7 @@ class SyncTransport:
         with self._mutex:
             if self._engine is engine:
                 self._engine = None
+        engine.publisher.release()
 
     def _start_keeper(self) -> None:
         if self._keeper is not None:

@@ -6,11 +6,14 @@ Owns certificates and verification; both pika and aio-pika are handed the contex
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
+    import socket
+    from typing import Self
+
     from amqtask.broker.interface import ConnectionOptions
     from amqtask.broker.url import BrokerURL
 
@@ -41,6 +44,22 @@ def tls_context(url: BrokerURL, options: ConnectionOptions) -> ssl.SSLContext | 
                 f"client certificate {cert_file!r} with key {key_file or cert_file!r}: {_reason(error)}"
             ) from None
     return context
+
+
+def remember_sockets(context: ssl.SSLContext, sockets: list[socket.socket]) -> None:
+    """Add every socket that this context wraps to a list.
+
+    Python drops the wrapped socket, open, when the other side resets the connection before the handshake: nobody else
+    could close it then.
+    """
+
+    class Remembered(ssl.SSLSocket):
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+            made = super().__new__(cls, *args, **kwargs)
+            sockets.append(made)
+            return made
+
+    context.sslsocket_class = Remembered
 
 
 def _reason(error: OSError) -> str:

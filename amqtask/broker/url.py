@@ -131,7 +131,7 @@ def dev_vhost(urls: str | Sequence[str]) -> str | None:
     parts = urlsplit(found[0])
     if parts.netloc or parts.query or parts.fragment:
         raise ConfigError(
-            f"broker URL {mask(found[0])!r}: write dev:// or dev:///vhost; a broker that runs already has an amqp:// URL"
+            f"broker URL {mask(found[0])!r}: write dev:// or dev:///vhost; a broker that runs has an amqp:// URL"
         )
     return _vhost(parts.path)
 

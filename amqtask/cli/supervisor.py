@@ -6,19 +6,17 @@ a child writes or ends, a signal arrives or a restart is due.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import selectors
 import signal
 import socket
-import subprocess
-import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from amqtask import clock
+from amqtask.cli.children import Child, Companion, spawner
+from amqtask.cli.lines import Lines
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping, Sequence
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -33,21 +31,6 @@ FINAL_CODES = frozenset({64, 77, 78})
 _SAME_REQUEST = 0.5
 """Seconds in which a second signal is the same request: terminals and process managers signal twice."""
 
-_LONGEST_LINE = 65_536
-_PR_SET_PDEATHSIG = 1
-
-
-@dataclass(slots=True, eq=False)
-class _Child:
-    name: str
-    command: Sequence[str]
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    pause: float = FIRST_PAUSE
-    due: float | None = 0.0
-    """When to start it; None while it runs, or for good."""
-    pending: bytes = field(default=b"")
-
 
 class Supervisor:
     """Keeps children running until a signal, or an exit code that no restart can cure.
@@ -56,6 +39,7 @@ class Supervisor:
         commands: name -> command line.
         write: prints a line of a child, or one of our own (with an empty name).
         environment: for the children; None: ours.
+        patient: a child that can't run like this waits for :meth:`replace` instead of ending everything.
     """
 
     def __init__(
@@ -63,14 +47,17 @@ class Supervisor:
         commands: Mapping[str, Sequence[str]],
         write: Callable[[str, bytes], None],
         environment: Mapping[str, str] | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
-        self._children = [_Child(name, command) for name, command in commands.items()]
-        self._write, self._environment = write, environment
+        self._children = [Child(name, command) for name, command in commands.items()]
+        self._companions: list[Companion] = []
+        self._write, self.patient = write, patient
         self._selector = selectors.DefaultSelector()
         self._code = 0
         self._stops = 0
         self._last_stop = -_SAME_REQUEST
-        self._parent_dies = _parent_death_signal()
+        self._spawn = spawner(environment)
 
     def run(self) -> int:
         """Run until everything has ended. On the main thread: signals are handled meanwhile.
@@ -94,14 +81,58 @@ class Supervisor:
             signal.set_wakeup_fd(wakeup)
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            for child in self._children:
-                if child.process is not None:
-                    child.process.kill()
-                    child.process.wait()
+            self._kill()
             self._selector.close()
             inner.close()
             outer.close()
         return self._code
+
+    # -- for those who decide what runs; to be called before run(), or by what it calls ------------
+
+    def replace(self, commands: Mapping[str, Sequence[str]]) -> None:
+        """From now on these are the children: each that runs ends warm and starts anew, if it is still wanted."""
+        if self._stops:
+            return
+        now = clock.monotonic()
+        for child in self._children:
+            child.command = commands.get(child.name, ())
+            child.pause, child.due = None, None
+            if child.process is None:
+                child.due = now if child.command else None
+            elif not child.replaced:
+                child.replaced = True
+                child.process.terminate()
+        known = {child.name for child in self._children}
+        self._children += [Child(name, command) for name, command in commands.items() if name not in known]
+        self._children = [child for child in self._children if child.command or child.process]
+
+    def spawn(self, command: Sequence[str], on_line: Callable[[bytes], None], on_end: Callable[[int], None]) -> None:
+        """Run a companion of the children: told of its output and its end, it is neither restarted nor waited for.
+
+        Args:
+            command: its command line.
+            on_line: called with each line of its output.
+            on_end: called with its exit code; not after the end of everything.
+        """
+        self._join(self._spawn(command), on_line, on_end, ours=True)
+
+    def attach(
+        self, process: subprocess.Popen[bytes], on_line: Callable[[bytes], None], on_end: Callable[[int], None]
+    ) -> None:
+        """The same for a process that somebody else has started, with a pipe for its output, and will end."""
+        self._join(process, on_line, on_end, ours=False)
+
+    def end(self, code: int) -> None:
+        """End everything, warm; :meth:`run` returns this code."""
+        if not self._stops:
+            self._code = code
+            self._stop()
+
+    def say(self, text: str) -> None:
+        """Print a line of our own."""
+        self._write("", text.encode())
+
+    # -- the loop ---------------------------------------------------------------------------------
 
     def _turn(self, wakeups: socket.socket) -> bool:
         """Start what is due, sleep, handle what happened; False when all is over."""
@@ -109,31 +140,37 @@ class Supervisor:
         for child in self._children:
             if child.due is not None and child.due <= now:
                 self._start(child, now)
-        if not any(child.process or child.due is not None for child in self._children):
+        active = any(child.process or child.due is not None for child in self._children)
+        if not active and (self._stops or not self.patient):
             return False
         pauses = [child.due - now for child in self._children if child.due is not None]
         for key, _ in self._selector.select(min(pauses, default=None)):
             if key.fileobj is wakeups:
                 self._on_signals(wakeups.recv(4096))
             else:
-                self._on_output(key.data)
+                key.data.read()
         self._reap()
         return True
 
-    def _start(self, child: _Child, now: float) -> None:
-        child.process = subprocess.Popen(  # noqa: S603 -- our own command line
-            child.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self._environment,
-            process_group=0,  # Ctrl-C reaches them through us, once
-            preexec_fn=self._parent_dies,  # noqa: PLW1509 -- this process has one thread
-        )
-        output = cast("BinaryIO", child.process.stdout)
-        os.set_blocking(output.fileno(), False)
-        self._selector.register(output, selectors.EVENT_READ, child)
+    def _start(self, child: Child, now: float) -> None:
+        process = child.process = self._spawn(child.command)
+        assert process.stdout is not None
+        child.lines = Lines(self._selector, process.stdout.fileno(), lambda line: self._write(child.name, line))
         child.started, child.due = now, None
+
+    def _join(
+        self,
+        process: subprocess.Popen[bytes],
+        on_line: Callable[[bytes], None],
+        on_end: Callable[[int], None],
+        *,
+        ours: bool,
+    ) -> None:
+        assert process.stdout is not None
+        lines = Lines(self._selector, process.stdout.fileno(), on_line)
+        self._companions.append(Companion(process, lines, on_end, ours))
+
+    # -- signals ----------------------------------------------------------------------------------
 
     def _on_signals(self, numbers: bytes) -> None:
         if not {signal.SIGTERM, signal.SIGINT} & set(numbers):
@@ -149,78 +186,67 @@ class Supervisor:
         number = signal.SIGTERM if self._stops <= 2 else signal.SIGKILL  # noqa: PLR2004 -- warm, cold, enough
         for child in self._children:
             child.due = None
-            if child.process is not None:
+            told = child.replaced and self._stops == 1  # a second signal would end it cold
+            if child.process is not None and not told:
                 child.process.send_signal(number)
 
-    def _on_output(self, child: _Child) -> None:
-        assert child.process is not None
-        output = cast("BinaryIO", child.process.stdout)
-        try:
-            data = os.read(output.fileno(), _LONGEST_LINE)
-        except BlockingIOError:
-            return
-        if not data:
-            self._selector.unregister(output)
-        *lines, child.pending = (child.pending + data).split(b"\n")
-        if len(child.pending) > _LONGEST_LINE:
-            lines, child.pending = [*lines, child.pending], b""
-        for line in lines:
-            self._write(child.name, line)
+    def _kill(self) -> None:
+        processes = [child.process for child in self._children if child.process is not None]
+        for process in (*processes, *(one.process for one in self._companions if one.ours)):
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    # -- ends -------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        for child in self._children:
+        for child in list(self._children):
             if child.process is not None and child.process.poll() is not None:
                 self._ended(child, child.process)
+        for companion in list(self._companions):
+            code = companion.process.poll()
+            if code is not None:
+                self._companions.remove(companion)
+                companion.lines.finish()
+                if companion.ours and companion.process.stdout is not None:
+                    companion.process.stdout.close()
+                companion.on_end(code)
 
-    def _ended(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
-        output = cast("BinaryIO", process.stdout)
-        while output in (key.fileobj for key in self._selector.get_map().values()):
-            before = child.pending
-            self._on_output(child)
-            if child.pending == before:
-                break  # a grandchild holds the pipe open and has nothing to say
-        if output in (key.fileobj for key in self._selector.get_map().values()):
-            self._selector.unregister(output)
-        if child.pending:
-            self._write(child.name, child.pending)
-            child.pending = b""
-        output.close()
-        child.process = None
+    def _ended(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        assert child.lines is not None
+        assert process.stdout is not None
+        child.lines.finish()
+        process.stdout.close()
+        child.process = child.lines = None
         self._after(child, process.returncode)
 
-    def _after(self, child: _Child, code: int) -> None:
+    def _after(self, child: Child, code: int) -> None:
         """Decide what follows from the end of a child."""
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if self._stops:
-            if code:
-                self._say(f"{child.name} ended with {how}")
-            return
-        if code in FINAL_CODES:
-            self._say(f"{child.name} can't run like this ({how}); stopping everything")
-            self._code = code
-            self._stop()
+            if code not in (0, -signal.SIGTERM):  # told to end before it could listen
+                self.say(f"{child.name} ended ({how})")
             return
         now = clock.monotonic()
+        if child.replaced:
+            child.replaced, child.due = False, now
+            if not child.command:
+                self._children.remove(child)
+            return
+        if code in FINAL_CODES:
+            self._cant_run(child, how, code)
+            return
         if now - child.started >= SETTLED:
-            child.pause = FIRST_PAUSE
-        child.due = now + child.pause
-        self._say(f"{child.name} ended ({how}); starting it again in {child.pause:g} s")
-        child.pause = min(child.pause * 2, LONGEST_PAUSE)
+            child.pause = None
+        pause = child.pause or FIRST_PAUSE
+        child.due = now + pause
+        self.say(f"{child.name} ended ({how}); starting it again in {pause:g} s")
+        child.pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _say(self, text: str) -> None:
-        self._write("", text.encode())
-
-
-def _parent_death_signal() -> Callable[[], None] | None:
-    """What a child runs first, so that it ends (warm) with the supervisor, even by SIGKILL. Linux only."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def follow_parent() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before we could follow
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return follow_parent
+    def _cant_run(self, child: Child, how: str, code: int) -> None:
+        if self.patient:
+            self.say(f"{child.name} can't run like this ({how}); waiting for a change")
+            return
+        self.say(f"{child.name} can't run like this ({how}); stopping everything")
+        self.end(code)

@@ -32,7 +32,8 @@ class Settings:
     broker_url: tuple[str, ...] = setting(
         ("amqp://guest:guest@localhost:5672/",),
         kinds.urls,
-        "Broker to connect to, as amqp:// or amqps:// URL; a list, or URLs joined by ';', fails over.",
+        "Broker to connect to, as amqp:// or amqps:// URL; a list, or URLs joined by ';', fails over. "
+        "dev:// starts a dev broker for this process and its children.",
     )
     broker_failover_strategy: Literal["round-robin", "shuffle", "priority"] = setting(
         "round-robin",

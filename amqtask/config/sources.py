@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PREFIX = "AMQTASK_"
 """What an environment variable's name starts with; the setting's name in capitals follows."""
 
+_OF_THE_DEV_BROKER = frozenset(("AMQTASK_DEV_BROKER_URL", "AMQTASK_DEV_BROKER_CONTROL"))
+"""Set for the children of a process that has started one; see :mod:`amqtask.app.dev`."""
+
 _log = logging.getLogger(__name__)
 _PASSWORD = re.compile(r"(\w+://[^:@/]*):.*@")
 _NEXT_URL = re.compile(r"([;,]\s*)(?=\w+://)")
@@ -165,7 +168,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 found[name] = check_text(name, text)
             except ConfigError as error:
                 raise ConfigError(f"environment variable {variable}: {error}") from None
-        elif hint := did_you_mean(name, NAMES):
+        elif variable not in _OF_THE_DEV_BROKER and (hint := did_you_mean(name, NAMES)):
             _log.warning("environment variable %s is no setting%s", variable, hint)
     return found
 

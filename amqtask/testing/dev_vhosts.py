@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from amqtask.testing.devbroker import DevBroker
 from amqtask.testing.vhosts import QueueCounts, Vhost
 from amqtask.topology.delays import LADDER_PREFIX
-from amqtask.wire.message import Outgoing, Properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,71 +50,6 @@ class DevVhost(Vhost):
             if queue["name"] in names or queue["name"].startswith(LADDER_PREFIX)
         )
 
-    def published(self) -> list[Outgoing]:
-        """The log of the vhost."""
-        return [
-            Outgoing(entry["exchange"], entry["routing_key"], Properties(**entry["properties"]), entry["body"])
-            for entry in self._broker.published(self.name)
-        ]
-
-    def connections(self) -> int:
-        """Open connections to this vhost."""
-        return sum(one["vhost"] == self.name for one in self._broker.connections())
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock of whoever has one, then the broker's."""
-        for listener in self.on_advance:
-            listener(seconds)
-        self._broker.advance(seconds)
-
-    def drop_connections(self) -> int:
-        """Reset them."""
-        return self._broker.drop_connections(self.name)
-
-    def drop_confirms(self, count: int = 1) -> None:
-        """Of the next publishes."""
-        self._broker.drop_confirms(count, self.name)
-
-    def delay_confirms(self, seconds: float) -> None:
-        """Of every publish."""
-        self._broker.delay_confirms(seconds, self.name)
-
-    def nack_publishes(self, count: int = 1) -> None:
-        """The next ones."""
-        self._broker.nack_publishes(count, self.name)
-
-    def cut_after_deliveries(self, count: int) -> None:
-        """Counted from now."""
-        self._broker.cut_after_deliveries(count, self.name)
-
-    def delay_acks(self, seconds: float) -> None:
-        """Every ack."""
-        self._broker.delay_acks(seconds, self.name)
-
-    def redeliver_acked(self, times: int = 1) -> None:
-        """Every message."""
-        self._broker.redeliver_acked(times, self.name)
-
-    def freeze(self) -> None:
-        """This vhost only."""
-        self._broker.freeze(self.name)
-
-    def thaw(self) -> None:
-        """This vhost only."""
-        self._broker.thaw(self.name)
-
-    def block(self, reason: str = "low on memory") -> None:
-        """The whole broker."""
-        self._broker.block(reason)
-
-    def unblock(self) -> None:
-        """The whole broker."""
-        self._broker.unblock()
-
-    def refuse_connections(self, on: bool = True) -> None:
-        """The whole broker."""
-        self._broker.refuse_connections(on)
-
     def heal(self) -> None:
         """Faults of this vhost, and those of the whole broker."""
         self._broker.heal(self.name)
@@ -126,3 +60,6 @@ class DevVhost(Vhost):
         """Heal, then delete."""
         self.heal()
         self._broker.delete_vhost(self.name)
+
+    def _dev(self, what: str) -> DevBroker:  # noqa: ARG002 -- there is nothing it can't do
+        return self._broker

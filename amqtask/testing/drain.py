@@ -1,5 +1,6 @@
-"""Waiting until everything that was sent has run: the fixture ``drain``. Owns the condition, and the report when it
-does not come true.
+"""Waiting until everything that was sent has run: the fixture ``drain``.
+
+Owns the condition, and what is said when it does not come true.
 """
 
 from __future__ import annotations

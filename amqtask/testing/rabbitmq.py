@@ -10,14 +10,14 @@ import json
 import urllib.error
 import urllib.request
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from amqtask.broker.admin import Admin
 from amqtask.broker.interface import ConnectionOptions
 from amqtask.broker.url import BrokerURL, parse_urls
 from amqtask.errors import AmqtaskError
-from amqtask.testing.vhosts import QueueCounts, Vhost
+from amqtask.testing.vhosts import NeedsDevBroker, QueueCounts, Vhost
 from amqtask.topology.delays import LADDER_PREFIX
 
 if TYPE_CHECKING:
@@ -83,6 +83,12 @@ class RabbitVhost(Vhost):
         """Delete the vhost."""
         self._admin.close()
         self._api.request("DELETE", f"vhosts/{self.name}")
+
+    def _dev(self, what: str) -> NoReturn:
+        raise NeedsDevBroker(
+            f"amqtask_broker.{what} needs the dev broker, and these tests run on a RabbitMQ, which can't be made to do "
+            "that; run this test without --amqtask-broker and without the ini option amqtask_broker"
+        )
 
 
 class _Api:

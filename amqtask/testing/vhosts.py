@@ -1,20 +1,21 @@
 """The vhost that each test has to itself: what a test may look at and break in it, whichever broker it is on.
 
-Owns the interface and the words for what a real RabbitMQ can't do. :mod:`.dev_vhosts` and :mod:`.rabbitmq` make them.
+Owns the interface, and what goes to the dev broker as it is. :mod:`.dev_vhosts` and :mod:`.rabbitmq` make them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from amqtask.errors import AmqtaskError
+from amqtask.wire.message import Outgoing, Properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from amqtask.wire.message import Outgoing
+    from amqtask.testing.devbroker import DevBroker
 
 
 class NeedsDevBroker(AmqtaskError):
@@ -57,67 +58,73 @@ class Vhost(ABC):
 
     def published(self) -> list[Outgoing]:
         """What was published here, oldest first: at most the latest 10,000 messages, and 4 MiB."""
-        self._refuse("published()", "it keeps no log of what was published")
+        return [
+            Outgoing(entry["exchange"], entry["routing_key"], _properties(entry["properties"]), entry["body"])
+            for entry in self._dev("published()").published(self.name)
+        ]
 
     def connections(self) -> int:
         """Open connections to this vhost."""
-        self._refuse("connections()", "it tells only after some seconds")
+        return sum(one["vhost"] == self.name for one in self._dev("connections()").connections())
 
     # -- time -------------------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
         """Move the broker's clock forward: delays, expiry and TTLs of all vhosts. See ``amqtask_clock``."""
-        self._refuse("advance()", "its clock can't be moved")
+        broker = self._dev("advance()")
+        for listener in self.on_advance:
+            listener(seconds)
+        broker.advance(seconds)
 
     # -- faults -----------------------------------------------------------------------------------
 
     def drop_connections(self) -> int:
         """Reset every connection now; returns how many there were."""
-        self._refuse("drop_connections()")
+        return self._dev("drop_connections()").drop_connections(self.name)
 
     def drop_confirms(self, count: int = 1) -> None:
         """Store the next publishes without ever confirming them."""
-        self._refuse("drop_confirms()")
+        self._dev("drop_confirms()").drop_confirms(count, self.name)
 
     def delay_confirms(self, seconds: float) -> None:
         """Confirm every publish only after so many seconds."""
-        self._refuse("delay_confirms()")
+        self._dev("delay_confirms()").delay_confirms(seconds, self.name)
 
     def nack_publishes(self, count: int = 1) -> None:
         """Refuse the next publishes, as a full queue does."""
-        self._refuse("nack_publishes()")
+        self._dev("nack_publishes()").nack_publishes(count, self.name)
 
     def cut_after_deliveries(self, count: int) -> None:
         """Reset the connection that gets the so manieth delivery from now, right after it."""
-        self._refuse("cut_after_deliveries()")
+        self._dev("cut_after_deliveries()").cut_after_deliveries(count, self.name)
 
     def delay_acks(self, seconds: float) -> None:
         """Let every ack take effect only after so many seconds."""
-        self._refuse("delay_acks()")
+        self._dev("delay_acks()").delay_acks(seconds, self.name)
 
     def redeliver_acked(self, times: int = 1) -> None:
         """Deliver every message again, so often, although it was acked. See ``@pytest.mark.redelivered``."""
-        self._refuse("redeliver_acked()")
+        self._dev("redeliver_acked()").redeliver_acked(times, self.name)
 
     def freeze(self) -> None:
         """Fall silent: nothing is read and nothing is answered until :meth:`thaw`."""
-        self._refuse("freeze()")
+        self._dev("freeze()").freeze(self.name)
 
     def thaw(self) -> None:
         """End :meth:`freeze`."""
-        self._refuse("thaw()")
+        self._dev("thaw()").thaw(self.name)
 
     def block(self, reason: str = "low on memory") -> None:
         """Block publishers, as a memory or disk alarm does, until :meth:`unblock`; the whole broker."""
-        self._refuse("block()")
+        self._dev("block()").block(reason)
 
     def unblock(self) -> None:
         """End :meth:`block`."""
-        self._refuse("unblock()")
+        self._dev("unblock()").unblock()
 
     def refuse_connections(self, on: bool = True) -> None:
         """Reset new connections; the whole broker."""
-        self._refuse("refuse_connections()")
+        self._dev("refuse_connections()").refuse_connections(on)
 
     def heal(self) -> None:  # noqa: B027 -- a RabbitMQ has no faults to take back
         """Take back every fault that lasts."""
@@ -156,11 +163,9 @@ class Vhost(ABC):
     def delete(self) -> None:
         """Take back all faults and delete the vhost with everything in it."""
 
-    def _refuse(self, what: str, why: str = "it has no faults on demand") -> NoReturn:
-        raise NeedsDevBroker(
-            f"amqtask_broker.{what} needs the dev broker, and these tests run on a RabbitMQ ({why}); "
-            "run this test without --amqtask-broker and the ini option amqtask_broker"
-        )
+    @abstractmethod
+    def _dev(self, what: str) -> DevBroker:
+        """The dev broker; raises NeedsDevBroker, naming what needs it, where there is none."""
 
 
 class Server(Protocol):
@@ -171,3 +176,8 @@ class Server(Protocol):
 
     def close(self) -> None:
         """End what was started for it."""
+
+
+def _properties(known: dict[str, Any]) -> Properties:
+    """Only those that we have a name for."""
+    return Properties(**{"delivery_mode": None, **{name: known[name] for name in Properties._fields if name in known}})

@@ -117,7 +117,7 @@ class WorkerProcess:
     def _start(self, order: str) -> None:
         answers, theirs = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 -- our own module
                 [sys.executable, "-m", "amqtask.testing.worker_child", str(theirs)],
                 stdin=subprocess.PIPE,
                 pass_fds=(theirs,),
@@ -125,7 +125,7 @@ class WorkerProcess:
             )
         finally:
             os.close(theirs)
-        self._answers = open(answers, encoding="utf-8")  # noqa: SIM115 -- closed by _close
+        self._answers = os.fdopen(answers, encoding="utf-8")
         self._tell(order)
 
     def _ask_ready(self) -> None:

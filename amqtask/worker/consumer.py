@@ -2,7 +2,8 @@
 
 Owns the consume channel and its epochs. After a reconnect the desired state is rebuilt from our own model:
 topology, prefetch, consumers. Prefetch is per consumer, never global (quorum queues refuse that and close the
-connection); changing it means a new consumer first and the cancel of the old one second.
+connection); changing it means a new consumer first and the cancel of the old one second. Until the broker answers a
+cancel, what it sent to that consumer is taken like any other message. A broker that owes an answer for long is left.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqtask.broker.declare import declare_steps, verify_steps
-from amqtask.errors import AccessRefused, BrokerError, TopologyError
+from amqtask.errors import AccessRefused, BrokerError, DevBrokerGone, TopologyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 _PAUSE = 2.0
 """Seconds before a refused channel or consumer is tried again."""
+
+_ANSWER = 30.0
+"""Seconds the broker may take for each answer until everything is consumed; heartbeats don't count."""
 
 _NOT_FOUND = 404
 
@@ -72,6 +76,10 @@ class Consumers:
         self._on_message, self._on_open, self._on_ready = on_message, on_open, on_ready
         self._on_lost, self._on_fatal = on_lost, on_fatal
         self._on_closed: Callable[[], None] | None = None
+        self._on_cancelled: Callable[[], None] | None = None
+        self._live: set[str] = set()
+        """Tags of the consumers on the channel, until the broker says that they have ended."""
+        self._answer_timer: object = None
         self._consumers: dict[str, _Consumer] = {}
         self._connection: Connection | None = None
         self.channel: Channel | None = None
@@ -94,14 +102,38 @@ class Consumers:
         self._prepare(connection, partial(self._declared, connection))
 
     def _prepare(self, connection: Connection, done: Callable[[Exception | None], None]) -> None:
+        def prepared(failure: Exception | None) -> None:
+            self._answered()
+            done(failure)
+
+        self._await_answer()
         run = verify_steps if self._verify_only else declare_steps
-        run(connection, self._layout(connection.version), done)
+        run(connection, self._layout(connection.version), prepared, self._await_answer)
+
+    def _await_answer(self) -> None:
+        """The broker owes us an answer, the first or one more."""
+        self._answered()
+        connection = self._connection
+
+        def silent() -> None:
+            if connection is not None and connection is self._connection:
+                logger.error("The broker has not answered for %.0fs; connecting again", _ANSWER)
+                connection.drop()
+
+        self._answer_timer = self._loop.call_later(_ANSWER, silent)
+
+    def _answered(self) -> None:
+        self._loop.cancel(self._answer_timer)
+        self._answer_timer = None
 
     def disconnected(self, error: BrokerError) -> None:
         """The link is down; it comes back by itself, unless the broker does not let us in."""
         self._connection = self.channel = None
+        self._answered()
         if isinstance(error, AccessRefused):
             self.fail_unless_ready(error)
+        elif isinstance(error, DevBrokerGone):
+            self._on_fatal(error)
         elif not self._was_ready and not self._warned:
             self._warned = True
             logger.warning("Can't consume yet: %s; trying until it works", error)
@@ -132,11 +164,15 @@ class Consumers:
     def _open_channel(self) -> None:
         connection = self._connection
         if connection is not None and not self._stopping:
+            self._await_answer()
             connection.open_channel(self._channel_open, partial(self._channel_closed, connection))
 
     def _channel_closed(self, connection: Connection, code: int, text: str) -> None:
         self.channel = None
+        self._answered()
         self._on_lost()
+        for tag in list(self._live):
+            self._ended(tag)
         if self._on_closed is not None:
             self._on_closed()
         if connection is not self._connection or self._stopping or not code:
@@ -151,6 +187,7 @@ class Consumers:
         self._on_open(channel)
         channel.add_on_cancel_callback(self._cancelled_by_broker)
         self._awaiting = len(self._consumers)
+        self._await_answer()
         for consumer in self._consumers.values():
             self._consume(channel, consumer)
 
@@ -159,13 +196,17 @@ class Consumers:
     def _consume(self, channel: Channel, consumer: _Consumer, then: Callable[[], None] | None = None) -> None:
         consumer.generation += 1
         consumer.tag = f"{self._name}:{consumer.queue}:{consumer.generation}"
+        self._live.add(consumer.tag)
 
         def consuming(_: Any) -> None:
             if then is not None:
                 then()
             elif self._awaiting:
                 self._awaiting -= 1
-                if not self._awaiting:
+                if self._awaiting:
+                    self._await_answer()
+                else:
+                    self._answered()
                     self._was_ready = True
                     self._on_ready()
 
@@ -181,6 +222,7 @@ class Consumers:
 
     def _cancelled_by_broker(self, frame: Any) -> None:
         tag = frame.method.consumer_tag
+        self._ended(tag)
         consumer = next((one for one in self._consumers.values() if one.tag == tag), None)
         if consumer is None or self._stopping:
             return
@@ -209,26 +251,34 @@ class Consumers:
             return
         consumer.prefetch = prefetch
         channel, old = self.channel, consumer.tag
-        if channel is not None and not self._stopping and not self._awaiting:
-            self._consume(channel, consumer, lambda: channel.basic_cancel(old) if channel.is_open else None)
+        if channel is not None and not self._stopping:
+            self._consume(channel, consumer, lambda: self._cancel(channel, old))
+
+    def _cancel(self, channel: Channel, tag: str) -> None:
+        if channel.is_open and tag in self._live:
+            # with a callback: without one the driver forgets the consumer at once
+            channel.basic_cancel(tag, self._cancelled)
+
+    def _cancelled(self, frame: Any) -> None:
+        self._ended(frame.method.consumer_tag)
+
+    def _ended(self, tag: str) -> None:
+        """Nothing can come for this consumer any more."""
+        self._live.discard(tag)
+        if not self._live and self._on_cancelled is not None:
+            then, self._on_cancelled = self._on_cancelled, None
+            then()
 
     def cancel_all(self, then: Callable[[], None]) -> None:
         """Stop deliveries for good; ``then`` is called when none can come any more."""
         self._stopping = True
         channel = self.channel
-        if channel is None or not channel.is_open or not self._consumers:
+        if channel is None or not channel.is_open or not self._live:
             then()
             return
-        left = len(self._consumers)
-
-        def cancelled(_: Any) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                then()
-
-        for consumer in self._consumers.values():
-            channel.basic_cancel(consumer.tag, cancelled)
+        self._on_cancelled = then
+        for tag in list(self._live):
+            self._cancel(channel, tag)
 
     def close_channel(self, then: Callable[[], None]) -> None:
         """Close the channel and call back when the broker has answered: it has our acks then."""

@@ -139,9 +139,13 @@ class Custody:
         arrival = self._recent.arrive(delivery)
         if arrival == "new":
             narrate.received(delivery)
-            self._ready.push(delivery)
+            if self.draining:
+                self.hand_back(delivery)
+            else:
+                self._ready.push(delivery)
             return
         self.counts.duplicates += 1
+        narrate.duplicate(delivery, arrival)
         if arrival == "finished":
             settlements.finish(delivery.epoch, delivery.tag)
 
@@ -346,8 +350,10 @@ class Custody:
         if delivery.early or (suspect and delivery.epoch == self._settlements.epoch):
             self._recent.start(delivery)
             self.settler.settle(delivery, self._effects.marked(delivery, lost_count(delivery)))
-        elif self._settlements.give_back(delivery.epoch, delivery.tag) and self._channel is not None:
-            self._channel.basic_nack(delivery.tag, requeue=True)
+        elif self._settlements.give_back(delivery.epoch, delivery.tag):
+            channel = self._channel
+            if channel is not None and channel.is_open:  # else its end returns the message
+                channel.basic_nack(delivery.tag, requeue=True)
 
     @property
     def busy(self) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from amqtask.execution.job import Outcome
     from amqtask.worker.delivery import Delivery
     from amqtask.worker.outcome import Effect
+    from amqtask.worker.recent import Arrival
 
 logger = logging.getLogger("amqtask.task")
 
@@ -28,6 +29,17 @@ def received(delivery: Delivery) -> None:
     """A message has arrived."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("Task %s[%s] received", delivery.name, delivery.id, extra=_fields(delivery, "task-received"))
+
+
+def duplicate(delivery: Delivery, arrival: Arrival) -> None:
+    """A message has come again that is done, or still runs here."""
+    logger.info(
+        "Task %s[%s] came again; it %s here",
+        delivery.name,
+        delivery.id,
+        "still runs" if arrival == "running" else "was done",
+        extra=_fields(delivery, "task-duplicate"),
+    )
 
 
 def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from private_broker.account import as_user, broker_user
 from private_broker.install import binary, install
-from private_broker.suite import Suite
+from private_broker.suite import Suite, version_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,9 @@ class Installation(Protocol):
     def variables(self) -> dict[str, str]:
         """Environment variables its programs need besides the node's own."""
 
+    def version(self) -> str:
+        """Of RabbitMQ; "" when it can't be told."""
+
 
 class Machine:
     """The RabbitMQ of this machine."""
@@ -64,6 +67,10 @@ class Machine:
 
     def variables(self) -> dict[str, str]:
         return {}
+
+    def version(self) -> str:
+        server = binary("rabbitmq-server")
+        return version_in(server.parent.parent) if server else ""
 
 
 def installation(suite: str) -> Installation:

@@ -65,6 +65,8 @@ class Node:
     def addresses(self) -> dict[str, str]:
         ports = self.info["ports"]
         lines = {"AMQTASK_BROKER_URL": self.url, "BROKER_STATE": str(self.state)}
+        if version := self.installation.version():
+            lines["BROKER_VERSION"] = version
         if "rabbitmq_management" in self.info["plugins"]:
             lines["BROKER_MANAGEMENT_URL"] = f"http://guest:guest@{HOST}:{ports[3]}/"
         if self.info["tls"]:

@@ -82,6 +82,15 @@ class Suite:
     def variables(self) -> dict[str, str]:
         return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": "/tmp"}
 
+    def version(self) -> str:
+        return version_in(self.root / "usr" / "lib" / "rabbitmq")
+
+
+def version_in(installed: Path) -> str:
+    """The version of the RabbitMQ in a folder of Debian's layout; "" for other layouts."""
+    prefix = "rabbitmq_server-"
+    return next((path.name.removeprefix(prefix) for path in installed.glob(f"lib/{prefix}*")), "")
+
 
 def cache_folder() -> Path:
     """Where this user's root folders are."""

@@ -20,7 +20,7 @@ LIMITS = settings(
 )
 PROTOCOL = b"AMQP\x00\x00\x09\x01"
 
-_names = st.sampled_from(["", "q", "r", "amq.direct", "amq.topic", "x", "amq.gen-1", "ä" * 120])
+_names = st.sampled_from(["", "q", "r", "amq.direct", "amq.topic", "x", "amq.gen-1", "n" * 120])
 _keys = st.sampled_from(["", "q", "a.b", "#", "*.b"])
 _small = st.integers(0, 3)
 _flag = st.booleans()

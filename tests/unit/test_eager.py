@@ -238,9 +238,7 @@ def test_task_that_retries_for_ever_is_stopped(app):
         forever.apply()
 
 
-@pytest.mark.parametrize(
-    ("error", "state"), [(Reject("bad"), "REJECTED"), (Reject("again", requeue=True), "REJECTED")]
-)
+@pytest.mark.parametrize(("error", "state"), [(Reject("bad"), "REJECTED"), (Reject("again", requeue=True), "REJECTED")])
 def test_rejected_task_says_why(app, error, state):
     @app.task
     def rejects():

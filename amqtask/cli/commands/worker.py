@@ -123,6 +123,7 @@ def worker(setup: Setup, /, include: tuple[str, ...], optimization: str, **given
     _include(app, include)
     options = resolve(requested, app.topology, app.settings)
     app.load_tasks()
+    _ = app.broker_urls  # a dev broker is started before the pool forks: one for all of them
     logs.set_process_name(options.hostname)
     logs.provide_task_fields(_task_fields)
 

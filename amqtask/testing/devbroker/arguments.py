@@ -22,7 +22,7 @@ MAX_PRIORITY: Final = 255
 MAX_EXPIRY: Final = 315_360_000_000  # ten years in milliseconds, RabbitMQ's own bound
 
 
-class _Bad(Exception):  # noqa: N818 - not an error of the program: it carries a refusal to where its text is made
+class _Bad(Exception):
     """Why a value is refused, in Erlang's notation."""
 
 
@@ -116,6 +116,7 @@ _BOTH = {
 _OWN = {
     CLASSIC: {
         "x-max-priority": _priority,
+        "x-queue-mode": _anything,
         "x-queue-version": _version,
     },
     QUORUM: {

@@ -15,6 +15,7 @@ from amqtask.testing.devbroker.channel_deliveries import Deliveries
 from amqtask.testing.devbroker.channel_publish import Publishing
 from amqtask.testing.devbroker.errors import (
     CHANNEL_ERROR,
+    COMMAND_INVALID,
     UNEXPECTED_FRAME,
     ChannelFault,
     ConnectionFault,
@@ -126,7 +127,9 @@ class Channel:
             return False
         handler = self._handlers.get(type(method))
         if handler is None:
-            raise not_implemented(method.name.lower())
+            if method.name.startswith("Tx."):
+                raise not_implemented(method.name.lower())
+            raise ConnectionFault(COMMAND_INVALID, "COMMAND_INVALID - unimplemented method")
         answer = handler(method)
         if answer is not None and not getattr(method, "nowait", False):
             self._answer(answer)

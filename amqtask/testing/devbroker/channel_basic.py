@@ -47,10 +47,8 @@ class Consuming:
     def _qos(self, method: Basic.Qos) -> Frame:
         if method.prefetch_size:
             raise not_implemented(f"prefetch_size!=0 ({method.prefetch_size})")
-        if method.global_:
-            self._deliveries.limit(method.prefetch_count)
-        else:
-            self._deliveries.prefetch = method.prefetch_count
+        # RabbitMQ 4.3 takes a limit of the whole channel as one of each consumer.
+        self._deliveries.prefetch = method.prefetch_count
         return Basic.QosOk()
 
     def _consume(self, method: Basic.Consume) -> None:
@@ -86,7 +84,7 @@ class Consuming:
         self._deliveries.subscribe_to_replies(tag)
 
     def _cancel(self, method: Basic.Cancel) -> Frame:
-        self._deliveries.cancel(method.consumer_tag)
+        self._deliveries.cancel(method.consumer_tag or "")
         return Basic.CancelOk(method.consumer_tag)
 
     def _get(self, method: Basic.Get) -> Frame | None:
@@ -96,15 +94,15 @@ class Consuming:
     def _nack(self, method: Basic.Nack) -> None:
         if method.requeue:
             # RabbitMQ 4.3 counts only reject as a failure.
-            self._deliveries.requeue(method.delivery_tag, method.multiple, failed=False)
+            self._deliveries.requeue(method.delivery_tag or 0, method.multiple, failed=False)
         else:
-            self._deliveries.reject(method.delivery_tag, method.multiple)
+            self._deliveries.reject(method.delivery_tag or 0, method.multiple, failed=False)
 
     def _reject(self, method: Basic.Reject) -> None:
         if method.requeue:
-            self._deliveries.requeue(method.delivery_tag, False, failed=True)
+            self._deliveries.requeue(method.delivery_tag or 0, False, failed=True)
         else:
-            self._deliveries.reject(method.delivery_tag, False)
+            self._deliveries.reject(method.delivery_tag or 0, False, failed=True)
 
     def _recover(self, method: Basic.Recover | Basic.RecoverAsync) -> Frame | None:
         if not method.requeue:

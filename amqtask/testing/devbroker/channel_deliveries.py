@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from pamqp.commands import Basic
 
 from amqtask.testing.devbroker import frames, replies
+from amqtask.testing.devbroker.entry import Entry
 from amqtask.testing.devbroker.errors import precondition_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from amqtask.testing.devbroker.interface import Entry
+    from amqtask.testing.devbroker import interface
     from amqtask.testing.devbroker.message import Message
     from amqtask.testing.devbroker.queues import Queue
     from amqtask.testing.devbroker.session import Session
@@ -63,14 +64,11 @@ class Subscription:
     def ready(self) -> bool:
         """Whether it takes a message now."""
         deliveries = self._deliveries
-        return (
-            (self.outstanding < self.limit or not self.limit)
-            and (deliveries.flowing or (self.no_ack and deliveries.open))
-            and deliveries.outbox.writable
-        )
+        return (self.outstanding < self.limit or not self.limit) and deliveries.open and deliveries.outbox.writable
 
-    def deliver(self, entry: Entry) -> None:
+    def deliver(self, entry: interface.Entry) -> None:
         """Send a message."""
+        assert isinstance(entry, Entry)
         deliveries, message = self._deliveries, entry.message
         tag = deliveries.next_tag()
         if not self.no_ack:
@@ -109,23 +107,19 @@ class Deliveries:
 
     Attributes:
         open: False from when the channel closes.
-        flowing: whether consumers that settle may get something: open, and the limit of the whole channel not reached.
         prefetch: the limit that new consumers get.
         reply_address: where direct replies come in; None without such a consumer.
     """
 
     __slots__ = (
         "_consumers",
-        "_limit",
         "_on_cut",
-        "_outstanding",
         "_reply_tag",
         "_session",
         "_tag",
         "_unsettled",
         "channel",
         "faults",
-        "flowing",
         "frame_max",
         "open",
         "outbox",
@@ -136,8 +130,8 @@ class Deliveries:
     def __init__(self, channel: int, session: Session, on_cut: Callable[[], None]) -> None:
         self.channel, self._session, self._on_cut = channel, session, on_cut
         self.outbox, self.frame_max, self.faults = session.outbox, session.frame_max, session.state.faults
-        self.open = self.flowing = True
-        self.prefetch = self._limit = self._outstanding = self._tag = 0
+        self.open = True
+        self.prefetch = self._tag = 0
         self._consumers: dict[str, Subscription] = {}
         self._unsettled: dict[int, Unsettled] = {}
         self.reply_address: str | None = None
@@ -182,12 +176,6 @@ class Deliveries:
         if self._consumers.pop(subscription.tag, None) is not None and self._session.can("consumer_cancel_notify"):
             self.outbox.send(frames.method(self.channel, Basic.Cancel(subscription.tag, nowait=True)))
 
-    def limit(self, count: int) -> None:
-        """Set how many deliveries all consumers of the channel may have unsettled; 0: any number."""
-        self._limit = count
-        self._review()
-        self.pump()
-
     def pump(self) -> None:
         """Let the consumers have what waits for them."""
         for queue in {subscription.queue: None for subscription in self._consumers.values()}:
@@ -203,10 +191,6 @@ class Deliveries:
     def hold(self, tag: int, delivery: Unsettled) -> None:
         """A delivery is to be settled by the client."""
         self._unsettled[tag] = delivery
-        if delivery.subscription is not None:
-            self._outstanding += 1
-            if self._limit:
-                self._review()
 
     def delivered(self) -> None:
         """Commit the fault that waits for a number of deliveries."""
@@ -237,25 +221,26 @@ class Deliveries:
             ChannelFault: 406, no such delivery is unsettled.
         """
         for delivery in self._take(tag, multiple):
-            opened = self._give_credit(delivery)
-            if self.faults.armed and self.faults.comes_back(delivery.entry, self._session.vhost.name):
-                delivery.queue.requeue([delivery.entry], failed=False)
+            opened = _give_credit(delivery)
+            queue = delivery.queue
+            if self.faults.armed and self.faults.comes_back(delivery.entry, queue.name, self._session.vhost.name):
+                queue.requeue([delivery.entry], failed=True)  # as if the connection had been lost before the ack
             else:
-                delivery.queue.ack(delivery.entry)
+                queue.ack(delivery.entry)
             if opened:
-                self._pump_for(delivery)
+                delivery.queue.pump()
 
-    def reject(self, tag: int, multiple: bool) -> None:
-        """Settle as refused for good.
+    def reject(self, tag: int, multiple: bool, *, failed: bool) -> None:
+        """Settle as refused for good; ``failed`` counts as a failed delivery.
 
         Raises:
             ChannelFault: 406, no such delivery is unsettled.
         """
         for delivery in self._take(tag, multiple):
-            opened = self._give_credit(delivery)
-            delivery.queue.reject(delivery.entry)
+            opened = _give_credit(delivery)
+            delivery.queue.reject(delivery.entry, failed=failed)
             if opened:
-                self._pump_for(delivery)
+                delivery.queue.pump()
 
     def requeue(self, tag: int, multiple: bool, *, failed: bool) -> None:
         """Give back to the queue; ``failed`` counts to its delivery limit.
@@ -279,7 +264,7 @@ class Deliveries:
 
     def stop(self) -> None:
         """Take nothing more."""
-        self.open = self.flowing = False
+        self.open = False
 
     def give_back(self) -> None:
         """Return what is unsettled to its queues."""
@@ -317,33 +302,11 @@ class Deliveries:
 
     def _give_back(self, deliveries: Iterable[Unsettled], *, failed: bool) -> None:
         deliveries = list(deliveries)
-        opened = [delivery for delivery in deliveries if self._give_credit(delivery)]
+        opened = [delivery for delivery in deliveries if _give_credit(delivery)]
         for queue, entries in _by_queue(deliveries):
             queue.requeue(entries, failed=failed)
         for delivery in opened:
-            self._pump_for(delivery)
-
-    def _give_credit(self, delivery: Unsettled) -> bool:
-        """Count a delivery as settled; True when somebody may get more by that."""
-        subscription = delivery.subscription
-        if subscription is None:
-            return False
-        full = subscription.outstanding == subscription.limit
-        subscription.outstanding -= 1
-        self._outstanding -= 1
-        if self._limit and not self.flowing:
-            self._review()
-            return self.flowing
-        return full
-
-    def _pump_for(self, delivery: Unsettled) -> None:
-        if self._limit:
-            self.pump()
-        else:
             delivery.queue.pump()
-
-    def _review(self) -> None:
-        self.flowing = self.open and (not self._limit or self._outstanding < self._limit)
 
     def _reply(self, message: Message) -> None:
         assert self._reply_tag is not None
@@ -356,6 +319,16 @@ class Deliveries:
         if self.reply_address is not None:
             self._session.state.replies.pop(self.reply_address, None)
         self.reply_address = self._reply_tag = None
+
+
+def _give_credit(delivery: Unsettled) -> bool:
+    """Count a delivery as settled; True when its consumer may get more by that."""
+    subscription = delivery.subscription
+    if subscription is None:
+        return False
+    full = subscription.outstanding == subscription.limit
+    subscription.outstanding -= 1
+    return full
 
 
 def _by_queue(deliveries: Iterable[Unsettled]) -> list[tuple[Queue, list[Entry]]]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 256
 _USER_ID_FLAG = 0x0010
-_REPLY_TO_HIGH, _USER_ID_LOW = replies.REPLY_TO_FLAG >> 8, _USER_ID_FLAG
+_HEADERS_HIGH, _REPLY_TO_HIGH, _USER_ID_LOW = headers.HEADERS >> 8, replies.REPLY_TO_FLAG >> 8, _USER_ID_FLAG
 _BASIC = b"\x00\x3c"
 
 
@@ -51,7 +51,7 @@ class Publishing:
         """The method frame.
 
         Raises:
-            ConnectionFault: 502 when it can't be read, 540 with ``immediate``.
+            ConnectionFault: 501 when it can't be read, 540 with ``immediate``.
         """
         method = self._seen.get(payload)
         if method is None:
@@ -93,7 +93,7 @@ class Publishing:
         """A body frame.
 
         Raises:
-            ConnectionFault: 505 when none was due, or it brings more than was announced.
+            ConnectionFault: 505 when none was due, 501 when it brings more than was announced.
             ChannelFault: what :meth:`_publish` raises.
         """
         header = self._header
@@ -104,7 +104,7 @@ class Publishing:
             self._parts.append(payload)
             return
         if self._missing < 0:
-            raise ConnectionFault(UNEXPECTED_FRAME, "UNEXPECTED_FRAME - content body longer than its header says")
+            raise frames.frame_error(frames.BODY, payload, "content body longer than its header says")
         if self._parts:
             self._parts.append(payload)
             payload = b"".join(self._parts)
@@ -127,6 +127,8 @@ class Publishing:
         method, session = self.method, self._session
         assert method is not None
         self.method = None
+        if header[12] & _HEADERS_HIGH and not headers.well_formed(header):
+            raise frames.frame_error(frames.HEADER, header, "headers can not be read")
         if header[12] & _REPLY_TO_HIGH or header[13] & _USER_ID_LOW:
             header = self._checked(header)
         message = Message(method.exchange, method.routing_key, header, body)

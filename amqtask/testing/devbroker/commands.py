@@ -6,7 +6,7 @@ Arguments and results are JSON-able. Everything runs on the broker's loop, betwe
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import decimal
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -210,7 +210,7 @@ def jsonable(value: Any) -> Any:
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, dt.datetime):
         return int(value.timestamp())
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(value).decode()

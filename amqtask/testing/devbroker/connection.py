@@ -22,9 +22,8 @@ from amqtask.testing.devbroker.errors import (
     ChannelFault,
     ConnectionFault,
     Fault,
-    not_implemented,
 )
-from amqtask.testing.devbroker.handshake import Handshake, LoginRefused, Step
+from amqtask.testing.devbroker.handshake import Handshake, LoginRefused, Misfit, Step
 from amqtask.testing.devbroker.heartbeats import Heartbeats
 from amqtask.testing.devbroker.outbox import Outbox
 from amqtask.testing.devbroker.session import Session
@@ -53,7 +52,7 @@ class Connection(asyncio.Protocol):
     Args:
         number: counts the broker's connections from 1.
         state: what all connections share.
-        on_end: called once when it is gone.
+        on_end: called once when its socket is closed.
         tracer: told of everything read and written.
     """
 
@@ -90,6 +89,11 @@ class Connection(asyncio.Protocol):
         return "blocked" if self._blocked else "running"
 
     @property
+    def gone(self) -> bool:
+        """Whether the broker has done with it; its socket may still be about to close."""
+        return self._gone
+
+    @property
     def channel_count(self) -> int:
         """How many channels are open."""
         return len(self._channels)
@@ -103,9 +107,10 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End it at once; what was not written never will be."""
+        self._end()
+        self._set_timer(None, 0)
         if self._transport is not None:
             self._transport.abort()
-        self._end()
 
     def force_close(self, text: str) -> None:
         """Tell the client that an operator closed it."""
@@ -149,14 +154,7 @@ class Connection(asyncio.Protocol):
         self._outbox.gather()
         if self._tracer is not None:
             self._tracer.read(data)
-        try:
-            for kind, number, payload in self._parser.feed(data):
-                self._frame(kind, number, payload)
-                if self._gone:
-                    break
-        except ConnectionFault as fault:  # by the parser: what follows can't be understood, not even a close-ok
-            self._close(fault, b"")
-            self._deaf = True
+        self._read(data)
         if self.session.published:
             self.session.published = False
             self._block_if_needed()
@@ -171,8 +169,10 @@ class Connection(asyncio.Protocol):
         self._outbox.congest(False)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """The client is gone."""
+        """The socket is closed."""
         self._end()
+        self._set_timer(None, 0)
+        self._on_end(self)
 
     # --- frames ---
 
@@ -191,6 +191,16 @@ class Connection(asyncio.Protocol):
         self._greeting = None
         self._send(handshake.start())
         return greeting[size:]
+
+    def _read(self, data: bytes) -> None:
+        try:
+            for kind, number, payload in self._parser.feed(data):
+                self._frame(kind, number, payload)
+                if self._gone:
+                    return
+        except ConnectionFault as fault:  # by the parser: what follows can't be understood, not even a close-ok
+            self._close(fault, b"")
+            self._deaf = True
 
     def _frame(self, kind: int, number: int, payload: bytes) -> None:
         try:
@@ -215,7 +225,8 @@ class Connection(asyncio.Protocol):
 
     def _without_channel(self, kind: int, number: int, payload: bytes) -> None:
         if self._handshake.step is not Step.DONE:
-            raise ConnectionFault(CHANNEL_ERROR, "CHANNEL_ERROR - the connection is not open")
+            self.abort()
+            return
         if kind != frames.METHOD or not payload.startswith(_CHANNEL_OPEN):
             if kind == frames.METHOD and payload.startswith(_CHANNEL_CLOSE_OK):
                 return
@@ -248,16 +259,17 @@ class Connection(asyncio.Protocol):
         elif isinstance(method, Method.UpdateSecret):
             self._send(Method.UpdateSecretOk())
         else:
-            raise not_implemented(method.name.lower())
+            raise ConnectionFault(CHANNEL_ERROR, "CHANNEL_ERROR - unexpected method in connection state running")
 
     def _shake_hands(self, method: Frame) -> None:
         try:
             answer = self._handshake.receive(method)
-        except LoginRefused:
-            if not self.session.can("authentication_failure_close"):
-                self.abort()
-                return
-            raise
+        except (LoginRefused, Misfit) as refused:
+            if isinstance(refused, LoginRefused) and self.session.can("authentication_failure_close"):
+                raise
+            LOG.info("connection %d: %s", self.session.number, refused.text)
+            self.abort()
+            return
         if isinstance(method, Method.TuneOk):
             self._parser.frame_max = self.session.frame_max
             self._start_heartbeats()
@@ -307,7 +319,10 @@ class Connection(asyncio.Protocol):
 
     def _cut(self) -> None:
         # After this turn: a queue is in the middle of a delivery.
-        self._outbox.send_at_end(lambda: self._loop.call_soon(self.abort))
+        def abort_soon() -> None:
+            self._loop.call_soon(self.abort)
+
+        self._outbox.send_at_end(abort_soon)
 
     # --- the end ---
 
@@ -323,11 +338,12 @@ class Connection(asyncio.Protocol):
         self._set_timer(self._hang_up, CLOSE_TIMEOUT)
 
     def _hang_up(self) -> None:
-        """End it after what is to be written."""
+        """End it after what is to be written, if the client reads that."""
         self._outbox.flush()
         if self._transport is not None:
             self._transport.close()
         self._end()
+        self._set_timer(self.abort, CLOSE_TIMEOUT)
 
     def _leave_channels(self) -> None:
         if self._left:
@@ -353,7 +369,6 @@ class Connection(asyncio.Protocol):
             self._heartbeats.stop()
         self._outbox.close()
         self._leave_channels()
-        self._on_end(self)
 
     def _set_timer(self, action: Callable[[], None] | None, seconds: float) -> None:
         if self._timer is not None:

@@ -64,7 +64,7 @@ def _with_death(message: Message, queue: str, reason: str, now: int) -> tuple[De
     others = []
     for death in message.deaths:
         if death.queue == queue and death.reason == reason:
-            newest = death._replace(count=death.count + 1)
+            newest = death._replace(times=death.times + 1)
         else:
             others.append(death)
     return (newest, *others)
@@ -83,7 +83,7 @@ def _fields(deaths: tuple[Death, ...], dead: bytes | None) -> dict[bytes, bytes 
 
 def _table(death: Death) -> bytes:
     entries = [
-        (b"count", headers.long_integer(death.count)),
+        (b"count", headers.long_integer(death.times)),
         (b"reason", headers.long_string(death.reason)),
         (b"queue", headers.long_string(death.queue)),
         (b"time", b"T" + death.time.to_bytes(8)),

@@ -6,7 +6,6 @@ import asyncio
 import os
 import selectors
 import threading
-import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -54,20 +53,14 @@ class DevBroker(Facade):
         trace: Callable[[str], None] | None = None,
         control: Path | None = None,
     ) -> None:
-        self._server = Server(
-            host=host, port=port, memory_limit=memory_limit, vhosts=vhosts, users=users, trace=trace
-        )
-        self._commands = Commands(self._server)
-        self._control = None if control is None else ControlServer(control, self._commands)
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._selector: selectors.BaseSelector | None = None
-        self._pid = 0
+        self._host, self._port, self._users = host, port, dict(users or {"guest": "guest"})
+        self._memory_limit, self._vhosts, self._trace, self._control = memory_limit, tuple(vhosts), trace, control
+        self._run: _Run | None = None
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
-        return self._server.port
+        """The port it listens on; known once it has been started, and kept when it is started again."""
+        return self._port
 
     @property
     def url(self) -> str:
@@ -76,45 +69,39 @@ class DevBroker(Facade):
 
     def vhost_url(self, name: str) -> str:
         """URL of a vhost for the first user; the vhost need not exist yet."""
-        user, password = next(iter(self._server.state.users.items()))
-        host = f"[{self._server.host}]" if ":" in self._server.host else self._server.host
+        user, password = next(iter(self._users.items()))
+        host = f"[{self._host}]" if ":" in self._host else self._host
         path = "" if name == "/" else quote(name, safe="")
         return f"amqp://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{self.port}/{path}"
 
     def start(self) -> Self:
-        """Listen; nothing happens when it runs.
+        """Listen; nothing happens when it runs. One that was stopped begins anew on the same port, with nothing in it.
 
         Raises:
-            OSError: the port is taken.
+            OSError: the port or the control socket is taken.
         """
-        if self._thread is None:
-            self._server.listen()
-            self._selector = selectors.DefaultSelector()
-            self._loop = asyncio.SelectorEventLoop(self._selector)
-            self._pid = os.getpid()
-            started: Future[None] = Future()
-            self._thread = threading.Thread(
-                target=self._run, args=(self._loop, started), name="amqtask-dev-broker", daemon=True
+        if self._run is None:
+            server = Server(
+                host=self._host,
+                port=self._port,
+                memory_limit=self._memory_limit,
+                vhosts=self._vhosts,
+                users=self._users,
+                trace=self._trace,
             )
-            self._thread.start()
-            _running.add(self)
-            try:
-                started.result(TIMEOUT)
-            except BaseException:
-                self._thread.join(TIMEOUT)
-                self._thread = None
-                raise
+            server.listen()
+            run = _Run(server, self._control)
+            run.start()
+            self._run, self._port = run, server.port
+            _running.append(self)
         return self
 
     def stop(self) -> None:
         """End all connections and the thread; nothing happens when it doesn't run, and in a forked child."""
-        thread, loop = self._thread, self._loop
-        if thread is None or loop is None or self._pid != os.getpid():
-            return
-        self._thread = None
-        _running.discard(self)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(TIMEOUT)
+        run, self._run = self._run, None
+        if run is not None:
+            _running.remove(self)
+            run.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -124,17 +111,44 @@ class DevBroker(Facade):
     ) -> None:
         self.stop()
 
-    def give_up_sockets(self) -> None:
-        """Close what a forked child inherited; only for that."""
-        for inherited in [*self._server.sockets, *(self._control.sockets if self._control else [])]:
-            inherited.close()
-        if self._selector is not None:
-            self._selector.close()
+    def give_up(self) -> None:
+        """Close the sockets that a forked child inherited; only for that."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.give_up()
 
     def _do(self, name: str, /, **arguments: Any) -> Any:
-        loop = self._loop
-        if self._thread is None or loop is None or self._pid != os.getpid():
+        if self._run is None:
             raise RuntimeError("the dev broker is not running in this process")
+        return self._run.call(name, arguments)
+
+
+class _Run:
+    """A broker from start to stop: its thread, loop and sockets."""
+
+    def __init__(self, server: Server, control: Path | None) -> None:
+        self._server = server
+        self._commands = Commands(server)
+        self._control = None if control is None else ControlServer(control, self._commands)
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
+        self._thread = threading.Thread(target=self._live, name="amqtask-dev-broker", daemon=True)
+        self._started: Future[None] = Future()
+
+    def start(self) -> None:
+        self._thread.start()
+        try:
+            self._started.result(TIMEOUT)
+        except BaseException:
+            self._thread.join(TIMEOUT)
+            raise
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(TIMEOUT)
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Run a command on the broker's thread."""
         done: Future[Any] = Future()
 
         def run() -> None:
@@ -146,23 +160,28 @@ class DevBroker(Facade):
         if threading.current_thread() is self._thread:
             run()
         else:
-            loop.call_soon_threadsafe(run)
+            self._loop.call_soon_threadsafe(run)
         return done.result(TIMEOUT)
 
-    def _run(self, loop: asyncio.AbstractEventLoop, started: Future[None]) -> None:
+    def give_up(self) -> None:
+        for holder in (self._server, self._control):
+            for inherited in list(holder.sockets) if holder else ():
+                inherited.close()
+        self._selector.close()
+
+    def _live(self) -> None:
+        loop = self._loop
         asyncio.set_event_loop(loop)
         try:
-            loop.run_until_complete(self._begin())
-        except BaseException as error:
-            loop.run_until_complete(self._server.stop())
-            loop.close()
-            started.set_exception(error)
-            return
-        started.set_result(None)
-        try:
-            loop.run_forever()
-        finally:
+            try:
+                loop.run_until_complete(self._begin())
+            except BaseException as error:
+                self._started.set_exception(error)
+            else:
+                self._started.set_result(None)
+                loop.run_forever()
             loop.run_until_complete(self._end())
+        finally:
             loop.close()
 
     async def _begin(self) -> None:
@@ -176,14 +195,14 @@ class DevBroker(Facade):
         await self._server.stop()
 
 
-_running: weakref.WeakSet[DevBroker] = weakref.WeakSet()
+_running: list[DevBroker] = []
 
 
 def _in_child() -> None:
     # The thread was not forked. Its connections must not stay open here, or clients would wait for a broker that is
     # gone once the parent ends.
-    for broker in list(_running):
-        broker.give_up_sockets()
+    for broker in _running:
+        broker.give_up()
     _running.clear()
 
 

@@ -17,16 +17,22 @@ class Expiry:
 
     Args:
         expired: called with each, after it was taken out.
+
+    Attributes:
+        timed: whether a message may be there that expires; set by whoever puts one in.
     """
 
-    __slots__ = ("_expired", "_ready", "_scheduler", "_timer")
+    __slots__ = ("_expired", "_ready", "_scheduler", "_timer", "timed")
 
     def __init__(self, scheduler: Scheduler, ready: Ready, expired: Callable[[Entry], None]) -> None:
         self._scheduler, self._ready, self._expired = scheduler, ready, expired
         self._timer: Timer | None = None
+        self.timed = False
 
     def run(self) -> None:
-        """Drop what has expired, and set the clock for what comes next."""
+        """Drop what has expired, and set the clock for what comes next; to be called when the head has changed."""
+        if not self.timed:
+            return
         now, pending = self._scheduler.now(), True
         while pending:
             pending = False
@@ -37,6 +43,7 @@ class Expiry:
                     pending = True
                     break  # the queue may have changed by this
         self._watch(min((head.due for head in self._ready.heads() if head.due is not None), default=None))
+        self.timed = self._ready.count > 0
 
     def close(self) -> None:
         """Never call back any more."""

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 
 class Facade(ABC):
-    """Everything that can be asked of a running broker. All methods block until it is done and may be called from any
-    thread.
+    """Everything that can be asked of a running broker.
 
-    A ``vhost`` of None means all vhosts. Faults last until they hit, or until :meth:`heal`.
+    Methods block until it is done and may be called from any thread. A ``vhost`` of None means all
+    vhosts. Faults last until they hit, or until :meth:`heal`.
     """
 
     @abstractmethod

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from amqtask.testing.devbroker import headers
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,7 +33,7 @@ class Faults:
         self._counts: dict[str, Counter[str | None]] = {}
         self._delays: dict[str, dict[str | None, float]] = {"confirm": {}, "ack": {}}
         self._times: dict[str | None, int] = {}
-        self._again: dict[int, tuple[Any, int]] = {}
+        self._again: dict[tuple[str, str, int | str], tuple[Any, int]] = {}
         self._frozen: set[str | None] = set()
 
     def arm(self, what: str, count: int, vhost: str | None) -> None:
@@ -66,18 +68,24 @@ class Faults:
         return delays.get(vhost, delays.get(EVERYWHERE, 0.0))
 
     def redeliver(self, times: int, vhost: str | None) -> None:
-        """Let every message that is acked on its first delivery come back ``times`` times."""
+        """Let every message that is acked on its first delivery come back ``times`` times.
+
+        Messages of one queue that share a correlation id count as one: a client that answers a redelivery by
+        publishing a copy must not be kept busy for ever.
+        """
         self._times[vhost] = times
         self._review()
 
-    def comes_back(self, entry: Any, vhost: str) -> bool:
+    def comes_back(self, entry: Any, queue: str, vhost: str) -> bool:
         """Whether this acked message is to be delivered again; it is counted."""
         times = self._times.get(vhost, self._times.get(EVERYWHERE, 0))
-        _, done = self._again.pop(id(entry), (entry, 0))
+        correlation_id = headers.short_string(entry.message.header, headers.CORRELATION_ID)
+        key = (vhost, queue, id(entry) if correlation_id is None else correlation_id)
+        _, done = self._again.get(key, (entry, 0))
         if done >= times or (entry.redelivered and not done):
             return False
         # The entry is kept, so that its id stays its own.
-        self._again[id(entry)] = (entry, done + 1)
+        self._again[key] = (entry, done + 1)
         return True
 
     def freeze(self, vhost: str | None) -> None:
@@ -98,7 +106,7 @@ class Faults:
         """Take back everything for this vhost, or everything there is."""
         if vhost is EVERYWHERE:
             self.refusing = False
-            self._again.clear()
+        self._again = {key: again for key, again in self._again.items() if vhost not in (EVERYWHERE, key[0])}
         for table in self._tables():
             if vhost is EVERYWHERE:
                 table.clear()

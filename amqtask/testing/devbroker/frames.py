@@ -6,8 +6,8 @@ hand; all others go through pamqp. Knows no state of a connection.
 
 from __future__ import annotations
 
+import struct
 from struct import Struct
-from struct import error as StructError
 from typing import TYPE_CHECKING, NamedTuple
 
 from pamqp import commands
@@ -16,7 +16,6 @@ from pamqp.commands import Queue
 from amqtask.testing.devbroker.errors import (
     FRAME_ERROR,
     NOT_IMPLEMENTED,
-    SYNTAX_ERROR,
     ConnectionFault,
 )
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+KINDS = frozenset((METHOD, HEADER, BODY, HEARTBEAT))
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 PUBLISH, ACK = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x50"
 
@@ -92,13 +92,15 @@ class Parser:
         while end - at > 7:  # noqa: PLR2004 - no frame is shorter than 8 bytes
             kind, channel, size = unpack(data, at)
             if size > largest:
-                raise _frame_error(kind, b"", f"{{frame_too_large,{size},{largest}}}")
+                raise frame_error(kind, b"", f"{{frame_too_large,{size},{largest}}}")
             stop = at + 7 + size
             if stop >= end:
                 break
             payload = data[at + 7 : stop]
+            if kind not in KINDS or (kind == HEARTBEAT and size):
+                raise frame_error(kind, payload, "unknown_frame")
             if data[stop] != _END:
-                raise _frame_error(kind, payload, f"{{invalid_frame_end_marker,{data[stop]}}}")
+                raise frame_error(kind, payload, f"{{invalid_frame_end_marker,{data[stop]}}}")
             yield kind, channel, payload
             at = stop + 1
             if self.frame_max:  # tuning may have changed it
@@ -110,7 +112,7 @@ def read_publish(payload: bytes) -> Publish:
     """The method basic.publish.
 
     Raises:
-        ConnectionFault: 502, it ends too early or has text that is not UTF-8.
+        ConnectionFault: 501, it ends too early or has text that is not UTF-8.
     """
     try:
         key = 7 + payload[6]
@@ -122,19 +124,19 @@ def read_publish(payload: bytes) -> Publish:
             bool(payload[bits] & 2),
         )
     except (IndexError, UnicodeDecodeError):
-        raise _syntax_error("basic.publish") from None
+        raise frame_error(METHOD, payload, "basic.publish") from None
 
 
 def read_ack(payload: bytes) -> tuple[int, bool]:
     """The method basic.ack: delivery tag, multiple.
 
     Raises:
-        ConnectionFault: 502, it ends too early.
+        ConnectionFault: 501, it ends too early.
     """
     try:
         tag, bits = _ACK.unpack_from(payload, 4)
-    except StructError:
-        raise _syntax_error("basic.ack") from None
+    except struct.error:
+        raise frame_error(METHOD, payload, "basic.ack") from None
     return tag, bool(bits & 1)
 
 
@@ -142,8 +144,10 @@ def read_method(payload: bytes) -> Frame:
     """Any method.
 
     Raises:
-        ConnectionFault: 540 when AMQP has no such method, 502 when its arguments are broken.
+        ConnectionFault: 540 when AMQP has no such method, 501 when it or its arguments are broken.
     """
+    if len(payload) < 4:  # noqa: PLR2004 - class and method
+        raise frame_error(METHOD, payload, "no method")
     kind = commands.INDEX_MAPPING.get(int.from_bytes(payload[:4]))
     if kind is None:
         numbers = int.from_bytes(payload[:2]), int.from_bytes(payload[2:4])
@@ -151,8 +155,8 @@ def read_method(payload: bytes) -> Frame:
     method: Frame = kind()
     try:
         method.unmarshal(payload[4:])
-    except (StructError, ValueError, IndexError, OverflowError, OSError, RecursionError, TypeError):
-        raise _syntax_error(method.name.lower()) from None
+    except (struct.error, ValueError, IndexError, OverflowError, OSError, RecursionError, TypeError):
+        raise frame_error(METHOD, payload, method.name.lower()) from None
     return method
 
 
@@ -163,7 +167,7 @@ def body_size(header: bytes) -> int:
         ConnectionFault: 501, it is none.
     """
     if len(header) < 14:  # noqa: PLR2004 - class, weight, size and flags
-        raise _frame_error(HEADER, header, "content header too short")
+        raise frame_error(HEADER, header, "content header too short")
     return int(_LENGTH.unpack_from(header, 4)[0])
 
 
@@ -248,9 +252,6 @@ def snippet(payload: bytes) -> str:
     return f"{amount} octets = <<{','.join(map(str, payload[:_SHOWN]))}>>"
 
 
-def _frame_error(kind: int, payload: bytes, what: str) -> ConnectionFault:
+def frame_error(kind: int, payload: bytes, what: str) -> ConnectionFault:
+    """A frame that means nothing: 501."""
     return ConnectionFault(FRAME_ERROR, f"FRAME_ERROR - type {kind}, {snippet(payload)}: {what}")
-
-
-def _syntax_error(name: str) -> ConnectionFault:
-    return ConnectionFault(SYNTAX_ERROR, f"SYNTAX_ERROR - arguments of {name} can not be read")

@@ -42,7 +42,11 @@ _CAPABILITIES = (
 
 
 class LoginRefused(ConnectionFault):
-    """Unknown user or wrong password."""
+    """Unknown user or wrong password. The client is told when it said that it understands."""
+
+
+class Misfit(ConnectionFault):
+    """The client does not keep to the order or the limits. RabbitMQ hangs up without telling why."""
 
 
 class Step(Enum):
@@ -87,7 +91,8 @@ class Handshake:
 
         Raises:
             LoginRefused: 403.
-            ConnectionFault: anything else that RabbitMQ does not accept here.
+            Misfit: not what is due here.
+            ConnectionFault: 530, no such vhost.
         """
         if self.step is Step.START_OK and isinstance(method, Connection.StartOk):
             self._log_in(method)
@@ -101,7 +106,7 @@ class Handshake:
             self._open(method.virtual_host)
             self.step = Step.DONE
             return Connection.OpenOk()
-        raise ConnectionFault(COMMAND_INVALID, f"COMMAND_INVALID - {method.name.lower()} is not expected now")
+        raise Misfit(COMMAND_INVALID, f"COMMAND_INVALID - {method.name.lower()} is not expected now")
 
     def _log_in(self, method: Connection.StartOk) -> None:
         session = self._session
@@ -113,9 +118,7 @@ class Handshake:
         elif method.mechanism == "AMQPLAIN":
             user, password = _amqplain(data)
         else:
-            raise ConnectionFault(
-                COMMAND_INVALID, f"COMMAND_INVALID - unknown authentication mechanism '{method.mechanism}'"
-            )
+            raise Misfit(COMMAND_INVALID, f"COMMAND_INVALID - unknown authentication mechanism '{method.mechanism}'")
         known = session.state.users.get(user)
         if known is None or not hmac.compare_digest(known.encode(), password.encode()):
             raise LoginRefused(
@@ -130,7 +133,7 @@ class Handshake:
         session.channel_max = _agreed("channel_max", method.channel_max, CHANNEL_MAX)
         session.frame_max = _agreed("frame_max", method.frame_max, FRAME_MAX)
         if session.frame_max < SMALLEST_FRAME_MAX:
-            raise ConnectionFault(
+            raise Misfit(
                 NOT_ALLOWED,
                 f"NOT_ALLOWED - negotiated frame_max = {session.frame_max} is lower than the minimum allowed value "
                 f"({SMALLEST_FRAME_MAX})",
@@ -147,7 +150,7 @@ class Handshake:
 def _agreed(name: str, wanted: int, largest: int) -> int:
     if wanted == 0 or wanted > largest:
         shown = "0 (no limit)" if wanted == 0 else str(wanted)
-        raise ConnectionFault(
+        raise Misfit(
             NOT_ALLOWED,
             f"NOT_ALLOWED - negotiated {name} = {shown} is higher than the maximum allowed value ({largest})",
         )
@@ -158,7 +161,7 @@ def _plain(data: bytes) -> tuple[str, str]:
     try:
         _identity, user, password = data.decode().split("\0")
     except ValueError:
-        return "", ""
+        raise Misfit(NOT_ALLOWED, "response of PLAIN is not NUL, name, NUL, password") from None
     return user, password
 
 

@@ -6,30 +6,34 @@ the bytes before the property, so callers look at the flags first (:func:`has`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from pamqp import decode
 
-HEADERS, PRIORITY, EXPIRATION = 0x2000, 0x0800, 0x0100
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADERS, PRIORITY, CORRELATION_ID, EXPIRATION = 0x2000, 0x0800, 0x0400, 0x0100
 
 _SHORT, _TABLE = -1, -2
 # Flag and size of each property in wire order; short strings and tables carry their size.
-_LAYOUT = (
-    (0x8000, _SHORT),  # content-type
-    (0x4000, _SHORT),  # content-encoding
-    (HEADERS, _TABLE),
-    (0x1000, 1),  # delivery-mode
-    (PRIORITY, 1),
-    (0x0400, _SHORT),  # correlation-id
-    (0x0200, _SHORT),  # reply-to
-    (EXPIRATION, _SHORT),
-    (0x0080, _SHORT),  # message-id
-    (0x0040, 8),  # timestamp
-    (0x0020, _SHORT),  # type
-    (0x0010, _SHORT),  # user-id
-    (0x0008, _SHORT),  # app-id
-    (0x0004, _SHORT),  # cluster-id
-)
+_SIZES = {
+    0x8000: _SHORT,  # content-type
+    0x4000: _SHORT,  # content-encoding
+    HEADERS: _TABLE,
+    0x1000: 1,  # delivery-mode
+    PRIORITY: 1,
+    CORRELATION_ID: _SHORT,
+    0x0200: _SHORT,  # reply-to
+    EXPIRATION: _SHORT,
+    0x0080: _SHORT,  # message-id
+    0x0040: 8,  # timestamp
+    0x0020: _SHORT,  # type
+    0x0010: _SHORT,  # user-id
+    0x0008: _SHORT,  # app-id
+    0x0004: _SHORT,  # cluster-id
+}
 _FLAGS_AT = 12
 # Bytes of a field value after its type; those not here begin with their length.
 _VALUE_SIZES = {
@@ -38,6 +42,8 @@ _VALUE_SIZES = {
     for kind in kinds
 }
 _LONG_VALUES = frozenset(b"SxAF")
+# The same by type, for the check that every message goes through: -1 begins with its length, None is no type.
+_SIZES_BY_TYPE = [-1 if kind in _LONG_VALUES else _VALUE_SIZES.get(kind) for kind in range(256)]
 
 
 class Malformed(ValueError):
@@ -67,18 +73,32 @@ def locate(header: bytes, name: int) -> tuple[int, int]:
         flags, at = _flags(header), _FLAGS_AT + 2
         while header[at - 1] & 1:  # further flag words, of which none is in use
             at += 2
-        for flag, size in _LAYOUT:
-            if not flags & flag:
-                if flag == name:
-                    return at, at
-                continue
-            end = at + _size(header, at, size)
-            if flag == name:
-                return _within(header, at, end)
-            at = end
+        for size in _sizes_before(flags, name):
+            at += _size(header, at, size)
+        if not flags & name:
+            return at, at
+        end = at + _size(header, at, _SIZES[name])
     except IndexError:
-        pass
-    raise Malformed("content header ends too early")
+        end = len(header) + 1
+    if end > len(header):
+        raise Malformed("content header ends too early")
+    return at, end
+
+
+def well_formed(header: bytes) -> bool:
+    """Whether the property ``headers``, which must be there, is a table of known types; nested ones are not read."""
+    try:
+        at, end = locate(header, HEADERS)
+        at += 4
+        while at < end:
+            at += header[at] + 1
+            size = _SIZES_BY_TYPE[header[at]]
+            if size is None:
+                return False
+            at += 1 + (size if size >= 0 else 4 + int.from_bytes(header[at + 1 : at + 5]))
+    except (IndexError, Malformed):
+        return False
+    return at == end
 
 
 def short_string(header: bytes, name: int) -> str | None:
@@ -117,7 +137,10 @@ def fields(header: bytes) -> list[Field]:
         Malformed: the header or its table is broken.
     """
     start, end = locate(header, HEADERS)
-    found, at = [], start + 4
+    found: list[Field] = []
+    if start == end:
+        return found
+    at = start + 4
     try:
         while at < end:
             name = at + 1
@@ -132,12 +155,12 @@ def fields(header: bytes) -> list[Field]:
             found.append(Field(header[name:value], header[value:at]))
     except IndexError:
         at = -1
-    if found and at != end:
+    if at != end:
         raise Malformed("field table ends too early")
     return found
 
 
-def table(header: bytes) -> dict[str, object]:
+def table(header: bytes) -> Mapping[str, object]:
     """The property ``headers``, decoded.
 
     Raises:
@@ -201,7 +224,6 @@ def _size(header: bytes, at: int, size: int) -> int:
     return size
 
 
-def _within(header: bytes, start: int, end: int) -> tuple[int, int]:
-    if end > len(header):
-        raise Malformed("content header ends too early")
-    return start, end
+@lru_cache(maxsize=1024)  # programs use few combinations of properties
+def _sizes_before(flags: int, name: int) -> tuple[int, ...]:
+    return tuple(size for flag, size in _SIZES.items() if flag > name and flags & flag)

@@ -20,7 +20,7 @@ class Heartbeats:
         sent: bytes ever sent; when they have not grown since the last look, ``beat`` is called.
         received: bytes ever received; None while nothing is read.
         beat: sends a heartbeat.
-        lost: called when nothing came for two intervals.
+        lost: called when nothing came for more than two intervals.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Heartbeats:
         self._timer.cancel()
 
     def _look(self) -> None:
-        if (sent := self._sent()) == self._seen_sent:
+        if self._sent() == self._seen_sent:
             self._beat()
-        self._seen_sent = sent
+        self._seen_sent = self._sent()  # with the beat, so that the next look sends one again
         received = self._received()
         self._silent = self._silent + 1 if received == self._seen_received and received is not None else 0
         self._seen_received = received
-        if self._silent >= _SILENT_INTERVALS * 2:
+        if self._silent > _SILENT_INTERVALS * 2:
             self._lost()
         else:
             self._timer = self._loop.call_later(self._pause, self._look)

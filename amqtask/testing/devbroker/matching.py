@@ -12,7 +12,7 @@ from amqtask.testing.devbroker.errors import precondition_failed
 from amqtask.testing.devbroker.notation import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from amqtask.testing.devbroker.message import Message
 
@@ -126,21 +126,29 @@ class Topic:
     def match(self, _message: Message, routing_key: str) -> Iterable[Any]:
         """The destinations whose pattern matches."""
         words = _words(routing_key)
+        end = len(words)
         found: dict[Bound, None] = {}
-        seen: set[tuple[int, int]] = set()
+        reached: dict[_Node, int] = {}  # for each '#', the first word it stood before
         todo = [(self._root, 0)]
         while todo:
             node, at = todo.pop()
-            # Two '#' in a pattern reach a place on many ways; one is enough.
-            if (id(node), at) in seen:
-                continue
-            seen.add((id(node), at))
-            if (rest := node.words.get("#")) is not None:
-                todo.extend((rest, later) for later in range(at, len(words) + 1))
-            if at == len(words):
+            further = node.words
+            rest = further.get("#")
+            if rest is not None:
+                found.update(rest.bindings)
+                if rest.words:
+                    # It was entered before from some word on; from there on everything is known.
+                    known = reached.get(rest, end + 1)
+                    reached[rest] = min(at, known)
+                    todo.extend((rest, later) for later in range(at, known))
+            if at == end:
                 found.update(node.bindings)
                 continue
-            todo.extend((node.words[word], at + 1) for word in {words[at], "*"} & node.words.keys() - {"#"})
+            word = words[at]
+            if word in further and word != "#":
+                todo.append((further[word], at + 1))
+            if word != "*" and "*" in further:
+                todo.append((further["*"], at + 1))
         return [binding.destination for binding in found]
 
 
@@ -174,7 +182,7 @@ class Headers:
         try:
             found = headers.table(message.header)
         except headers.Malformed:
-            found = {}
+            found = _NO_HEADERS
         return [binding.destination for binding in self._bindings if _matches(binding.arguments, found)]
 
 
@@ -197,20 +205,19 @@ def _words(key: str) -> list[str]:
     return key.split(".") if key else []
 
 
-def _matches(arguments: dict[str, Any], found: dict[str, Any]) -> bool:
+def _matches(arguments: dict[str, Any], found: Mapping[str, object]) -> bool:
     mode = arguments.get("x-match", "all")
     return _MODES[mode](_compared(arguments, found, with_x=mode.endswith("-with-x")))
 
 
-def _compared(arguments: dict[str, Any], found: dict[str, Any], *, with_x: bool) -> Iterator[bool]:
+def _compared(arguments: dict[str, Any], found: Mapping[str, object], *, with_x: bool) -> Iterator[bool]:
     for name, wanted in arguments.items():
         if name == "x-match" or (name.startswith("x-") and not with_x):
             continue
         value = found.get(name, _ABSENT)
-        # Python takes True for 1, AMQP does not; no value at all (void) asks for presence only.
-        yield value is not _ABSENT and (
-            wanted is None or (value == wanted and isinstance(value, bool) == isinstance(wanted, bool))
-        )
+        # Python takes True and 1.0 for 1, AMQP does not; no value at all (void) asks for presence only.
+        yield value is not _ABSENT and (wanted is None or (type(value) is type(wanted) and value == wanted))
 
 
 _ABSENT = object()
+_NO_HEADERS: Mapping[str, object] = {}

@@ -19,7 +19,7 @@ class Death(NamedTuple):
     queue: str
     reason: str
     """``rejected``, ``expired``, ``maxlen`` or ``delivery_limit``."""
-    count: int
+    times: int
     time: int
     """Seconds since 1970 of the first such death."""
     exchange: str

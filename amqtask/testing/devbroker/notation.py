@@ -8,30 +8,23 @@ from typing import Any
 
 # Longer integers than this arrive as 64 bits; shorter ones have several widths that no rule tells apart.
 _SIGNED = 2**31
+_TYPE_NAMES = {
+    type(None): "void",
+    bool: "bool",
+    bytearray: "binary",
+    float: "double",
+    Decimal: "decimal",
+    datetime: "timestamp",
+    dict: "table",
+    list: "array",
+}
 
 
 def type_name(value: Any) -> str:
     """The field-table type that a decoded value has, as most clients send it."""
-    match value:
-        case None:
-            return "void"
-        case bool():
-            return "bool"
-        case int():
-            return "signedint" if -_SIGNED <= value < _SIGNED else "long"
-        case str() | bytes():
-            return "longstr"
-        case bytearray():
-            return "binary"
-        case float():
-            return "double"
-        case Decimal():
-            return "decimal"
-        case datetime():
-            return "timestamp"
-        case dict():
-            return "table"
-    return "array"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "signedint" if -_SIGNED <= value < _SIGNED else "long"
+    return _TYPE_NAMES.get(type(value), "longstr")
 
 
 def printed(value: Any) -> str:

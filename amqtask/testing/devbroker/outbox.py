@@ -1,5 +1,7 @@
-"""What a connection is about to send. Owns batching into one write per turn of the loop, and the limit from which on
-consumers must wait until the client has read."""
+"""What a connection is about to send.
+
+Owns batching into one write per turn of the loop, and the limit from which on consumers wait until the client has read.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Owns the checks with RabbitMQ's texts. Most messages have none of them, so calle
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqtask.testing.devbroker import headers
 from amqtask.testing.devbroker.arguments import MAX_EXPIRY
@@ -14,6 +14,8 @@ from amqtask.testing.devbroker.errors import SYNTAX_ERROR, ConnectionFault, prec
 from amqtask.testing.devbroker.notation import type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from amqtask.testing.devbroker.message import Message
 
 SPECIAL = (headers.HEADERS | headers.EXPIRATION) >> 8
@@ -68,7 +70,7 @@ def _read_copies(message: Message) -> None:
         message.header = headers.with_fields(message.header, {b"BCC": None})
 
 
-def _keys(table: dict[str, Any], name: str) -> tuple[str, ...]:
+def _keys(table: Mapping[str, object], name: str) -> tuple[str, ...]:
     value = table.get(name, [])
     if not isinstance(value, list):
         raise precondition_failed(f'invalid message: {{unacceptable_type_in_header,"{name}",{type_name(value)}}}')

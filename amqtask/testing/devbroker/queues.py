@@ -45,6 +45,7 @@ class Queue:
         "_burial",
         "_consumers",
         "_expiry",
+        "_gone",
         "_idle",
         "_limits",
         "_memory",
@@ -79,6 +80,7 @@ class Queue:
         scheduler, self._memory = surroundings.scheduler, surroundings.memory
         self._burial = Burial(name, options, surroundings)
         self._arrivals = 0
+        self._gone = False
         self._ready: Ready = QuorumReady() if options.quorum else Ready()
         self._unacked: set[Entry] = set()
         self._consumers = SingleActive(overtaking=options.quorum) if options.single_active else Consumers()
@@ -116,6 +118,8 @@ class Queue:
 
     def enqueue(self, message: Message) -> bool:
         """Take a message; False when the queue is full and refuses it."""
+        if self._gone:  # while a message went to the queues before this one
+            return True
         limits = self._limits
         self._arrivals += 1
         entry = Entry(message, self._arrivals)
@@ -136,6 +140,7 @@ class Queue:
         self._keep(entry)
         self._ready.push(entry)
         if timed:
+            self._expiry.timed = True
             self._expiry.run()
         if limits is not None and limits.drops:
             self._shrink(limits)
@@ -159,8 +164,7 @@ class Queue:
                 f"RESOURCE_LOCKED - cannot obtain access to locked {self._subject}. basic.get operations are not "
                 'supported by <<"quorum">> queues with single active consumer',
             )
-        if self._idle is not None and not self._consumers:
-            self._idle.used()
+        self.used()
         if not self._head_lives():
             return None
         entry = self._ready.pop()
@@ -168,6 +172,7 @@ class Queue:
             self._burial.forget(entry)
         else:
             self._unacked.add(entry)
+        self._expiry.run()
         return entry, self._ready.count
 
     def add_consumer(self, consumer: Consumer) -> None:
@@ -204,7 +209,7 @@ class Queue:
             if self._tracks:
                 self._hand_over()
 
-    def reject(self, entry: Entry, *, failed: bool = True) -> None:
+    def reject(self, entry: Entry, *, failed: bool) -> None:
         """A consumer refused a message for good: it becomes a dead letter.
 
         Args:
@@ -240,8 +245,6 @@ class Queue:
                 self._show_counts(entry)
             if self._retries is None or not self._retries.keep(entry, failed=failed):
                 back.append(entry)
-        if self._tracks:
-            self._hand_over()
         self._put_back(back)
 
     def pump(self) -> None:
@@ -252,26 +255,30 @@ class Queue:
             if consumer.no_ack:
                 self._burial.forget(entry)
             self._hand(entry, consumer)
+        self._expiry.run()
 
     def purge(self) -> int:
         """Drop everything that waits; how much it was."""
         dropped = self._ready.clear()
+        if self._retries is not None:
+            dropped += self._retries.clear()
         for entry in dropped:
             self._burial.forget(entry)
         return len(dropped)
 
     def used(self) -> None:
-        """It was declared again, which counts as use for ``x-expires`` in classic queues."""
-        if self._idle is not None and not self._consumers and not self.options.quorum:
+        """It was declared again, which counts as use for ``x-expires``."""
+        if self._idle is not None and not self._consumers:
             self._idle.used()
 
     def close(self) -> None:
         """The queue is gone: tell the consumers, stop the timers, give the memory back."""
+        self._gone = True
         self._expiry.close()
         if self._idle is not None:
             self._idle.close()
-        kept = [] if self._retries is None else self._retries.clear()
-        for entry in (*self._ready.clear(), *self._unacked, *kept):
+        self.purge()
+        for entry in self._unacked:
             self._burial.forget(entry)
         self._unacked.clear()
         self._burial.close()
@@ -297,12 +304,13 @@ class Queue:
         self._memory.add(entry.size)
 
     def _put_back(self, entries: list[Entry]) -> None:
-        if entries:
-            self._ready.restore(entries)
-            if self._limits is not None and self._limits.drops:
-                self._shrink(self._limits)
-            self.pump()
-            self._expiry.run()
+        self._ready.restore(entries)
+        self._expiry.timed = self._expiry.timed or any(entry.due is not None for entry in entries)
+        if self._limits is not None and self._limits.drops:
+            self._shrink(self._limits)
+        if self._tracks:
+            self._hand_over()
+        self.pump()
 
     def _take_back(self, entry: Entry) -> bool:
         if entry not in self._unacked:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_FEW = 64  # so many timers are not worth sweeping
+
 
 class Timer:
     """A call that is due at some time; :meth:`cancel` takes it back."""
@@ -38,6 +40,7 @@ class Scheduler:
         self._offset = 0.0
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
+        self._crowded = _FEW
 
     def now(self) -> float:
         """Seconds on the broker's clock; only differences mean anything."""
@@ -50,6 +53,8 @@ class Scheduler:
 
     def call_at(self, due: float, action: Callable[[], None]) -> Timer:
         """Call ``action`` once :meth:`now` has reached ``due``."""
+        if len(self._timers) > self._crowded:
+            self._sweep()
         timer = Timer(due, action)
         heapq.heappush(self._timers, (due, next(self._numbers), timer))
         if self._timers[0][2] is timer:
@@ -80,6 +85,12 @@ class Scheduler:
         """Seconds until the next timer is due, at least 0; None when there is none."""
         due = self._next()
         return None if due is None else max(0.0, due - self.now())
+
+    def _sweep(self) -> None:
+        """Forget cancelled timers; those far ahead would stay until they are due."""
+        self._timers = [timer for timer in self._timers if timer[2].action is not None]
+        heapq.heapify(self._timers)
+        self._crowded = max(_FEW, 2 * len(self._timers))
 
     def _next(self) -> float | None:
         while self._timers and self._timers[0][2].action is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,12 @@ from amqtask.testing.devbroker.trace import Tracer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+LOG = logging.getLogger(__name__)
+
 BACKLOG = 512
 _ACCEPTED_AT_ONCE = 64
+_PAUSE = 0.5
+"""Seconds without accepting when the process has no file descriptors left."""
 
 
 class Server:
@@ -34,7 +39,6 @@ class Server:
 
     Attributes:
         state: users, vhosts, memory and faults.
-        connections: the clients that are connected.
         sockets: every socket that is open, for a forked child to give up.
     """
 
@@ -50,7 +54,7 @@ class Server:
     ) -> None:
         self.host, self.port = host, port
         self.state = State(memory_limit, vhosts, users or {"guest": "guest"})
-        self.connections: dict[Connection, None] = {}
+        self._connections: dict[Connection, None] = {}
         self.sockets: set[socket.socket] = set()
         self._trace = trace
         self._numbers = 0
@@ -66,6 +70,11 @@ class Server:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The clients that are connected."""
+        return [made for made in self._connections if not made.gone]
 
     def listen(self) -> None:
         """Open the port, so that :attr:`port` is known; clients wait until :meth:`start`.
@@ -91,9 +100,9 @@ class Server:
         """Accept clients; to be called on the running loop, after :meth:`listen`."""
         assert self._listener is not None
         self._loop = asyncio.get_running_loop()
+        self._accept_again()
         self.state.scheduler.changed = self._set_timer
         self.state.memory.on_change = self._memory_changed
-        self._loop.add_reader(self._listener, self._accept)
 
     async def stop(self) -> None:
         """End all connections and close the port."""
@@ -106,7 +115,7 @@ class Server:
             self._timer.cancel()
         self.state.scheduler.changed = lambda: None
         await asyncio.gather(*self._greetings, return_exceptions=True)
-        for connection in list(self.connections):
+        for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)  # transports close their sockets in the next turn
         for name in list(self.state.vhosts):
@@ -123,12 +132,12 @@ class Server:
     def review_blocking(self) -> None:
         """Let publishers go on if nothing blocks them any more."""
         if self.state.blocked is None:
-            for connection in list(self.connections):
+            for connection in self.connections:
                 connection.unblock()
 
     def review_freezing(self) -> None:
         """Freeze and thaw connections as the faults say."""
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.freeze(self.state.faults.frozen(connection.session.vhost_name))
 
     def delete_vhost(self, name: str) -> None:
@@ -156,6 +165,11 @@ class Server:
                 client, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
+            except OSError:
+                LOG.exception("no connection can be accepted now")
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(_PAUSE, self._accept_again)
+                return
             if self.state.faults.refusing:
                 client.close()
                 continue
@@ -165,16 +179,20 @@ class Server:
             self._greetings.add(task)
             task.add_done_callback(self._greetings.discard)
 
+    def _accept_again(self) -> None:
+        if self._listener is not None and self._loop is not None:
+            self._loop.add_reader(self._listener, self._accept)
+
     async def _greet(self, client: socket.socket) -> None:
         assert self._loop is not None
         self._numbers += 1
         tracer = None if self._trace is None else Tracer(self._numbers, self._trace)
         made = Connection(self._numbers, self.state, lambda connection: self._forget(connection, client), tracer)
-        self.connections[made] = None
+        self._connections[made] = None
         await self._loop.connect_accepted_socket(lambda: made, client)
 
     def _forget(self, connection: Connection, client: socket.socket) -> None:
-        self.connections.pop(connection, None)
+        self._connections.pop(connection, None)
         self.sockets.discard(client)
 
     def _close(self, open_socket: socket.socket) -> None:

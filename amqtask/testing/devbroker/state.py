@@ -1,4 +1,4 @@
-"""What all connections share: users, vhosts, memory, faults, the log of publishes. Owns the broker's state, no socket."""
+"""What all connections share: users, vhosts, memory, faults, logs of publishes. Owns the broker's state, no socket."""
 
 from __future__ import annotations
 

@@ -197,6 +197,11 @@ class VHost:
         Args:
             name: its name; "" lets the broker choose one.
             owner: the connection that asks; hashable.
+            passive: only look.
+            durable: whether it says that it survives a restart, which nothing here does.
+            exclusive: whether it belongs to this owner alone and ends with it.
+            auto_delete: whether it ends when its last consumer goes.
+            arguments: the x-arguments.
 
         Raises:
             ChannelFault: 404 passive and not there; 403 a reserved name; 405 another connection's exclusive queue;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from amqp_client import Client, Inbox, disconnected, get, put, refused, size, take
+from amqp_client import Client, Inbox, Server, disconnected, get, put, refused, size, take
 from amqp_wire import Wire
 from pamqp import commands
 from pamqp.commands import Channel, Queue
@@ -114,9 +114,9 @@ def test_delivery_tags_belong_to_their_channel(client: Client, channel: Blocking
     assert get(channel, "q") is None
 
 
-def test_transactions_are_not_for_the_dev_broker(wire: Wire, server: object, vhost_url: str) -> None:
+def test_transactions_are_not_for_the_dev_broker(wire: Wire, server: Server) -> None:
     wire.send(commands.Tx.Select())
-    if server.is_dev:  # type: ignore[attr-defined]
+    if server.is_dev:
         close = wire.closed()
         assert close.reply_code == 540
         assert close.reply_text.startswith("NOT_IMPLEMENTED")

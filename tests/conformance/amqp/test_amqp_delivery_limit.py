@@ -32,17 +32,13 @@ def test_a_first_delivery_is_not_counted(channel: BlockingChannel, server: Serve
 def test_each_rejection_counts(channel: BlockingChannel, server: Server) -> None:
     declare(channel)
     put(channel, "q", "x", headers={"mine": 1})
+    channel.basic_reject(take(channel, "q", ack=False).tag, requeue=True)
     for turn in range(1, 4):
-        channel.basic_reject(take(channel, "q", ack=False).tag, requeue=True)
         got = take(channel, "q", ack=False)
         assert got.redelivered
         assert counts(got.headers) == (turn, turn if server.version >= (4, 3) else None)
         assert got.headers["mine"] == 1
-        channel.basic_nack(got.tag)
-        channel.basic_ack(take(channel, "q", ack=False).tag)
-        put(channel, "q", "x", headers={"mine": 1})
-        for _ in range(turn):
-            channel.basic_reject(take(channel, "q", ack=False).tag, requeue=True)
+        channel.basic_reject(got.tag, requeue=True)
 
 
 def test_a_nack_is_a_return_and_no_failure(channel: BlockingChannel, server: Server) -> None:
@@ -103,13 +99,14 @@ def test_the_limit_of_a_queue_that_sets_none(channel: BlockingChannel, server: S
 
 
 def test_a_negative_limit_is_none(channel: BlockingChannel, server: Server) -> None:
-    if server.version < (4, 0):
-        return  # refused there, see below
     declare(channel, x_delivery_limit=-1)
     put(channel, "q", "x")
-    for _ in range(MANY):
-        channel.basic_reject(take(channel, "q", ack=False).tag, requeue=True)
-    assert take(channel, "q").redelivered
+    turns = 0
+    while turns < MANY and (got := get(channel, "q", ack=False)):
+        channel.basic_reject(got.tag, requeue=True)
+        channel.queue_declare("q", passive=True)
+        turns += 1
+    assert turns == (MANY if server.version >= (4, 0) else 1)
 
 
 def test_returns_by_nack_and_the_limit(channel: BlockingChannel, server: Server) -> None:

@@ -57,7 +57,7 @@ def test_an_exclusive_queue_goes_with_its_connection(connect: Connect, client: C
     owner = connect()
     owner.channel().queue_declare("mine", exclusive=True)
     owner.close()
-    assert not exists(client, "mine")
+    wait_for(lambda: not exists(client, "mine"))
 
 
 def test_an_auto_delete_queue_goes_with_its_last_consumer(client: Client, channel: BlockingChannel) -> None:

@@ -1,0 +1,135 @@
+"""pika's classes with what we change in them, and why.
+
+Owns the connection, the channel and the I/O services that :mod:`.pika_driver` uses. Everything here leans on pika's
+internals; a change of behaviour belongs here, a new use of pika in the driver.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pika import data, exceptions
+from pika.adapters.select_connection import SelectConnection
+from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
+from pika.channel import Channel as PikaChannel
+
+from amqtask.broker.deliveries import Deliver, DeliveryReader
+from amqtask.broker.tls import remember_sockets
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from amqtask.broker.loop import SelectLoop
+    from amqtask.wire.message import Properties
+
+_READ_SIZE = 64 * 1024
+"""Bytes per read from the socket."""
+
+
+class Services(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika has no types
+    """Our loop as pika sees it, for one connection: it knows the sockets, for when pika does not come to close them.
+
+    One mend: a peer that is gone as soon as it was there is a failed attempt.
+    """
+
+    def __init__(self, loop: SelectLoop) -> None:
+        super().__init__(loop)
+        self._watching = loop
+        self._sockets: list[socket.socket] = []
+
+    def connect_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
+        """See pika; so for the next one."""
+        self._sockets.append(sock)
+        return super().connect_socket(sock, *args, **kwargs)
+
+    def create_streaming_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Take a connected socket, and make a stream of it."""
+        if (context := kwargs.get("ssl_context")) is not None:
+            remember_sockets(context, self._sockets)
+        try:
+            return super().create_streaming_connection(*args, **kwargs)
+        except ValueError:  # pika's word for a socket that is no longer connected; it would end the loop
+            kwargs["sock"].close()
+            return self.call_later(0, lambda: kwargs["on_done"](ConnectionResetError("reset at once")))
+
+    def release(self) -> None:
+        """Close what is still open; pika, if it ever looks again, takes it for a lost connection."""
+        for sock in self._sockets:
+            if (fd := sock.fileno()) >= 0:
+                self._watching.unwatch(fd)
+                sock.close()
+
+
+class MendedChannel(PikaChannel):  # type: ignore[misc]  # pika has no types
+    """pika's channel, except that a consumer gets what was on its way to it while it was being cancelled.
+
+    pika would send that back. It would come again as redelivered, which is the mark of a crash.
+    """
+
+    def _on_deliver(self, method_frame: Any, header_frame: Any, body: bytes) -> None:
+        on_message = self._consumers.get(method_frame.method.consumer_tag)
+        if on_message is None:
+            super()._on_deliver(method_frame, header_frame, body)
+        else:
+            on_message(self, method_frame.method, header_frame.properties, body)
+
+
+class MendedConnection(SelectConnection):  # type: ignore[misc]  # pika has no types
+    """pika's connection, except that a callback's exception reaches whoever runs the loop.
+
+    pika would take an exception from any callback (a consumer's, a confirm's) for a failure of the stream: log it,
+    cut the connection and go on. A defect must not look like a bad network.
+    """
+
+    reader: DeliveryReader | None = None
+
+    def read_fast(self) -> None:
+        """Read deliveries by :mod:`amqtask.broker.deliveries` from now on, and more bytes at once."""
+        self.reader = DeliveryReader(self._deliver, super()._on_data_available, data.decode_value)
+        self._frame_buffer, rest = b"", self._frame_buffer
+        self._transport._MAX_RECV_BYTES = _READ_SIZE  # noqa: SLF001  # instead of 4 KiB
+        # one read per event: the loop calls again while there is more, and a read in vain costs an exception
+        self._transport._MAX_CONSUME_BYTES = 1  # noqa: SLF001
+        if rest:
+            self.reader.feed(rest)
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        if self.reader is None:
+            super()._on_data_available(data_in)
+        else:
+            self.bytes_received += len(data_in)  # what pika's heartbeat check looks at
+            self.reader.feed(data_in)
+
+    def _deliver(self, channel: int, method: Deliver, properties: Properties, body: bytes) -> None:
+        open_channel = self._channels.get(channel)
+        if open_channel is not None:
+            content = _Content(method, properties)
+            open_channel._on_deliver(content, content, body)  # noqa: SLF001
+
+    def _create_channel(self, channel_number: int, on_open_callback: Callable[[Any], None] | None) -> MendedChannel:
+        return MendedChannel(self, channel_number, on_open_callback)
+
+    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
+        # An attempt that is given up early is reported as the exception's class, which pika itself then trips over.
+        super()._on_connection_workflow_done(conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc)
+
+    def _proto_data_received(self, data: bytes) -> None:
+        try:
+            super()._proto_data_received(data)
+        except exceptions.AMQPError:
+            raise  # a broken frame: that is a failure of the stream
+        except Exception as error:
+            defect = error
+
+            def surface() -> None:
+                raise defect
+
+            self._nbio.call_later(0, surface)
+
+
+class _Content(NamedTuple):
+    """Stands for pika's method frame and header frame of a delivery."""
+
+    method: Deliver
+    properties: Properties

@@ -1,0 +1,117 @@
+"""Which parts of the tests run, and on which brokers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+PARTS = ("static", "unit", "property", "typing", "conformance", "integration", "acceptance", "chaos")
+ON_BROKER = ("conformance", "integration", "acceptance", "chaos")
+FILES = "files"
+
+DEV, OWN, NEWEST = "dev", "rabbitmq", "4.3"
+"""The development broker, the distribution's RabbitMQ, and the newest of those below."""
+MATRIX = (DEV, "3.10", "4.0", NEWEST)
+ALIASES = {"newest": NEWEST, "distribution": OWN}
+
+USUAL = {
+    "conformance": (DEV, OWN, NEWEST),
+    "integration": (DEV, OWN),
+    "acceptance": (OWN,),
+    "chaos": (OWN,),
+    FILES: (OWN,),
+}
+"""Where the parts run when nothing else is asked for."""
+
+
+class Stage(NamedTuple):
+    """One run of pytest, or the static checks.
+
+    Attributes:
+        part: one of PARTS, or FILES.
+        broker: None where none is needed.
+        targets: files and folders for pytest.
+    """
+
+    part: str
+    broker: str | None
+    targets: tuple[str, ...]
+
+
+class Wanted(NamedTuple):
+    """The words of a command line.
+
+    Attributes:
+        parts: to run; empty for all.
+        paths: to run instead.
+        brokers: empty for the usual ones.
+        rest: for pytest.
+    """
+
+    parts: tuple[str, ...]
+    paths: tuple[str, ...]
+    brokers: tuple[str, ...]
+    rest: tuple[str, ...]
+
+
+def read(words: list[str]) -> Wanted:
+    """Sort the words of a command line.
+
+    Raises:
+        ValueError: a broker that is not known.
+    """
+    parts: list[str] = []
+    paths: list[str] = []
+    rest: list[str] = []
+    brokers: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--broker" or word.startswith("--broker="):
+            brokers += _brokers(word.partition("=")[2] or next(left, ""))
+        elif not rest and word in PARTS:
+            parts.append(word)
+        elif "tests/" in word and Path(word.partition("::")[0]).exists():
+            paths.append(word)
+        else:
+            rest.append(word)
+    return Wanted(tuple(parts), tuple(paths), tuple(dict.fromkeys(brokers)), tuple(rest))
+
+
+def _brokers(text: str) -> list[str]:
+    found: list[str] = []
+    for name in text.split(","):
+        if name == "all":
+            found += MATRIX
+        elif ALIASES.get(name, name) in (*MATRIX, OWN):
+            found.append(ALIASES.get(name, name))
+        else:
+            raise ValueError(f"no broker {name!r}: {', '.join((*MATRIX, OWN, *ALIASES, 'all'))}")
+    return found
+
+
+def stages(wanted: Wanted, *, given: bool) -> list[Stage]:
+    """What to run, in order.
+
+    Args:
+        wanted: by the command line.
+        given: whether the environment names a broker, which then stands for all RabbitMQs of the usual choice.
+    """
+    if wanted.paths:
+        bare = all(re.search(r"tests/(unit|property|typing)/", path) for path in wanted.paths)
+        brokers = (None,) if bare else wanted.brokers or USUAL[FILES]
+        return [Stage(FILES, broker, wanted.paths) for broker in brokers]
+    found = []
+    for part in wanted.parts or PARTS:
+        if part not in ON_BROKER:
+            found.append(Stage(part, None, (f"tests/{part}",)))
+            continue
+        brokers = wanted.brokers or tuple(name for name in USUAL[part] if not (given and name == NEWEST))
+        found += [Stage(part, broker, (f"tests/{part}",)) for broker in brokers]
+    return found
+
+
+def instead(stage: Stage, plan: list[Stage]) -> Stage | None:
+    """The stage for one whose broker can't be had: the same on the dev broker, unless it runs there anyway."""
+    on_dev = stage._replace(broker=DEV)
+    return None if on_dev in plan else on_dev

@@ -1,0 +1,54 @@
+"""Running the stages: static checks that are silent when they hold, and pytest, shown as it goes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+LIMIT = 900
+"""Seconds a stage may take; then pytest shows where it hangs."""
+PYTHON = sys.executable
+BIN = Path(PYTHON).parent
+CHECKS = {
+    "ruff check": ("ruff", "check"),
+    "ruff format": ("ruff", "format", "--check"),
+    "mypy": ("mypy",),
+    "import-linter": ("lint-imports",),
+}
+
+
+def check(name: str) -> bool:
+    """Run a static check; shows its output when it fails."""
+    program, *words = CHECKS[name]
+    done = subprocess.run(
+        [BIN / program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        print(done.stdout, flush=True)
+    return done.returncode == 0
+
+
+def pytest(targets: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run pytest, showing what it writes; returns its exit code and that output."""
+    lines = []
+    with subprocess.Popen(
+        [PYTHON, "-m", "pytest", *targets],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        alarm = threading.Timer(LIMIT, process.send_signal, [signal.SIGABRT])  # faulthandler writes all stacks
+        alarm.start()
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                print(line, end="", flush=True)
+        finally:
+            alarm.cancel()
+    return process.returncode, "".join(lines)
