@@ -46,7 +46,7 @@ class Node:
 
     @cached_property
     def version(self) -> Version:
-        """The RabbitMQ version it is, or emulates; compares with tuples of numbers."""
+        """Product and version, as it tells them; the dev broker tells the version of RabbitMQ that it emulates."""
         return read_version(server_properties(self.url))
 
     @property

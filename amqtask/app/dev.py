@@ -54,13 +54,11 @@ class Started(NamedTuple):
 
     Attributes:
         url: for clients, vhost ``/``.
-        process: ends when its standard input is closed.
-        output: file descriptor of its output; yields lines when it traces.
+        process: ends when its standard input is closed; its output yields lines when it traces.
     """
 
     url: str
     process: subprocess.Popen[bytes]
-    output: int
 
 
 class _Tree:
@@ -91,7 +89,7 @@ def dev_url(vhost: str, variable: str) -> BrokerURL:
         if vhost not in _Tree.vhosts:
             _add_vhost(vhost)
             _Tree.vhosts |= {vhost}
-    url = _with_vhost(vhost)
+    url = client_url(vhost)
     if needed:
         logger.warning(NOTICE, variable, url)
     return replace(BrokerURL.parse(url), dev=True)
@@ -121,8 +119,7 @@ def _start(arguments: Sequence[str], stderr: int | None) -> Started:
         start_new_session=True,  # Ctrl-C is for us: workers end first
     )
     assert process.stdout is not None
-    output = process.stdout.fileno()
-    line = _first_line(output)
+    line = _announcement(process.stdout.fileno())
     try:
         url = str(json.loads(line)["url"])
     except (ValueError, KeyError, TypeError):
@@ -131,21 +128,21 @@ def _start(arguments: Sequence[str], stderr: int | None) -> Started:
         said = " ".join(line.decode(errors="replace").split()) or f"exit code {code}"
         raise BrokerUnavailable(f"the dev broker did not start: {said}") from None
     os.environ[URL_VARIABLE], os.environ[CONTROL_VARIABLE] = url, str(control)
-    _Tree.started = Started(url, process, output)
+    _Tree.started = Started(url, process)
     atexit.register(_end)
     return _Tree.started
 
 
-def _first_line(output: int) -> bytes:
-    """What it says first: one line when all is well, else everything until its end."""
+def _announcement(output: int) -> bytes:
+    """The line that says where it is, or else everything it says until its end."""
     said = b""
     poll = select.poll()
     poll.register(output, select.POLLIN)
-    while not (said.startswith(b"{") and b"\n" in said) and poll.poll(START_TIMEOUT * 1000):
-        data = os.read(output, 4096)
-        if not data:
-            break
+    while poll.poll(START_TIMEOUT * 1000) and (data := os.read(output, 4096)):
         said += data
+        *lines, _unfinished = said.split(b"\n")
+        if found := [line for line in lines if line.startswith(b"{")]:
+            return found[0]
     return said
 
 
@@ -155,7 +152,8 @@ def _check_alive() -> None:
         raise dev_broker_gone(BrokerURL.parse(started.url))
 
 
-def _with_vhost(vhost: str) -> str:
+def client_url(vhost: str) -> str:
+    """The URL of a vhost on the dev broker that this process tree has."""
     base, _, _path = os.environ[URL_VARIABLE].partition("://")[2].partition("/")
     return f"amqp://{base}/{'' if vhost == '/' else quote(vhost, safe='')}"
 

@@ -97,6 +97,8 @@ def socket_reason(error: BaseException) -> str:
         return f"TLS failed: {error.reason or error}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return _NOBODY_LISTENS  # asyncio writes a text of its own
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -72,6 +72,7 @@ class SharedLoop:
         self._followers: dict[_Waiter, None] = {}
         self._inside: set[int] = set()
         self._broken = False
+        self._closing = False
 
     def run(self, begin: Callable[[Callable[[T], None]], None]) -> T:
         """Call ``begin(finish)`` on the loop, and drive it until ``finish(result)`` is called; returns the result.
@@ -112,11 +113,14 @@ class SharedLoop:
         return self._broken
 
     def close(self) -> None:
-        """Release the loop; nobody may be waiting. A later :meth:`run` raises LoopBrokenError."""
+        """Release the loop as soon as nobody drives it; nobody may have work on it.
+
+        Who waits without having begun, and every later :meth:`run`, gets LoopBrokenError.
+        """
         with self._mutex:
-            if not self._broken and self._leader is None:
-                self._broken = True
-                self.loop.close()
+            if not self._broken:
+                self._broken = self._closing = True
+                self._release()
 
     def keep(self) -> None:
         """Let the loop do what is due (heartbeats), unless somebody drives it anyway."""
@@ -186,11 +190,17 @@ class SharedLoop:
             self._followers.pop(waiter, None)
             if self._leader is waiter:
                 self._leader = None
+            self._release()
             if self._broken:
                 for follower in list(self._followers):
                     follower.wake()
             elif self._leader is None and self._followers:
                 next(iter(self._followers)).wake()
+
+    def _release(self) -> None:
+        if self._closing and self._leader is None:
+            self.loop.close()
+            self._closing = False
 
     @staticmethod
     def _insist(step: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.pika_driver import new_loop
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from amqtask.errors import BrokerError, EncodeError
     from amqtask.wire.message import Outgoing
 
-    T = TypeVar("T")
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,32 @@ _DEFAULT_KEEPING = 20.0
 
 
 class _Engine:
-    """A loop with its publisher; thrown away as a whole when it breaks, closes, or is inherited by a fork."""
+    """A loop with its publisher; thrown away as a whole when it breaks, closes, or is inherited by a fork.
+
+    ``closing`` belongs to the loop, as the publisher does: work that comes later needs another engine.
+    """
 
     def __init__(self, urls: Sequence[BrokerURL], options: ConnectionOptions, strategy: FailoverStrategy) -> None:
         loop = new_loop()
         self.shared = SharedLoop(loop)
         self.publisher = Publisher(loop, urls, options, strategy=strategy, lazy=True)
+        self.closing = False
+
+
+class _Work(Generic[T]):
+    """Something for an engine's publisher to do, unless the engine is closing by then."""
+
+    def __init__(self, engine: _Engine, begin: Callable[[Publisher, Callable[[T], None]], None]) -> None:
+        self._engine, self._begin = engine, begin
+        self.begun = False
+
+    def begin(self, finish: Callable[[Any], None]) -> None:
+        """See :meth:`SharedLoop.run`."""
+        if self._engine.closing:
+            finish(None)
+        else:
+            self.begun = True
+            self._begin(self._engine.publisher, finish)
 
 
 class SyncTransport:
@@ -84,12 +104,11 @@ class SyncTransport:
             AccessRefused: the broker does not let us in.
         """
         header = seal(message, self._options, FRAME_MAX)
-        engine = self._running()
 
-        def begin(finish: Callable[[BrokerError | EncodeError | None], None]) -> None:
-            engine.publisher.publish_sealed(message, header, timeout, finish)
+        def begin(publisher: Publisher, finish: Callable[[BrokerError | EncodeError | None], None]) -> None:
+            publisher.publish_sealed(message, header, timeout, finish)
 
-        error = self._run(engine, begin)
+        error = self._run(begin)
         if error is not None:
             raise error
 
@@ -105,12 +124,11 @@ class SyncTransport:
         """
         if not messages:
             return {}
-        engine = self._running()
 
-        def begin(finish: Callable[[dict[int, AmqtaskError]], None]) -> None:
-            engine.publisher.publish_many(messages, timeout, finish)
+        def begin(publisher: Publisher, finish: Callable[[dict[int, AmqtaskError]], None]) -> None:
+            publisher.publish_many(messages, timeout, finish)
 
-        errors = self._run(engine, begin)
+        errors = self._run(begin)
         if len(errors) == len(messages):
             first = errors[0]
             if isinstance(first, BrokerUnavailable | AccessRefused) and all(
@@ -127,12 +145,11 @@ class SyncTransport:
             TopologyError: the broker refuses a step.
             BrokerError: no connection in time, or no permission.
         """
-        engine = self._running()
 
-        def begin(finish: Callable[[AmqtaskError | None], None]) -> None:
-            engine.publisher.declare(layout, finish)
+        def begin(publisher: Publisher, finish: Callable[[AmqtaskError | None], None]) -> None:
+            publisher.declare(layout, finish)
 
-        error = self._run(engine, begin)
+        error = self._run(begin)
         if error is not None:
             raise error
 
@@ -147,11 +164,15 @@ class SyncTransport:
             return
 
         def begin(finish: Callable[[None], None]) -> None:
+            engine.closing = True
             engine.publisher.stop(lambda: finish(None))
 
-        with contextlib.suppress(LoopBrokenError):
-            engine.shared.run(begin)
-            engine.shared.close()
+        try:
+            with contextlib.suppress(LoopBrokenError):
+                engine.shared.run(begin)
+                engine.shared.close()
+        finally:
+            self._discard(engine)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -165,17 +186,25 @@ class SyncTransport:
                 self._start_keeper()
             return self._engine
 
-    def _run(self, engine: _Engine, begin: Callable[[Callable[[T], None]], None]) -> T:
-        try:
-            return engine.shared.run(begin)
-        except LoopBrokenError:
-            self._discard(engine)
-            raise PublishTimeout(
-                "the thread that drove the connection was interrupted; the message may or may not be stored"
-            ) from None
-        except BaseException:
-            self._discard(engine)
-            raise
+    def _run(self, begin: Callable[[Publisher, Callable[[T], None]], None]) -> T:
+        """Have the publisher do something, and wait for its answer; on another engine when this one has just ended."""
+        while True:
+            engine = self._running()
+            work = _Work(engine, begin)
+            try:
+                result: T = engine.shared.run(work.begin)
+            except LoopBrokenError:
+                self._discard(engine)
+                if work.begun:
+                    raise PublishTimeout(
+                        "the thread that drove the connection was interrupted; the message may or may not be stored"
+                    ) from None
+            except BaseException:
+                self._discard(engine)
+                raise
+            else:
+                if work.begun:
+                    return result
 
     def _discard(self, engine: _Engine) -> None:
         if not engine.shared.broken:

@@ -33,11 +33,16 @@ def as_user() -> dict[str, Any]:
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
-def usable(state: Path) -> bool:
-    """Whether the broker's account can work below `state`, which is made if need be."""
+def usable(state: Path, suite: str) -> bool:
+    """Whether a node can have its state in `state`, which is made if need be.
+
+    The account of this machine's broker has to get in; a node of another Debian suite has its files elsewhere.
+    """
     node = state / "node"
     try:
         node.mkdir(parents=True, exist_ok=True)
+        if suite:
+            return True
         if state.stat().st_uid == os.getuid():
             state.chmod(state.stat().st_mode | 0o711)
         if user := broker_user():
@@ -53,11 +58,17 @@ def refuse(state: Path) -> NoReturn:
     die(f"the account {account} cannot work in {state}: choose another --state")
 
 
-def state_folder(given: str | None, *, make: bool) -> Path:
-    """As given, else in the project, else (a clone below /root) in the temporary folder."""
+def state_folder(given: str | None, *, make: bool, suite: str = "") -> Path:
+    """As given, else in the project, else (a clone below /root) in the temporary folder.
+
+    Args:
+        given: on the command line.
+        make: it, when it is missing.
+        suite: Debian suite of the node's programs; "" for those of this machine.
+    """
     if given:
         state = Path(given).absolute()
-        if make and not usable(state):
+        if make and not usable(state, suite):
             refuse(state)
         return state
     inside = PROJECT / ".cache" / "rabbitmq"
@@ -66,19 +77,19 @@ def state_folder(given: str | None, *, make: bool) -> Path:
     for state in (inside, outside):
         if (state / "node.json").exists():
             return state
-    if not make or usable(inside):
+    if not make or usable(inside, suite):
         return inside
     shutil.rmtree(inside, ignore_errors=True)
-    if not usable(outside):
+    if not usable(outside, suite):
         refuse(outside)
     return outside
 
 
-def temporary_state() -> Path:
+def temporary_state(suite: str) -> Path:
     """A fresh state folder in the first temporary folder that the broker's account can enter."""
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
         state = Path(tempfile.mkdtemp(prefix="amqtask-rabbitmq-", dir=parent))
-        if usable(state):
+        if usable(state, suite):
             return state
         shutil.rmtree(state, ignore_errors=True)
     return die("no temporary folder that the broker's account can enter: give --state")

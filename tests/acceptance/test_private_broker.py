@@ -16,6 +16,8 @@ pytestmark = pytest.mark.rabbitmq_only("private RabbitMQ nodes")
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "rabbitmq"
 
+UNAVAILABLE = 77
+
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 """127.0.0.1 and ::1, as the kernel shows them."""
 
@@ -93,3 +95,47 @@ def test_a_broker_named_in_the_environment_wins_and_nothing_is_started(command, 
 def test_stop_without_a_node_is_harmless(tmp_path):
     assert script("stop", "--purge", "--state", str(tmp_path / "none")).returncode == 0
     assert script("status", "--state", str(tmp_path / "none")).returncode == 3
+
+
+@pytest.fixture(scope="module")
+def newest():
+    started = script("start", "--version", "newest", "--temporary")
+    if started.returncode == UNAVAILABLE:
+        pytest.skip(started.stderr.strip())
+    assert started.returncode == 0, started.stderr
+    found = addresses(started.stdout)
+    yield found
+    script("stop", "--purge", "--state", found["BROKER_STATE"])
+
+
+def test_another_version_is_the_same_to_its_users(newest):
+    assert newest["BROKER_VERSION"].startswith("4.3.")
+    where = ("--state", newest["BROKER_STATE"])
+    assert newest["BROKER_VERSION"] in script("ctl", *where, "version").stdout
+    script("ctl", *where, "add_vhost", "kept")
+    assert script("kill", *where).returncode == 0
+    assert script("status", *where).returncode == 3
+    assert addresses(script("restart", *where).stdout) == newest
+    assert "kept" in script("ctl", *where, "list_vhosts").stdout
+    ports = json.loads((Path(newest["BROKER_STATE"]) / "node.json").read_text())["ports"][:4]
+    listening = listening_addresses()
+    assert all(listening.get(port, set()) and listening[port] <= LOOPBACK for port in ports)
+
+
+def test_another_version_leaves_nothing_behind_but_its_packages(newest, tmp_path):
+    state = tmp_path / "state"
+    assert script("start", "--version", "newest", "--state", str(state), "--plugins", "").returncode == 0
+    name = json.loads((state / "node.json").read_text())["name"]
+    homes = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amqtask" / "rabbitmq" / "forky" / "srv"
+    assert (homes / name).is_dir()
+    assert script("stop", "--purge", "--state", str(state)).returncode == 0
+    assert not state.exists()
+    assert not (homes / name).exists()
+
+
+def test_a_version_that_can_not_be_had_is_told_with_a_code_of_its_own(newest, tmp_path):
+    nowhere = {"XDG_CACHE_HOME": str(tmp_path), "BROKER_DEBIAN_MIRROR": "http://127.0.0.1:9/debian"}
+    refused = script("start", "--version", "4.0", "--state", str(tmp_path / "state"), **nowhere)
+    assert refused.returncode == UNAVAILABLE
+    assert refused.stderr.splitlines()[-1].startswith("rabbitmq: RabbitMQ 4.0 could not be got from Debian trixie")
+    assert not (tmp_path / "state").exists()

@@ -311,6 +311,8 @@ def test_dead_letter_that_is_refused_keeps_its_message_until_there_is_room(site)
     site.admin.purge("work.dead")
     site.wait_ready("work.dead", 1)
     found |= {one.id for one in site.dead()}
+    site.send("note", "later")  # by its end the worker has acknowledged what was stored
+    site.wait_done("later")
     first.kill()
     site.wait_ready("work", 1)  # the third, that nobody could store
     site.admin.purge("work.dead")

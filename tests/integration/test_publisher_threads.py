@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from nodes import Node
 from publishing import OPTIONS, declare, drain, message, transport
 from waiting import wait_for
 
+from amqtask.broker.publisher import Publisher
 from amqtask.broker.sync import SyncTransport
 from amqtask.errors import AmqtaskError, BrokerError, Unroutable
 
@@ -28,6 +32,28 @@ def sender(vhost_url: str) -> Iterator[SyncTransport]:
     made = transport(vhost_url)
     yield made
     made.close()
+
+
+class Interrupt(BaseException):
+    """Like KeyboardInterrupt."""
+
+
+def send_until_interrupted(sender: SyncTransport) -> None:
+    """Send until a signal raises an exception in this thread, as Ctrl-C does."""
+
+    def interrupt(_signum: int, _frame: object) -> None:
+        raise Interrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        while True:
+            sender.send(message("q", "mine"), timeout=10)
+    except Interrupt:
+        return
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def test_sixteen_threads_send_at_once(sender: SyncTransport, vhost_url: str):
@@ -164,28 +190,13 @@ def test_an_interrupted_leader_leaves_the_others_with_an_answer(sender: SyncTran
             except AmqtaskError as error:
                 answers.append(error)
 
-    class Interrupt(BaseException):
-        """Like KeyboardInterrupt."""
-
-    def interrupt(_signum: int, _frame: object) -> None:
-        raise Interrupt
-
-    def send_until_interrupted() -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        while True:
-            sender.send(message("q", "mine"), timeout=10)
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
         for _ in range(5):
-            with pytest.raises(Interrupt):
-                send_until_interrupted()
+            send_until_interrupted(sender)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
         seen = len(answers)
         wait_for(lambda: len(answers) > seen + 10, timeout=20)
         stop.set()
@@ -194,6 +205,93 @@ def test_an_interrupted_leader_leaves_the_others_with_an_answer(sender: SyncTran
     assert not any(thread.is_alive() for thread in threads)
     sender.send(message("q", "after"), timeout=10)
     assert drain(vhost_url, "q")["after"] == 1
+
+
+def test_an_interrupted_connection_leaves_no_open_socket_behind(sender: SyncTransport):
+    for _ in range(5):
+        send_until_interrupted(sender)
+    sender.send(message("q"), timeout=10)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+
+
+def test_a_close_harms_no_thread_that_sends_meanwhile(sender: SyncTransport, vhost_url: str):
+    failures: list[BaseException] = []
+    stop = threading.Event()
+    sent: list[str] = []
+
+    def work(name: int) -> None:
+        for number in count():
+            if stop.is_set():
+                return
+            try:
+                sender.send(message("q", f"{name}.{number}"), timeout=20)
+            except BaseException as error:
+                failures.append(error)
+            sent.append(f"{name}.{number}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(100):
+        seen = len(sent)
+        wait_for(lambda seen=seen: len(sent) > seen, timeout=30, interval=0.001)
+        sender.close()
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert failures == []
+    assert drain(vhost_url, "q") == Counter(sent)
+
+
+@pytest.mark.parametrize("when", ["before", "while", "after"])
+def test_a_message_for_a_connection_that_is_being_closed_takes_the_next_one(
+    vhost_url: str, when: str, monkeypatch: pytest.MonkeyPatch
+):
+    """``when`` the other thread, which has got hold of the connection already, comes to use it."""
+    declare(vhost_url, "q")
+    sender = transport(vhost_url)
+    sender.send(message("q", "first"), timeout=5)
+    arrived, go_on = threading.Event(), threading.Event()
+    running, stop = SyncTransport._running, Publisher.stop
+
+    def running_slowly(self: SyncTransport):
+        engine = running(self)
+        if threading.current_thread() is thread and not arrived.is_set():
+            arrived.set()
+            assert go_on.wait(10)
+        return engine
+
+    def stop_slowly(self: Publisher, on_stopped: Callable[[], None]) -> None:
+        if when == "while" and not go_on.is_set():
+            go_on.set()
+            wait_for(lambda: self._loop._calls, timeout=5)  # the other thread has handed over its message
+        stop(self, on_stopped)
+
+    monkeypatch.setattr(SyncTransport, "_running", running_slowly)
+    monkeypatch.setattr(Publisher, "stop", stop_slowly)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            sender.send(message("q", "second"), timeout=5)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert arrived.wait(10)
+    if when == "before":
+        go_on.set()
+    sender.close()
+    go_on.set()
+    thread.join(10)
+    sender.close()
+    assert (failures, thread.is_alive()) == ([], False)
+    assert drain(vhost_url, "q") == Counter(first=1, second=1)
 
 
 def test_publishing_from_a_signal_handler_that_interrupted_a_publish_fails_instead_of_hanging(

@@ -66,10 +66,10 @@ def _choose_broker(setup: Setup, app: Amqtask) -> bool:
     if setup.broker is not None:
         app.configuration.update({"broker_url": setup.broker}, Source.COMMAND_LINE)
     elif app.configuration.origin("broker_url") is Source.DEFAULT:
+        app.conf.broker_url = "dev://"
         if not os.environ.get(dev.URL_VARIABLE):
             dev.start()
-        app.conf.broker_url = "dev://"
-        return False
+            return False
     return True
 
 

@@ -113,19 +113,22 @@ def _named_by(origin: Source) -> str:
 
 def _attach(supervisor: Supervisor, app: Amqtask, broker: Started, write: Callable[[str, bytes], None]) -> None:
     """Show the broker's lines, say where it is, and end everything when it ends: what it held is gone."""
-    from amqtask.app.dev import CONTROL_VARIABLE, URL_VARIABLE  # noqa: PLC0415
+    from amqtask.app import dev  # noqa: PLC0415
     from amqtask.broker.url import dev_vhost  # noqa: PLC0415
+    from amqtask.config.sources import Source  # noqa: PLC0415
 
     def ended(code: int) -> None:
         supervisor.say(f"the dev broker has ended (exit code {code}), and everything it held is gone; stopping")
         supervisor.end(UNAVAILABLE)
 
     supervisor.attach(broker.process, lambda line: write(_BROKER, line), ended)
-    in_code = dev_vhost(app.settings.broker_url) is not None
+    vhost = dev_vhost(app.settings.broker_url)
+    url = dev.client_url(vhost or "/")
+    in_code = app.configuration.origin("broker_url") is Source.CODE
     for line in (
-        f"{broker.url}  (development only: nothing survives a restart)",
-        f"in another terminal: export {URL_VARIABLE if in_code else 'AMQTASK_BROKER_URL'}={broker.url}",
-        f"to look into it, or break it: amqtask broker do --control {os.environ[CONTROL_VARIABLE]}",
+        f"{url}  (development only: nothing survives a restart)",
+        f"in another terminal: export {dev.URL_VARIABLE if in_code else 'AMQTASK_BROKER_URL'}={url}",
+        f"to look into it, or break it: amqtask broker do --control {os.environ[dev.CONTROL_VARIABLE]}",
     ):
         write(_BROKER, line.encode())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -57,6 +56,8 @@ def _project_name(folder: Path) -> str:
 
 def _files(name: str) -> Iterator[tuple[Path, str]]:
     """Path inside the project, and content."""
+    from importlib import resources  # noqa: PLC0415 -- --help needs none of it
+
     for path, source in _templates(resources.files("amqtask.cli") / "project", Path()):
         yield path, Template(source.read_text(encoding="utf-8")).substitute(name=name)
 

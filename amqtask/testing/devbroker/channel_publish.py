@@ -121,7 +121,7 @@ class Publishing:
         """Hand a complete message to the vhost.
 
         Raises:
-            ConnectionFault: 502, the content header is broken.
+            ConnectionFault: 501 or 502, the content header is broken.
             ChannelFault: 403, 404 and 406.
         """
         method, session = self.method, self._session
@@ -155,7 +155,8 @@ class Publishing:
         session = self._session
         try:
             if headers.has(header, _USER_ID_FLAG):
-                user = headers.short_string(header, _USER_ID_FLAG)
+                start, end = headers.locate(header, _USER_ID_FLAG)
+                user = header[start + 1 : end].decode(errors="replace")
                 if user != session.user:
                     raise precondition_failed(
                         f"user_id property set to '{user}' but authenticated user was '{session.user}'"

@@ -17,20 +17,28 @@ if TYPE_CHECKING:
 class Consumers:
     """The consumers of a queue, all of which may get messages.
 
-    Among those that are ready the highest priority goes first; within a priority they take turns.
+    Among those that are ready the highest priority goes first; within a priority they take turns. Who has no room for
+    more leaves the line and joins it at its end once there is room again.
+
+    Args:
+        prompt: whether a consumer leaves the line with the message that fills it (quorum queues), rather than when
+            it is its turn again (classic queues).
     """
 
-    __slots__ = ("_turns",)
+    __slots__ = ("_full", "_lines", "_prompt")
 
-    def __init__(self) -> None:
-        self._turns: list[deque[Consumer]] = []  # highest priority first, none empty
+    def __init__(self, *, prompt: bool) -> None:
+        self._prompt = prompt
+        self._lines: list[tuple[int, deque[Consumer]]] = []  # highest priority first
+        self._full: dict[Consumer, None] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._turns))
+        return sum(len(line) for _, line in self._lines) + len(self._full)
 
     def __iter__(self) -> Iterator[Consumer]:
-        for turn in self._turns:
-            yield from turn
+        for _, line in self._lines:
+            yield from line
+        yield from self._full
 
     @property
     def exclusive(self) -> bool:
@@ -39,43 +47,58 @@ class Consumers:
 
     def add(self, consumer: Consumer) -> None:
         """Let it take part; its turn comes last."""
-        for place, turn in enumerate(self._turns):
-            if turn[0].priority == consumer.priority:
-                turn.append(consumer)
+        for place, (priority, line) in enumerate(self._lines):
+            if priority == consumer.priority:
+                line.append(consumer)
                 return
-            if turn[0].priority < consumer.priority:
-                self._turns.insert(place, deque((consumer,)))
+            if priority < consumer.priority:
+                self._lines.insert(place, (consumer.priority, deque((consumer,))))
                 return
-        self._turns.append(deque((consumer,)))
+        self._lines.append((consumer.priority, deque((consumer,))))
 
     def remove(self, consumer: Consumer) -> bool:
         """Leave it out from now on; False when it was not there."""
-        for turn in self._turns:
-            if consumer in turn:
-                turn.remove(consumer)
-                if not turn:
-                    self._turns.remove(turn)
+        if consumer in self._full:
+            del self._full[consumer]
+            return True
+        for _, line in self._lines:
+            if consumer in line:
+                line.remove(consumer)
                 return True
         return False
 
     def choose(self) -> Consumer | None:
         """Whose turn it is, with which it has had it; None when nobody is ready."""
-        for turn in self._turns:
-            if len(turn) == 1:
-                if turn[0].ready:
-                    return turn[0]
-                continue
-            for _ in range(len(turn)):
-                consumer = turn[0]
-                turn.rotate(-1)
+        for _, line in self._lines:
+            while line:
+                consumer = line[0]
                 if consumer.ready:
+                    line.rotate(-1)
                     return consumer
-        return None
+                self._full[line.popleft()] = None
+        return self.choose() if self.wake() else None
+
+    def delivered(self, consumer: Consumer) -> None:
+        """It got the message for which it was chosen."""
+        if self._prompt and not consumer.ready:
+            for _, line in self._lines:
+                if line and line[-1] is consumer:
+                    self._full[line.pop()] = None
+                    return
+
+    def wake(self) -> bool:
+        """Let those take part again that have room again; False when there are none."""
+        woken = [consumer for consumer in self._full if consumer.ready] if self._full else ()
+        for consumer in woken:
+            del self._full[consumer]
+            self.add(consumer)
+        return bool(woken)
 
     def clear(self) -> list[Consumer]:
         """Take out all."""
         taken = list(self)
-        self._turns.clear()
+        self._lines.clear()
+        self._full.clear()
         return taken
 
 
@@ -92,7 +115,7 @@ class SingleActive(Consumers):
     __slots__ = ("_overtaking", "_successor", "active")
 
     def __init__(self, *, overtaking: bool) -> None:
-        super().__init__()
+        super().__init__(prompt=False)
         self._overtaking = overtaking
         self.active: Consumer | None = None
         self._successor: Consumer | None = None
@@ -123,6 +146,9 @@ class SingleActive(Consumers):
         if consumer is self.active:
             self.active, self._successor = next(iter(self), None), None
         return found
+
+    def delivered(self, consumer: Consumer) -> None:
+        """It got a message; nobody takes turns here."""
 
     def choose(self) -> Consumer | None:
         """The active consumer, when it is ready."""

@@ -102,16 +102,13 @@ def well_formed(header: bytes) -> bool:
 
 
 def short_string(header: bytes, name: int) -> str | None:
-    """A property that is a short string.
+    """A property that is a short string; bytes that are no UTF-8 are replaced, as any are legal.
 
     Raises:
-        Malformed: the header ends too early, or it is no UTF-8.
+        Malformed: the header ends too early.
     """
     start, end = locate(header, name)
-    try:
-        return header[start + 1 : end].decode() if end > start else None
-    except UnicodeDecodeError:
-        raise Malformed("not UTF-8") from None
+    return header[start + 1 : end].decode(errors="replace") if end > start else None
 
 
 def octet(header: bytes, name: int) -> int | None:

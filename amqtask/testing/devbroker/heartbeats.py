@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SILENT_INTERVALS = 2
+_BEAT_SIZE = 8
 
 
 class Heartbeats:
@@ -17,7 +18,7 @@ class Heartbeats:
     Args:
         loop: the loop it lives on.
         interval: seconds.
-        sent: bytes ever sent; when they have not grown since the last look, ``beat`` is called.
+        sent: bytes ever sent; when nothing but beats went since the last look, ``beat`` is called.
         received: bytes ever received; None while nothing is read.
         beat: sends a heartbeat.
         lost: called when nothing came for more than two intervals.
@@ -35,6 +36,7 @@ class Heartbeats:
         self._loop, self._pause = loop, interval / 2
         self._sent, self._received, self._beat, self._lost = sent, received, beat, lost
         self._seen_sent, self._seen_received, self._silent = sent(), received(), 0
+        self._beats = 0
         self._timer = loop.call_later(self._pause, self._look)
 
     def stop(self) -> None:
@@ -42,9 +44,11 @@ class Heartbeats:
         self._timer.cancel()
 
     def _look(self) -> None:
-        if self._sent() == self._seen_sent:
+        sent = self._sent() - _BEAT_SIZE * self._beats  # a beat is no reason to leave out the next one
+        if sent == self._seen_sent:
             self._beat()
-        self._seen_sent = self._sent()  # with the beat, so that the next look sends one again
+            self._beats += 1
+        self._seen_sent = sent
         received = self._received()
         self._silent = self._silent + 1 if received == self._seen_received and received is not None else 0
         self._seen_received = received

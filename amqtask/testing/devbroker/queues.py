@@ -83,7 +83,8 @@ class Queue:
         self._gone = False
         self._ready: Ready = QuorumReady() if options.quorum else Ready()
         self._unacked: set[Entry] = set()
-        self._consumers = SingleActive(overtaking=options.quorum) if options.single_active else Consumers()
+        quorum = options.quorum
+        self._consumers = SingleActive(overtaking=quorum) if options.single_active else Consumers(prompt=quorum)
         # Only where a consumer can be overtaken does it matter whose a message is.
         self._tracks = options.single_active and options.quorum
         self._prioritised = options.quorum or options.max_priority > 0
@@ -250,6 +251,7 @@ class Queue:
     def pump(self) -> None:
         """Hand out what waits to whoever is ready."""
         ready = self._ready
+        self._consumers.wake()
         while ready.count and self._head_lives() and (consumer := self._consumers.choose()) is not None:
             entry = ready.pop()
             if consumer.no_ack:
@@ -298,6 +300,7 @@ class Queue:
             if self._tracks:
                 entry.consumer = consumer
         consumer.deliver(entry)
+        self._consumers.delivered(consumer)
 
     def _keep(self, entry: Entry) -> None:
         entry.size = entry.message.size

@@ -32,7 +32,8 @@ def asks_for_reply(header: bytes) -> bool:
     Raises:
         Malformed: the content header is broken.
     """
-    return headers.short_string(header, REPLY_TO_FLAG) == REPLY_TO
+    start, end = headers.locate(header, REPLY_TO_FLAG)
+    return header[start + 1 : end] == REPLY_TO.encode()  # in bytes, since it need not be UTF-8
 
 
 def with_address(header: bytes, address: str) -> bytes:

@@ -38,8 +38,10 @@ _PREDECLARED = {
     "amq.fanout": "fanout",
     "amq.headers": "headers",
     "amq.match": "headers",
+    "amq.rabbitmq.trace": "topic",
     "amq.topic": "topic",
 }
+_INTERNAL = "amq.rabbitmq.trace"
 _NOWHERE, _ONE_TOOK, _ONE_REFUSED = Routed(0, True), Routed(1, True), Routed(1, False)
 
 
@@ -61,7 +63,9 @@ class VHost:
     def __init__(self, name: str, scheduler: Scheduler, memory: Memory) -> None:
         self.name = name
         self.queues: dict[str, Queue] = {}
-        self.exchanges = {name: Exchange(name, kind, durable=True) for name, kind in _PREDECLARED.items()}
+        self.exchanges = {
+            name: Exchange(name, kind, durable=True, internal=name == _INTERNAL) for name, kind in _PREDECLARED.items()
+        }
         self._router = Router(self.exchanges, self.queues)
         dead_letters = DeadLetters(scheduler, self._router.route)
         self._surroundings = Surroundings(name, scheduler, memory, dead_letters, self._remove_queue)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from amqp_client import Client, Server, disconnected, put, refused, size
 from pika.adapters.blocking_connection import BlockingChannel
@@ -231,10 +229,3 @@ def test_bindings_of_a_deleted_exchange_do_not_come_back(channel: BlockingChanne
 def test_publishing_to_a_missing_exchange_closes_the_channel(channel: BlockingChannel, vhost: str) -> None:
     with refused(404, f"NOT_FOUND - no exchange 'missing' in vhost '{vhost}'"):
         put(channel, "k", "x", exchange="missing")
-
-
-def test_declarations_without_an_answer_take_effect(client: Client, connect: Callable[..., Client]) -> None:
-    channel = client.channel()
-    channel._impl.exchange_declare("x", "fanout", callback=None)  # noqa: SLF001 - nowait has no public name here
-    channel.queue_declare("q")
-    channel.queue_bind("q", "x")
