@@ -20,7 +20,7 @@ from aiormq import exceptions, spec
 
 from amqtask import clock
 from amqtask.broker import failures
-from amqtask.broker.aio_faults import check_culprit, check_fate, code_and_text, connect_error
+from amqtask.broker.aio_faults import CONNECT_ERRORS, check_culprit, check_fate, code_and_text, connect_error
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, subject
 from amqtask.broker.reconnect import CALLER_WAIT, ReconnectPolicy
@@ -312,7 +312,7 @@ async def _connect(url: BrokerURL, options: ConnectionOptions) -> Any:
             timeout=timeout,
             client_properties={"product": "amqtask", "connection_name": options.name},
         )
-    except (exceptions.AMQPError, OSError, RuntimeError, EOFError) as error:
+    except CONNECT_ERRORS as error:
         raise connect_error(url, error) from None
 
 

@@ -22,6 +22,12 @@ _CODES: dict[type[exceptions.AMQPError], int] = {
     exceptions.ChannelPreconditionFailed: failures.PRECONDITION_FAILED,
 }
 
+_ENDED = (ConnectionResetError, BrokenPipeError, EOFError, StopAsyncIteration)
+"""The other side hung up: how that shows depends on who was quicker."""
+
+CONNECT_ERRORS = (exceptions.AMQPError, OSError, RuntimeError, EOFError, StopAsyncIteration)
+"""What an attempt to connect may raise."""
+
 
 def check_fate(task: asyncio.Future[Any], message: Outgoing) -> None:
     """Raise what became of a publish that has ended."""
@@ -62,10 +68,11 @@ def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
     refused = _refusal(url, error, text)
     if refused is not None:
         return refused
-    if isinstance(error, exceptions.IncompatibleProtocolError | ConnectionResetError):
+    if isinstance(error, (exceptions.IncompatibleProtocolError, *_ENDED)):
         return failures.closed_while_opening(url, "closed during the protocol header")
-    if url.tls and isinstance(error.__cause__, ConnectionResetError):
-        return failures.closed_while_opening(url, "reset")
+    if isinstance(error.__cause__, _ENDED):
+        reset = isinstance(error.__cause__, ConnectionResetError | BrokenPipeError)
+        return failures.closed_while_opening(url, "reset" if reset else "closed")
     if isinstance(error, exceptions.AMQPConnectionError) and isinstance(error.__cause__, OSError):
         return failures.unavailable(url, failures.socket_reason(error.__cause__))
     if isinstance(error, OSError) and not isinstance(error, exceptions.AMQPError):

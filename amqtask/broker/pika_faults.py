@@ -5,6 +5,7 @@ Owns that translation; the texts are in :mod:`amqtask.broker.failures`.
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 
 from pika import exceptions
@@ -33,8 +34,8 @@ def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:  # noqa:
         return failures.unavailable(url, "no answer in time")
     if isinstance(error, connection_workflow.AMQPConnectorException | exceptions.StreamLostError):
         return failures.unavailable(url, "no answer in time" if "Timeout" in type(error).__name__ else text)
-    if isinstance(error, ConnectionResetError) and url.tls:
-        return failures.closed_while_opening(url, "reset")
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError) and url.tls:
+        return failures.closed_while_opening(url, failures.socket_reason(error))
     return failures.unavailable(url, failures.socket_reason(error))
 
 

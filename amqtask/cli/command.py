@@ -39,7 +39,7 @@ def _common_options() -> list[click.Parameter]:
             "-b",
             "--broker",
             metavar="URL",
-            help="amqp:// or amqps:// URL; several with ';'.  [env: AMQTASK_BROKER_URL]",
+            help="amqp:// or amqps:// URL, several with ';'; or dev://.  [env: AMQTASK_BROKER_URL]",
         ),
         CommonOption("--routing", metavar="FILE", help="The routing file, instead of the app's."),
         CommonOption("--workdir", metavar="DIR", help="Change to this folder first."),

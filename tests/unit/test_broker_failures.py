@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from amqtask.broker import failures
 from amqtask.broker.frames import PublishFrames
-from amqtask.broker.pika_driver import _Services, new_loop
 from amqtask.broker.pika_internals import fast_publishing_works, fast_reading_works
 from amqtask.broker.version import read_version
 from amqtask.errors import AccessRefused, BrokerUnavailable, InequivalentArguments, TopologyError
@@ -137,16 +134,3 @@ def test_a_body_is_cut_into_frames_of_the_right_size(size: int):
             sizes.append(len(found.fragment))
     assert sum(sizes) == size
     assert all(sizes)
-
-
-def test_a_peer_that_is_gone_as_soon_as_it_was_there_is_a_failed_attempt():
-    loop, errors = new_loop(), []
-    services = _Services(loop)
-    unconnected = socket.socket()
-    services.create_streaming_connection(
-        protocol_factory=lambda: None, sock=unconnected, on_done=errors.append, ssl_context=None, server_hostname=None
-    )
-    loop.turn(1)
-    assert [type(error) for error in errors] == [ConnectionResetError]
-    assert unconnected.fileno() == -1
-    loop.close()

@@ -136,6 +136,13 @@ def test_every_problem_of_a_routing_file_is_one_line(folder, capsys):
     [
         ("worker", 64, "Which app?"),
         ("up", 64, "Which app?"),
+        ("dev", 64, "Which app?"),
+        ("dev -A nonexistent_module", 78, "there is no module 'nonexistent_module'"),
+        ("dev -A APP --port 99999", 64, "0<=x<=65535"),
+        ("dev -A APP --watch nowhere", 64, "'nowhere' does not exist"),
+        ("dev -A APP --shutdown-timeout soon", 64, "'soon' is not a duration"),
+        ("demo -b dev://host", 78, "write dev:// or dev:///vhost"),
+        (f"demo -b {NOBODY}", 69, "127.0.0.1:9"),
         ("call", 64, "Missing argument 'NAME'"),
         ("call x -a 1", 64, "must be a JSON list"),
         ("call x -a [1", 64, "not JSON"),

@@ -12,6 +12,10 @@ from amqtask.cli import main as cli_main
 from amqtask.cli.main import cli, commands, main
 from amqtask.cli.setup import Setup
 
+COMMANDS = [
+    "broker", "call", "dead", "demo", "dev", "init", "purge", "queue", "report", "routes", "topology", "up", "worker",
+]  # fmt: skip
+
 
 @pytest.fixture
 def probe(monkeypatch):
@@ -77,6 +81,9 @@ def test_routing_yaml_of_the_current_folder_is_used_when_nothing_is_named(tmp_pa
     [
         (["wroker"], "worker"),
         (["topology", "chek"], "check"),
+        (["broker", "doo"], "do"),
+        (["brokre"], "broker"),
+        (["inti"], "init"),
         (["dead", "lst"], "list"),
         (["-q", "qeue"], "queue"),
     ],
@@ -89,7 +96,7 @@ def test_an_unknown_command_is_answered_with_the_nearest(capsys, words, nearest)
 def test_help_lists_every_command_and_the_common_options(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for name in ("call", "dead", "purge", "queue", "report", "routes", "topology", "up", "worker"):
+    for name in COMMANDS:
         assert f"\n  {name} " in text
     assert "-A, --app" in text
 
@@ -131,7 +138,9 @@ def test_the_version_is_printed(capsys):
     assert capsys.readouterr().out.startswith("amqtask ")
 
 
-@pytest.mark.parametrize("words", ["--help", "worker --help", "dead list --help", "-A x wroker"])
+@pytest.mark.parametrize(
+    "words", ["--help", "worker --help", "dev --help", "broker do --help", "dead list --help", "-A x wroker"]
+)
 def test_help_imports_nothing_heavy(words):
     program = (
         "import sys; from amqtask.cli.main import main; code = main(sys.argv[1:]);"
@@ -164,6 +173,4 @@ def test_shell_completion_knows_the_commands(monkeypatch):
 
 
 def test_a_command_is_one_module_in_the_folder():
-    assert cli_main.commands.names() == [
-        "call", "dead", "purge", "queue", "report", "routes", "topology", "up", "worker",
-    ]  # fmt: skip
+    assert cli_main.commands.names() == COMMANDS

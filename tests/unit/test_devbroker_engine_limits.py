@@ -256,3 +256,23 @@ def test_vhosts_come_and_go_without_growth(bench):
 def count_queues():
     gc.collect()
     return sum(isinstance(one, Queue) for one in gc.get_objects())
+
+
+def test_a_consumer_that_keeps_a_message_too_long_is_cancelled(bench):
+    queue = bench.queue("q", quorum=True, consumer_timeout=1000)
+    slow, other = Subscriber(queue, prefetch=2), Subscriber(queue, prefetch=1)
+    bench.publish("q", *"ab")
+    other.ack()
+    bench.advance(0.6)
+    bench.publish("q", "c")
+    bench.advance(0.5)
+    assert slow.is_cancelled
+    assert not other.is_cancelled
+    assert (slow.bodies, other.bodies) == (["a", "c"], ["b", "a"])
+    slow.ack(0)  # too late
+    slow.ack(0)
+    assert queue.unacked_count == 1
+    other.ack()
+    assert bench.memory.used == 0
+    bench.advance(10)
+    assert not other.is_cancelled

@@ -59,6 +59,18 @@ def test_a_full_consumer_is_passed_over(bench):
     assert narrow.bodies == ["a", "e"]
 
 
+@pytest.mark.parametrize(("quorum", "next_one"), [(False, "first"), (True, "second")], ids=["classic", "quorum"])
+def test_who_has_room_again_is_last_in_line_if_it_had_left_it(bench, quorum, next_one):
+    # As measured: a quorum queue takes a full consumer out of the line at once, a classic one when its turn comes.
+    queue = bench.queue("q", quorum=quorum)
+    first = Subscriber(queue, prefetch=1)
+    bench.publish("q", "a")
+    second = Subscriber(queue, prefetch=1)
+    first.ack()
+    bench.publish("q", "b")
+    assert {"first": first, "second": second}[next_one].bodies[-1] == "b"
+
+
 def test_the_consumer_with_the_highest_priority_goes_first_while_it_has_room(bench):
     queue = bench.queue("q")
     low, high = Subscriber(queue, prefetch=2), Subscriber(queue, prefetch=2, priority=5)

@@ -166,6 +166,7 @@ class QueueOptions:
     """Which returned messages come back later: those that failed (True), others (False)."""
     retry_min: int
     retry_max: int
+    consumer_timeout: int | None
 
 
 def known_to(kind: str) -> list[str]:
@@ -247,6 +248,7 @@ def _options(kind: str, arguments: Mapping[str, Any]) -> QueueOptions:
         retry_kinds=_RETRY_KINDS.get(str(get("x-delayed-retry-type")), frozenset()) if retry_min > 0 else frozenset(),
         retry_min=retry_min,
         retry_max=_integer_or(get("x-delayed-retry-max"), retry_min),
+        consumer_timeout=get("x-consumer-timeout"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pamqp.commands import Basic
 
 from amqtask.testing.devbroker import frames
+from amqtask.testing.devbroker.arguments import check_consumer_priority
 from amqtask.testing.devbroker.channel_deliveries import Subscription
 from amqtask.testing.devbroker.errors import NOT_ALLOWED, ConnectionFault, not_implemented, precondition_failed
 from amqtask.testing.devbroker.replies import REPLY_TO
@@ -72,7 +73,7 @@ class Consuming:
             tag,
             no_ack=method.no_ack,
             exclusive=method.exclusive,
-            priority=_priority(method.arguments or {}),
+            priority=check_consumer_priority(queue.name, self._session.vhost.name, method.arguments or {}),
         )
         deliveries.subscribe(subscription, answer)
 
@@ -109,10 +110,3 @@ class Consuming:
             raise not_implemented("requeue=false")
         self._deliveries.recover()
         return Basic.RecoverOk() if isinstance(method, Basic.Recover) else None
-
-
-def _priority(arguments: dict[str, Any]) -> int:
-    priority = arguments.get("x-priority", 0)
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        raise precondition_failed(f"invalid arg 'x-priority' for consumer: {{unacceptable_type,{priority!r}}}")
-    return priority

@@ -46,7 +46,7 @@ class Exchange:
         self._matcher = MATCHERS[self.kind]()
 
     @property
-    def alternate(self) -> str | None:
+    def alternate(self) -> Any:
         """Where messages go that this exchange has no destination for."""
         return self.arguments.get("alternate-exchange")
 

@@ -6,9 +6,9 @@ module.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from amqtask.testing.devbroker import headers
 from amqtask.testing.devbroker.burial import Burial
 from amqtask.testing.devbroker.consumers import Consumers, SingleActive
 from amqtask.testing.devbroker.counts import with_counts
@@ -17,16 +17,16 @@ from amqtask.testing.devbroker.entry import Entry
 from amqtask.testing.devbroker.errors import RESOURCE_LOCKED, ChannelFault, access_refused
 from amqtask.testing.devbroker.expiry import Expiry, Idle
 from amqtask.testing.devbroker.limits import Limits
+from amqtask.testing.devbroker.priorities import priority_of
 from amqtask.testing.devbroker.ready import QuorumReady, Ready
 from amqtask.testing.devbroker.retries import DelayedRetries
+from amqtask.testing.devbroker.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from amqtask.testing.devbroker.arguments import QueueOptions
     from amqtask.testing.devbroker.interface import Consumer
     from amqtask.testing.devbroker.message import Message
     from amqtask.testing.devbroker.surroundings import Surroundings
-
-_QUORUM_LEVELS, _QUORUM_DEFAULT = 31, 4  # highest priority of a quorum queue, and that of a message without one
 
 
 class Queue:
@@ -53,6 +53,7 @@ class Queue:
         "_ready",
         "_retries",
         "_surroundings",
+        "_timeouts",
         "_tracks",
         "_ttl",
         "_unacked",
@@ -85,8 +86,10 @@ class Queue:
         self._unacked: set[Entry] = set()
         quorum = options.quorum
         self._consumers = SingleActive(overtaking=quorum) if options.single_active else Consumers(prompt=quorum)
-        # Only where a consumer can be overtaken does it matter whose a message is.
-        self._tracks = options.single_active and options.quorum
+        timeout = options.consumer_timeout
+        self._timeouts = None if timeout is None else Timeouts(scheduler, timeout / 1000, self._timed_out)
+        # Only where a consumer can be overtaken or be too slow does it matter whose a message is.
+        self._tracks = (options.single_active and options.quorum) or self._timeouts is not None
         self._prioritised = options.quorum or options.max_priority > 0
         self._ttl = options.ttl
         self._expiry = Expiry(scheduler, self._ready, self._expired)
@@ -125,7 +128,7 @@ class Queue:
         self._arrivals += 1
         entry = Entry(message, self._arrivals)
         if self._prioritised:
-            entry.priority = self._priority(message)
+            entry.priority = priority_of(message, self.options)
         if limits is not None and self._refuses(limits, entry):
             return False
         if message.failures and self.options.quorum:
@@ -159,7 +162,7 @@ class Queue:
         Raises:
             ChannelFault: 405, a quorum queue with a single active consumer.
         """
-        if self._tracks:
+        if self.options.single_active and self.options.quorum:
             raise ChannelFault(
                 RESOURCE_LOCKED,
                 f"RESOURCE_LOCKED - cannot obtain access to locked {self._subject}. basic.get operations are not "
@@ -173,6 +176,8 @@ class Queue:
             self._burial.forget(entry)
         else:
             self._unacked.add(entry)
+            if self._timeouts is not None:
+                self._timeouts.start(entry)
         self._expiry.run()
         return entry, self._ready.count
 
@@ -279,6 +284,8 @@ class Queue:
         self._expiry.close()
         if self._idle is not None:
             self._idle.close()
+        if self._timeouts is not None:
+            self._timeouts.close()
         self.purge()
         for entry in self._unacked:
             self._burial.forget(entry)
@@ -299,6 +306,8 @@ class Queue:
             self._unacked.add(entry)
             if self._tracks:
                 entry.consumer = consumer
+            if self._timeouts is not None:
+                self._timeouts.start(entry)
         consumer.deliver(entry)
         self._consumers.delivered(consumer)
 
@@ -320,7 +329,22 @@ class Queue:
             return False
         self._unacked.remove(entry)
         entry.consumer = None
+        if self._timeouts is not None:
+            self._timeouts.stop(entry)
         return True
+
+    def _timed_out(self, entry: Entry) -> None:
+        consumer = entry.consumer
+        if consumer is not None:
+            if consumer not in self._consumers:  # cancelled for an older message; it may still settle this one
+                return
+            self.remove_consumer(consumer)
+            consumer.cancelled()
+        # The consumer still holds the entry; whatever it says of it later must not settle the next delivery.
+        twin = copy(entry)
+        self._unacked.remove(entry)
+        self._unacked.add(twin)
+        self.requeue([twin], failed=False)
 
     def _head_lives(self) -> bool:
         """Whether a message waits that has not expired; drops those before it that have."""
@@ -368,13 +392,3 @@ class Queue:
     def _due(self, message: Message) -> float:
         limits = [ttl for ttl in (self._ttl, message.ttl) if ttl is not None]
         return self._surroundings.scheduler.now() + min(limits) / 1000
-
-    def _priority(self, message: Message) -> int:
-        default, highest = (_QUORUM_DEFAULT, _QUORUM_LEVELS) if self.options.quorum else (0, self.options.max_priority)
-        if not message.header[12] & 0x08:
-            return default
-        try:
-            priority = headers.octet(message.header, headers.PRIORITY)
-        except headers.Malformed:
-            return default
-        return default if priority is None else min(priority, highest)

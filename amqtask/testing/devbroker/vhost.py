@@ -9,9 +9,15 @@ import base64
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from amqtask.testing.devbroker.arguments import CLASSIC, known_to, read_queue, wrong_name_type
+from amqtask.testing.devbroker.arguments import read_queue, wrong_name_type
 from amqtask.testing.devbroker.dead_letters import DeadLetters
-from amqtask.testing.devbroker.equivalence import require_same, require_same_arguments
+from amqtask.testing.devbroker.declaring import (
+    refuse_default,
+    refuse_for_quorum,
+    refuse_reserved,
+    require_same_exchange,
+    require_same_queue,
+)
 from amqtask.testing.devbroker.errors import (
     access_refused,
     locked,
@@ -114,31 +120,23 @@ class VHost:
         Raises:
             ChannelFault: 404 passive and not there; 403 a reserved name; 406 it is there and differs, or no such type.
         """
-        self._refuse_default(name)
+        refuse_default(name)
         if passive:
             self._exchange(name)
             return
         if kind not in MATCHERS:
             raise precondition_failed(f"unknown exchange type '{kind}'")
-        arguments = arguments or {}
+        wanted = Exchange(name, kind, durable, auto_delete, internal, arguments or {})
         existing = self.exchanges.get(name)
-        if existing is None:
-            self._refuse_reserved("exchange", name)
-            alternate = arguments.get("alternate-exchange", "")
-            if not isinstance(alternate, str):
-                subject = f"exchange '{name}' in vhost '{self.name}'"
-                raise wrong_name_type("alternate-exchange", alternate, subject)
-            self.exchanges[name] = Exchange(name, kind, durable, auto_delete, internal, arguments)
-            self._router.changed()
+        if existing is not None:
+            require_same_exchange(existing, self.name, wanted)
             return
-        properties = (
-            ("type", kind, existing.kind),
-            ("durable", durable, existing.durable),
-            ("auto_delete", auto_delete, existing.auto_delete),
-            ("internal", internal, existing.internal),
-        )
-        require_same("exchange", name, self.name, properties)
-        require_same_arguments("exchange", name, self.name, ("alternate-exchange",), arguments, existing.arguments)
+        refuse_reserved("exchange", name)
+        if not isinstance(wanted.alternate, str | None):
+            subject = f"exchange '{name}' in vhost '{self.name}'"
+            raise wrong_name_type("alternate-exchange", wanted.alternate, subject)
+        self.exchanges[name] = wanted
+        self._router.changed()
 
     def exchange_delete(self, name: str, *, if_unused: bool = False) -> None:
         """Delete an exchange with all its bindings; nothing happens when there is none.
@@ -146,7 +144,7 @@ class VHost:
         Raises:
             ChannelFault: 403 a predeclared one; 406 it has bindings and must be unused.
         """
-        self._refuse_default(name)
+        refuse_default(name)
         if name.startswith("amq."):
             raise access_refused(f"deletion of system exchange '{name}' in vhost '{self.name}' not allowed")
         exchange = self.exchanges.get(name)
@@ -164,8 +162,8 @@ class VHost:
         Raises:
             ChannelFault: 404 one is not there; 403 one is the default exchange; 406 bad arguments.
         """
-        self._refuse_default(source)
-        self._refuse_default(destination)
+        refuse_default(source)
+        refuse_default(destination)
         self._exchange(source).bind(self._exchange(destination), routing_key, arguments or {})
         self._router.changed()
 
@@ -177,8 +175,8 @@ class VHost:
         Raises:
             ChannelFault: 403, one is the default exchange.
         """
-        self._refuse_default(source)
-        self._refuse_default(destination)
+        refuse_default(source)
+        refuse_default(destination)
         target = self.exchanges.get(destination)
         if target is not None:
             self._unbind(target, source, routing_key, arguments or {})
@@ -219,17 +217,19 @@ class VHost:
         arguments = arguments or {}
         existing = self.queues.get(name)
         if existing is not None:
-            self._require_same_queue(existing, owner if exclusive else None, durable, auto_delete, arguments)
+            wanted_by = owner if exclusive else None
+            require_same_queue(
+                existing, self.name, wanted_by, durable=durable, auto_delete=auto_delete, arguments=arguments
+            )
             existing.used()
             return existing
         if name:
-            self._refuse_reserved("queue", name)
+            refuse_reserved("queue", name)
         else:
             name = f"amq.gen-{base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip('=')}"
         options = read_queue(name, self.name, arguments)
         if options.quorum:
-            properties = {"auto-delete": auto_delete, "exclusive-owner": exclusive, "non-durable": not durable}
-            self._refuse_for_quorum(name, properties)
+            refuse_for_quorum(name, self.name, auto_delete=auto_delete, exclusive=exclusive, durable=durable)
         queue = self.queues[name] = Queue(
             name,
             options,
@@ -299,7 +299,7 @@ class VHost:
             ChannelFault: 404 one is not there; 403 the default exchange; 405 another connection's exclusive queue;
                 406 bad arguments.
         """
-        self._refuse_default(exchange)
+        refuse_default(exchange)
         source = self._exchange(exchange)
         source.bind(self.queue(queue, owner), routing_key, arguments or {})
         self._router.changed()
@@ -312,7 +312,7 @@ class VHost:
         Raises:
             ChannelFault: 403 the default exchange; 405 another connection's exclusive queue.
         """
-        self._refuse_default(exchange)
+        refuse_default(exchange)
         target = self.queues.get(queue)
         if target is None or exchange not in self.exchanges:
             return
@@ -342,29 +342,6 @@ class VHost:
         if exchange is None:
             raise not_found("exchange", name, self.name)
         return exchange
-
-    def _refuse_default(self, exchange: str) -> None:
-        if not exchange:
-            raise access_refused("operation not permitted on the default exchange")
-
-    def _refuse_reserved(self, kind: str, name: str) -> None:
-        if name.startswith("amq."):
-            raise access_refused(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
-
-    def _refuse_for_quorum(self, name: str, properties: dict[str, bool]) -> None:
-        for text, wrong in properties.items():
-            if wrong:
-                raise precondition_failed(f"invalid property '{text}' for queue '{name}' in vhost '{self.name}'")
-
-    def _require_same_queue(
-        self, queue: Queue, owner: object | None, durable: bool, auto_delete: bool, arguments: dict[str, Any]
-    ) -> None:
-        if queue.owner is not owner:
-            raise locked(queue.name, self.name)
-        properties = ("durable", durable, queue.durable), ("auto_delete", auto_delete, queue.auto_delete)
-        require_same("queue", queue.name, self.name, properties)
-        received, current = ({"x-queue-type": CLASSIC, **either} for either in (arguments, queue.arguments))
-        require_same_arguments("queue", queue.name, self.name, known_to(queue.kind), received, current)
 
     # -- endings
 

@@ -1,0 +1,178 @@
+"""What RabbitMQ has beyond AMQP and its common extensions; much of it came with a certain version."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from amqp_client import QUORUM, Client, Inbox, Server, disconnected, get, put, refused, size, take, wait_size
+from amqp_wire import Wire, header_payload
+from pamqp.commands import Basic, Queue
+from pika.adapters.blocking_connection import BlockingChannel
+
+MAX_TTL = 315_360_000_000
+"""Ten years in milliseconds, from which on RabbitMQ refuses."""
+
+
+@pytest.mark.parametrize("argument", ["x-message-ttl", "x-expires"])
+def test_ttls_are_bounded(channel: BlockingChannel, argument: str) -> None:
+    channel.queue_declare("q", arguments={argument: MAX_TTL})
+    with refused(406, f"invalid arg '{argument}'", f"{{value_too_large,{MAX_TTL + 1}}}"):
+        channel.queue_declare("q2", arguments={argument: MAX_TTL + 1})
+
+
+def test_expirations_are_bounded(channel: BlockingChannel) -> None:
+    channel.queue_declare("q")
+    put(channel, "q", "x", expiration=str(MAX_TTL))
+    with refused(406, "PRECONDITION_FAILED - invalid expiration", "value_too_large"):
+        put(channel, "q", "x", expiration=str(MAX_TTL + 1))
+
+
+def test_line_ends_in_names_are_left_out(channel: BlockingChannel) -> None:
+    assert channel.queue_declare("one\ntwo\r").method.queue == "onetwo"
+    assert size(channel, "onetwo") == 0
+
+
+def test_single_messages_of_a_quorum_queue_with_a_single_active_consumer(channel: BlockingChannel) -> None:
+    channel.queue_declare("q", durable=True, arguments={**QUORUM, "x-single-active-consumer": True})
+    put(channel, "q", "x")
+    with refused(405, "RESOURCE_LOCKED - cannot obtain access to locked queue 'q' in vhost", "basic.get operations"):
+        get(channel, "q")
+
+
+def test_single_messages_of_a_classic_queue_with_a_single_active_consumer(
+    client: Client, channel: BlockingChannel
+) -> None:
+    channel.queue_declare("q", durable=True, arguments={"x-single-active-consumer": True})
+    Inbox(client.channel(prefetch=1), "q")
+    put(channel, "q", "x", "y")
+    assert take(channel, "q").body == b"y"
+
+
+def test_the_oldest_kind_of_classic_queue(channel: BlockingChannel, server: Server) -> None:
+    arguments = {"x-queue-version": 1}
+    if server.version >= (4, 3):
+        with refused(406, "invalid arg 'x-queue-version'"):
+            channel.queue_declare("q", durable=True, arguments=arguments)
+    else:
+        channel.queue_declare("q", durable=True, arguments=arguments)
+
+
+def test_modes_of_classic_queues_are_accepted(channel: BlockingChannel) -> None:
+    channel.queue_declare("q", durable=True, arguments={"x-queue-mode": "lazy", "x-queue-version": 2})
+
+
+# -- consumer timeout and delayed retry, of 4.3 ---------------------------------------------------
+
+
+def test_a_consumer_that_does_not_settle_in_time_is_cancelled(wire: Wire, server: Server) -> None:
+    arguments = {**QUORUM, "x-consumer-timeout": 1000}
+    wire.call(Queue.Declare(queue="q", durable=True, arguments=arguments), Queue.DeclareOk)
+    wire.publish(Basic.Publish(routing_key="q"), header_payload(0))
+    wire.call(Basic.Consume(queue="q", consumer_tag="me"), Basic.ConsumeOk)
+    wire.content(Basic.Deliver)
+    if server.version >= (4, 3) and not server.is_dev:
+        assert wire.expect(Basic.Cancel, timeout=10).consumer_tag == "me"
+        assert wire.call(Queue.Declare(queue="q", passive=True), Queue.DeclareOk).message_count == 1
+    else:  # only for the whole node before, and after half an hour; the dev broker has no limit
+        time.sleep(1.5)
+        assert wire.sent_nothing()
+
+
+def test_the_consumer_timeout_is_not_for_classic_queues(channel: BlockingChannel, server: Server) -> None:
+    if server.version >= (4, 3):
+        with refused(406, "invalid arg 'x-consumer-timeout'"):
+            channel.queue_declare("q", arguments={"x-consumer-timeout": 1000})
+    else:
+        channel.queue_declare("q", arguments={"x-consumer-timeout": 1000})
+
+
+def pauses(channel: BlockingChannel, *, reject: bool, kind: str, turns: int = 4) -> list[float]:
+    """Seconds from each return of the only message to its next delivery."""
+    arguments = {"x-delayed-retry-type": kind, "x-delayed-retry-min": 200, "x-delayed-retry-max": 500}
+    channel.queue_declare("q", durable=True, arguments={**QUORUM, **arguments})
+    put(channel, "q", "x")
+    inbox = Inbox(channel, "q")
+    found: list[float] = []
+    for turn in range(1, turns + 1):
+        tag = inbox.wait(turn)[-1].tag
+        begin = time.monotonic()
+        (channel.basic_reject if reject else channel.basic_nack)(tag, requeue=True)
+        inbox.wait(turn + 1)
+        found.append(time.monotonic() - begin)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "reject", "expected"),
+    [
+        ("failed", True, [0.2, 0.4, 0.5, 0.5]),
+        ("failed", False, [0, 0, 0, 0]),
+        ("returned", True, [0, 0, 0, 0]),
+        ("returned", False, [0.2, 0.2, 0.2, 0.2]),
+        ("all", True, [0.2, 0.4, 0.5, 0.5]),
+        ("all", False, [0.2, 0.2, 0.2, 0.2]),
+        ("disabled", True, [0, 0, 0, 0]),
+    ],
+)
+def test_returned_messages_come_back_later(
+    channel: BlockingChannel, server: Server, kind: str, reject: bool, expected: list[float]
+) -> None:
+    measured = pauses(channel, reject=reject, kind=kind)
+    if server.version < (4, 3):
+        expected = [0, 0, 0, 0]
+    for pause, wanted in zip(measured, expected, strict=True):
+        assert wanted - 0.02 <= pause < wanted + 0.15, measured
+
+
+def test_a_message_that_comes_back_later_lets_others_pass(channel: BlockingChannel, server: Server) -> None:
+    arguments = {"x-delayed-retry-type": "all", "x-delayed-retry-min": 300, "x-delayed-retry-max": 300}
+    channel.queue_declare("q", durable=True, arguments={**QUORUM, **arguments})
+    put(channel, "q", "a", "b")
+    channel.basic_reject(take(channel, "q", ack=False).tag, requeue=True)
+    order = [take(channel, "q").body for _ in range(2)]
+    assert order == ([b"b", b"a"] if server.version >= (4, 3) else order)
+
+
+# -- what the dev broker has not ----------------------------------------------------------------
+
+
+def test_streams(channel: BlockingChannel, server: Server) -> None:
+    arguments = {"x-queue-type": "stream"}
+    if server.is_dev:
+        with disconnected(540, "NOT_IMPLEMENTED"):
+            channel.queue_declare("s", durable=True, arguments=arguments)
+        return
+    channel.queue_declare("s", durable=True, arguments=arguments)
+    put(channel, "s", "x")
+
+
+EXCHANGES: dict[str, dict[str, Any]] = {
+    "x-consistent-hash": {"since": (3, 10), "code": 0},
+    "x-local-random": {"since": (4, 0)},
+    "x-modulus-hash": {"since": (4, 3)},
+}
+
+
+@pytest.mark.parametrize("kind", EXCHANGES)
+def test_further_kinds_of_exchanges(channel: BlockingChannel, server: Server, kind: str) -> None:
+    if not server.is_dev and server.version >= EXCHANGES[kind]["since"]:
+        try:
+            channel.exchange_declare("x", kind)
+        except Exception as error:
+            assert kind == "x-consistent-hash", error  # noqa: PT017 - a plugin, which need not be on
+        return
+    expectation = refused if server.version >= (4, 0) else disconnected
+    with expectation(406 if server.version >= (4, 0) else 503, f"unknown exchange type '{kind}'"):
+        channel.exchange_declare("x", kind)
+
+
+def test_ready_messages_only_count_for_the_length_of_a_quorum_queue(channel: BlockingChannel) -> None:
+    channel.queue_declare("q", durable=True, arguments={**QUORUM, "x-max-length": 2})
+    put(channel, "q", *"ab")
+    held = [take(channel, "q", ack=False) for _ in range(2)]
+    put(channel, "q", *"cd")
+    wait_size(channel, "q", 2)
+    channel.basic_nack(held[-1].tag, multiple=True)
+    wait_size(channel, "q", 2)

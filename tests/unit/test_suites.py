@@ -1,0 +1,92 @@
+"""scripts/test: what it runs, on which brokers, and how it tells what came of it."""
+
+from __future__ import annotations
+
+import pytest
+from suites.plan import DEV, NEWEST, OWN, PARTS, Stage, instead, read, stages
+from suites.report import Report
+
+
+def planned(*words: str, given: bool = False) -> list[tuple[str, str | None]]:
+    return [(stage.part, stage.broker) for stage in stages(read(list(words)), given=given)]
+
+
+def test_everything_runs_on_the_usual_brokers():
+    assert planned() == [
+        ("static", None),
+        ("unit", None),
+        ("property", None),
+        ("typing", None),
+        ("conformance", DEV),
+        ("conformance", OWN),
+        ("conformance", NEWEST),
+        ("integration", DEV),
+        ("integration", OWN),
+        ("acceptance", OWN),
+        ("chaos", OWN),
+    ]
+
+
+def test_a_broker_of_the_environment_stands_for_every_rabbitmq():
+    assert planned("conformance", given=True) == [("conformance", DEV), ("conformance", OWN)]
+    assert planned("chaos", "--broker", "4.3", given=True) == [("chaos", "4.3")]
+
+
+def test_brokers_are_chosen_by_name_and_parts_without_one_run_once():
+    found = planned("--broker", "dev,newest", "unit", "integration", "--broker=3.10")
+    assert found == [("unit", None), ("integration", "dev"), ("integration", "4.3"), ("integration", "3.10")]
+    assert planned("chaos", "--broker", "all") == [("chaos", name) for name in ("dev", "3.10", "4.0", "4.3")]
+    with pytest.raises(ValueError, match=r"no broker '3\.9': dev, 3\.10"):
+        read(["--broker", "3.9"])
+
+
+def test_what_is_no_part_and_no_file_goes_to_pytest():
+    wanted = read(["integration", "-k", "unit", "--broker", "dev", "-x"])
+    assert (wanted.parts, wanted.rest, wanted.brokers) == (("integration",), ("-k", "unit", "-x"), ("dev",))
+
+
+def test_files_run_without_a_broker_only_when_none_of_them_needs_one():
+    assert planned("tests/unit/test_ids.py::test_x") == [("files", None)]
+    assert planned("tests/unit/test_ids.py", "tests/chaos") == [("files", OWN)]
+    (stage,) = stages(read(["tests/unit/test_ids.py", "-x"]), given=False)
+    assert stage.targets == ("tests/unit/test_ids.py",)
+
+
+def test_a_part_whose_broker_is_missing_runs_on_the_dev_broker_once():
+    plan = stages(read([]), given=False)
+    chaos, conformance = (next(s for s in plan if s[:2] == (part, OWN)) for part in ("chaos", "conformance"))
+    assert instead(chaos, plan) == Stage("chaos", DEV, ("tests/chaos",))
+    assert instead(conformance, plan) is None
+
+
+def test_every_part_has_a_folder(pytestconfig):
+    assert all((pytestconfig.rootpath / "tests" / part).is_dir() for part in PARTS[1:])
+
+
+def test_the_report_counts_and_a_run_that_broke_off_has_failed():
+    report = Report()
+    report.tested("unit", "", 3.2, 0, "...\n\x1b[32m== \x1b[1m12 passed\x1b[0m, 1 skipped in 3.10s ==\n")
+    report.tested("chaos", "dev", 1, 5, "no tests ran in 0.10s\n")
+    assert report.ok
+    report.tested("integration", "dev", 10, 1, "2 failed, 3 passed, 1 error in 9s")
+    report.tested("acceptance", "dev", 10, -6, "Fatal Python error: Aborted")
+    text = report.text(20)
+    assert not report.ok
+    assert text.splitlines()[-1] == "15 passed, 4 failed, 1 skipped in 20 s"
+    assert "ended with exit code -6" in text
+    assert "NOT TESTED" not in text
+
+
+def test_what_this_machine_can_not_test_is_told_at_the_end():
+    report = Report()
+    report.missing("RabbitMQ 4.3", "it runs in a chroot, for which this has to be root", "conformance")
+    report.missing("RabbitMQ", "no Debian", "integration")
+    report.missing("RabbitMQ", "no Debian", "chaos")
+    output = "only on RabbitMQ: TLS (23)\nonly on RabbitMQ: keeping messages over a restart (4)\n5 passed in 1s"
+    report.tested("integration", "dev", 10, 0, output)
+    text = report.text(20)
+    assert report.ok
+    assert "NOT TESTED ON THIS MACHINE" in text
+    assert "  conformance on RabbitMQ 4.3:\n    it runs in a chroot" in text
+    assert "  integration, chaos on RabbitMQ:\n    no Debian\n" in text
+    assert "    TLS (23 tests)\n    keeping messages over a restart (4 tests)\n" in text
