@@ -194,7 +194,7 @@ class SelectLoop:
         try:
             if self._eager:
                 self._write_eagerly()
-            if self._calls:
+            if self._calls or self._eager:
                 timeout = 0.0
             elif self._timers:
                 timeout = max(0.0, min(timeout, self._timers[0][0] - clock.monotonic()))

@@ -258,8 +258,9 @@ def open_blocking(url: BrokerURL, options: ConnectionOptions) -> Any:
     except (exceptions.AMQPError, AMQPConnectorException, OSError, ValueError) as error:
         for sock in sockets:
             sock.close()
-        # ValueError is pika's word for a socket that is no longer connected
-        cause = ConnectionResetError("reset at once") if isinstance(error, ValueError) else error
+        # a bare ValueError is pika's word for a socket that is no longer connected
+        gone = isinstance(error, ValueError) and not isinstance(error, OSError)
+        cause = ConnectionResetError("reset at once") if gone else error
         raise connect_error(url, cause) from None
 
 

@@ -29,7 +29,7 @@ from amqtask.topology.router import BUILTIN_EXCHANGES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amqtask.topology.declarations import Binding, Version
+    from amqtask.topology.declarations import Binding, Exchange, Version
     from amqtask.topology.model import Topology
 
 _LONGEST_NAME = 255
@@ -169,7 +169,7 @@ def _binding_errors(topology: Topology, owner: str, binding: Binding, where: str
 def _key_errors(topology: Topology, version: Version | None) -> Iterator[Problem]:
     if version is None or not version.at_least(4, 3):
         return
-    owners = [*topology.queues.values(), *topology.exchanges.values()]
+    owners: list[Queue | Exchange] = [*topology.queues.values(), *topology.exchanges.values()]
     for owner in owners:
         for binding in owner.bindings:
             exchange = topology.exchanges.get(binding.exchange)

@@ -8,8 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
-LIMIT = 900
+LIMIT = 600
 """Seconds a stage may take; then pytest shows where it hangs."""
+PATIENCE = 30
+"""Seconds in which an interrupted pytest may end the brokers it has started."""
 PYTHON = sys.executable
 BIN = Path(PYTHON).parent
 CHECKS = {
@@ -49,6 +51,19 @@ def pytest(targets: list[str], environment: dict[str, str]) -> tuple[int, str]:
             for line in process.stdout:
                 lines.append(line)
                 print(line, end="", flush=True)
+        except BaseException as error:
+            _give_up(process, told=isinstance(error, KeyboardInterrupt))
+            raise
         finally:
             alarm.cancel()
     return process.returncode, "".join(lines)
+
+
+def _give_up(process: subprocess.Popen[str], *, told: bool) -> None:
+    """End pytest, with time for what it has started; a terminal's Ctrl-C has ``told`` it already."""
+    if not told:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()

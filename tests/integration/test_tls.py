@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from chosen_broker import own_node
+from consuming import Consumer
 from nodes import RabbitNode
 from publishing import OPTIONS, drain, message
 
@@ -85,6 +86,16 @@ def test_many_large_messages_survive_tls(tls_node: RabbitNode):
     assert sender.send_many(batch, timeout=30) == {}
     sender.close()
     assert len(drain(tls_node.url, "q")) == 300
+
+
+def test_each_large_message_is_delivered_through_tls_without_another_one_pushing_it(tls_node: RabbitNode):
+    (url,) = parse_urls(tls_node.tls_url)
+    consumer = Consumer(url, options(tls_node))
+    with Admin(parse_urls(tls_node.url), OPTIONS) as admin:
+        for size in (*range(16_000, 16_400, 40), *range(65_300, 65_600, 30), *range(130_900, 131_200, 30)):
+            admin.publish(message("q", body=b"x" * size))
+            assert len(consumer.next()[1]) == size
+    consumer.close()
 
 
 @EVERY_WAY

@@ -109,6 +109,31 @@ def test_a_writable_descriptor_calls_back_until_told_otherwise(loop: SelectLoop)
     other.close()
 
 
+def test_what_is_to_be_written_by_a_writer_does_not_wait_for_an_event(loop: SelectLoop):
+    """A handler that is tried at the start of a turn gives another one something to write."""
+    import socket
+
+    (one, other), (two, another) = socket.socketpair(), socket.socketpair()
+
+    def write(sock: socket.socket, then: socket.socket | None) -> None:
+        sock.send(b"x")
+        loop.update_handler(sock.fileno(), loop.READ)
+        if then is not None:
+            loop.update_handler(then.fileno(), loop.READ | loop.WRITE)
+
+    loop.add_handler(one.fileno(), lambda _fd, _events: write(one, two), loop.READ)
+    loop.add_handler(two.fileno(), lambda _fd, _events: write(two, None), loop.READ)
+    loop.update_handler(one.fileno(), loop.READ | loop.WRITE)
+    start = time.monotonic()
+    loop.turn(5)
+    loop.turn(0)
+    assert (other.recv(10), another.recv(10)) == (b"x", b"x")
+    assert time.monotonic() - start < 2
+    for sock in (one, two, other, another):
+        loop.unwatch(sock.fileno())
+        sock.close()
+
+
 def test_a_handler_removed_in_the_same_turn_is_not_called(loop: SelectLoop):
     pipes = [os.pipe(), os.pipe()]
     seen: list[int] = []

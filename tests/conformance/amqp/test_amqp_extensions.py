@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from amqp_client import QUORUM, Client, Inbox, Server, disconnected, get, put, refused, size, take, wait_size
+from amqp_client import QUORUM, Client, Inbox, Server, disconnected, get, put, refused, take, wait_size
 from amqp_wire import Wire, header_payload
 from pamqp.commands import Basic, Queue
 from pika.adapters.blocking_connection import BlockingChannel
@@ -27,11 +27,6 @@ def test_expirations_are_bounded(channel: BlockingChannel) -> None:
     put(channel, "q", "x", expiration=str(MAX_TTL))
     with refused(406, "PRECONDITION_FAILED - invalid expiration", "value_too_large"):
         put(channel, "q", "x", expiration=str(MAX_TTL + 1))
-
-
-def test_line_ends_in_names_are_left_out(channel: BlockingChannel) -> None:
-    assert channel.queue_declare("one\ntwo\r").method.queue == "onetwo"
-    assert size(channel, "onetwo") == 0
 
 
 def test_single_messages_of_a_quorum_queue_with_a_single_active_consumer(channel: BlockingChannel) -> None:
