@@ -180,7 +180,7 @@ class RabbitNode(Node):
         return pytest.skip("the broker's list of connections is out of reach")
 
     def close_connections(self) -> None:
-        self.ctl("close_all_connections", "test")
+        self.ctl("close_all_connections", "--global", "test")
 
     def block(self) -> None:
         self.ctl("set_vm_memory_high_watermark", "0.0000001")

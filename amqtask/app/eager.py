@@ -170,22 +170,8 @@ class Eager:
         from amqtask.broker.pika_driver import read_properties  # noqa: PLC0415 -- loads pika
 
         properties = read_properties(seal(message, self._options))
-        return Job(
-            next(self._keys),
-            self._queue(message) if queue is None else queue,
-            message.exchange,
-            message.routing_key,
-            False,
-            0,
-            properties.content_type,
-            properties.content_encoding,
-            properties.correlation_id,
-            properties.reply_to,
-            properties.message_id,
-            properties.priority,
-            strip_broker_headers(properties.headers),
-            message.body,
-        )
+        queue = self._queue(message) if queue is None else queue
+        return Job.of(next(self._keys), queue, message, properties, strip_broker_headers(properties.headers))
 
     def _queue(self, message: Outgoing) -> str:
         """The queue that would deliver it; of several (fanout) the first, for an eager call runs once."""

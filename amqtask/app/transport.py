@@ -5,8 +5,9 @@ Owns the choice between the two; each is imported and connected when it is first
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
+
+from amqtask.broker.fork_lock import ForkLock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ class BrokerTransport:
 
     def __init__(self, urls: Sequence[BrokerURL], options: ConnectionOptions, strategy: FailoverStrategy) -> None:
         self._urls, self._options, self._strategy = tuple(urls), options, strategy
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._blocking: SyncTransport | None = None
         self._awaiting: AioTransport | None = None
 

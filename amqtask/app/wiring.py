@@ -6,7 +6,6 @@ a time; another one, with other settings, can take its place (:meth:`amqtask.app
 
 from __future__ import annotations
 
-import threading
 from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -15,6 +14,7 @@ from amqtask.app.files import load_topology
 from amqtask.app.messages import MessageBuilder
 from amqtask.app.producer import EagerProducer, Producer
 from amqtask.app.transport import BrokerTransport
+from amqtask.broker.fork_lock import ForkLock
 from amqtask.broker.interface import ConnectionOptions
 from amqtask.broker.url import dev_vhost, parse_urls
 from amqtask.config.sources import Source
@@ -53,7 +53,7 @@ class Wiring:
         self.configuration, self.tasks, self._main, self._home = configuration, tasks, main, home
         self.given: Transport | None = None
         """Replaces the connections of the app's own."""
-        self._lock = threading.RLock()
+        self._lock = ForkLock()
 
     def rebound(self, changes: Mapping[str, Any]) -> Wiring:
         """A wiring of its own with some settings changed; shares nothing but what can't differ.

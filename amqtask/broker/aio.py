@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import weakref
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from amqtask.broker import failures
 from amqtask.broker.aio_faults import CONNECT_ERRORS, check_culprit, check_fate, code_and_text, connect_error
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, subject
+from amqtask.broker.fork_lock import ForkLock
 from amqtask.broker.reconnect import CALLER_WAIT, ReconnectPolicy
 from amqtask.broker.tls import tls_context
 from amqtask.broker.version import read_version
@@ -75,7 +75,7 @@ class AioTransport:
     ) -> None:
         self._urls, self._options, self._strategy = tuple(urls), options, strategy
         self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = weakref.WeakKeyDictionary()
-        self._mutex = threading.Lock()
+        self._mutex = ForkLock()
 
     async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
         """Publish one message and await its confirm, without ever blocking the loop.

@@ -238,14 +238,14 @@ class SelectLoop:
 
     def close(self) -> None:
         """Release the selector; descriptors that are still watched stay open."""
-        self._handlers.clear()
-        self._events.clear()
-        self._eager.clear()
-        self._timers.clear()
-        self._calls.clear()
-        self._selector.close()
+        self._forget()
         self._wake_reader.close()
         self._wake_writer.close()
+
+    def _forget(self) -> None:
+        for kept in (self._handlers, self._events, self._eager, self._timers, self._calls):
+            kept.clear()
+        self._selector.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_wake_writer"):
@@ -264,9 +264,4 @@ class SelectLoop:
                 os.dup2(null, fd, inheritable=False)
         finally:
             os.close(null)
-        self._handlers.clear()
-        self._events.clear()
-        self._eager.clear()
-        self._timers.clear()
-        self._calls.clear()
-        self._selector.close()
+        self._forget()

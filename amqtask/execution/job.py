@@ -6,13 +6,29 @@ Owns the two shapes. Both are tuples of plain values, so that they cross a pipe 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from amqtask.wire.message import Table
+    from amqtask.wire.message import PropertiesLike, Table
 
 Error = tuple[str, str, str]
 """Exception type path, message and trimmed traceback."""
+
+
+class Carried(Protocol):
+    """A message on its way, in either direction."""
+
+    @property
+    def exchange(self) -> str:
+        """Where it was sent."""
+
+    @property
+    def routing_key(self) -> str:
+        """Its route from there."""
+
+    @property
+    def body(self) -> bytes:
+        """What is decoded."""
 
 
 class Job(NamedTuple):
@@ -36,6 +52,46 @@ class Job(NamedTuple):
     priority: int | None
     headers: Table
     body: bytes
+
+    @classmethod
+    def of(
+        cls,
+        key: int,
+        queue: str,
+        message: Carried,
+        properties: PropertiesLike,
+        headers: Table,
+        *,
+        redelivered: bool = False,
+        deliveries: int = 0,
+    ) -> Job:
+        """The job that a message is.
+
+        Args:
+            key: of the delivery.
+            queue: it came from.
+            message: where it was sent, and its body.
+            properties: as a consumer reads them.
+            headers: the part of them that the task is to see.
+            redelivered: what the broker says of earlier deliveries.
+            deliveries: how many there were, when it says so.
+        """
+        return cls(
+            key,
+            queue,
+            message.exchange,
+            message.routing_key,
+            redelivered,
+            deliveries,
+            properties.content_type,
+            properties.content_encoding,
+            properties.correlation_id,
+            properties.reply_to,
+            properties.message_id,
+            properties.priority,
+            headers,
+            message.body,
+        )
 
 
 class Kind(IntEnum):

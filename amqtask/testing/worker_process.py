@@ -82,10 +82,8 @@ class WorkerProcess:
         Raises:
             AmqtaskError: it had ended before, or does not end.
         """
-        with contextlib.suppress(ValueError):
-            self._vhost.on_advance.remove(self._advance)
-        with contextlib.suppress(AmqtaskError):
-            self.deeds()
+        self._forget()
+        self.deeds()
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -102,8 +100,11 @@ class WorkerProcess:
             raise self.failure
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel does when memory runs out; its children die with it."""
+        """SIGKILL; its children die with it."""
+        self._forget()
         self._process.kill()
+        self._process.wait()
+        self._close()
 
     def deeds(self) -> Deeds:
         """What it has done; after its end, what it told last."""
@@ -137,6 +138,10 @@ class WorkerProcess:
             self._close()
             raise AmqtaskError(f"{self._name}: {why}")
 
+    def _forget(self) -> None:
+        with contextlib.suppress(ValueError):
+            self._vhost.on_advance.remove(self._advance)
+
     def _advance(self, seconds: float) -> None:
         self._ask({"do": "advance", "seconds": seconds}, _ANSWER)
 
@@ -145,9 +150,7 @@ class WorkerProcess:
         if self._process.stdin is None or self._process.stdin.closed:
             return None
         with self._lock:
-            if not self._tell(_line(question)):
-                return None
-            answer = self._read(timeout)
+            answer = self._read(timeout) if self._tell(_line(question)) else None
         if answer is None and self.failure is None:
             self.failure = AmqtaskError(f"{self._name} has ended, or does not answer; see its log")
         return answer

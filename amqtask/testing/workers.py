@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Protocol, Self, Unpack
 
+from amqtask.errors import ConfigError
 from amqtask.testing.deeds import Deeds
 from amqtask.testing.worker_process import WorkerProcess
 from amqtask.worker.embedded import EmbeddedWorker
@@ -40,6 +41,9 @@ class Running(Protocol):
     def stop(self) -> None:
         """End warm; raises what went wrong."""
 
+    def kill(self) -> None:
+        """End it at once, without a word to the broker."""
+
     def deeds(self) -> Deeds:
         """What it has done, and what it is doing."""
 
@@ -57,6 +61,13 @@ class _Guest:
     def stop(self) -> None:
         """End warm."""
         self._worker.stop()
+
+    def kill(self) -> None:
+        """Impossible."""
+        raise ConfigError(
+            f"a worker with the {self._worker.options.pool} pool runs in the test's own process and can't be killed; "
+            "use pool='prefork', or amqtask_broker.drop_connections()"
+        )
 
     def deeds(self) -> Deeds:
         """Read while its I/O thread may change them: each number is right, of almost the same instant."""
@@ -92,9 +103,16 @@ class RunningWorker:
             finally:
                 self._last = self._running.deeds()._replace(busy=0)
 
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does when memory runs out; what it held is delivered again. Needs ``prefork``."""
+        if self._last is None:
+            last = self._running.deeds()
+            self._running.kill()
+            self._last = last._replace(busy=0)
+
     @property
     def stopped(self) -> bool:
-        """Whether :meth:`stop` was called."""
+        """Whether :meth:`stop` or :meth:`kill` was called."""
         return self._last is not None
 
     @property

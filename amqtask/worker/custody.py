@@ -363,19 +363,12 @@ class Custody:
 
 def _job(delivery: Delivery) -> Job:
     properties = delivery.properties
-    return Job(
+    return Job.of(
         delivery.key,
         delivery.queue,
-        delivery.exchange,
-        delivery.routing_key,
-        delivery.redelivered,
-        deliveries(delivery) or 0,
-        properties.content_type,
-        properties.content_encoding,
-        properties.correlation_id,
-        properties.reply_to,
-        properties.message_id,
-        properties.priority,
+        delivery,
+        properties,
         properties.headers or {},
-        delivery.body,
+        redelivered=delivery.redelivered,
+        deliveries=deliveries(delivery) or 0,
     )

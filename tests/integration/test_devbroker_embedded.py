@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from dev_clients import bodies, opened
@@ -26,9 +27,9 @@ from amqtask.testing.devbroker.facade import Facade
 def descriptors() -> set[str]:
     """What is open in this process: sockets by their inode."""
     found = set()
-    for name in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
         try:
-            found.add(os.readlink(f"/proc/self/fd/{name}"))
+            found.add(str(link.readlink()))
         except OSError:
             continue  # the listing's own
     return {target for target in found if target.startswith(("socket:", "anon_inode:[eventpoll]"))}

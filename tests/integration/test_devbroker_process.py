@@ -91,6 +91,11 @@ def test_it_traces_what_is_said():
     assert not any("guest" in line for line in lines)
 
 
+def test_it_warns_when_others_can_reach_it():
+    with running("--host", "0.0.0.0") as process:
+        assert "other machines can reach it" in [process.stdout.readline() for _ in range(3)][-1]
+
+
 def test_a_taken_port_is_told_in_one_line():
     with DevBroker() as broker, running("--port", str(broker.port)) as process:
         assert process.wait(10) == 1
@@ -197,6 +202,6 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path):
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        return "\tZ" in Path(f"/proc/{pid}/status").read_text() or False
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
 
     wait_for(gone)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,9 +35,7 @@ def test_frames_are_the_same_in_whatever_pieces_they_come(bodies: list[bytes], c
     data = b"".join(frames.frame(frames.BODY, number, body) for number, body in enumerate(bodies))
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     parser = frames.Parser(131_072)
-    found = [
-        part for start, end in zip(places, places[1:], strict=False) for part in parser.feed(data[start:end])
-    ]
+    found = [part for start, end in pairwise(places) for part in parser.feed(data[start:end])]
     assert found == [(frames.BODY, number, body) for number, body in enumerate(bodies)]
 
 

@@ -184,10 +184,7 @@ def test_retries_follow_at_once_with_the_same_id_and_growing_count(app):
 def test_last_retry_raises_the_cause(app):
     @app.task(bind=True, max_retries=1)
     def never(self):
-        try:
-            raise KeyError("x")
-        except KeyError as error:
-            raise self.retry(exc=error) from None
+        raise self.retry(exc=KeyError("x"))
 
     result = never.apply()
     assert (result.state, result.retries) == ("FAILURE", 1)

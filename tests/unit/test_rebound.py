@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from recording import RecordingTransport
-from shop import make_shop, read, task_of
+from shop import read, task_of
 
 from amqtask import ConfigError
 from amqtask.config.sources import Source

@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
             threading.Thread(target=_wait_for_end_of_input, args=(ended,), daemon=True).start()
         else:
             _print(f"amqtask dev broker at {broker.url}\ndevelopment only: nothing survives a restart")
+            if not broker.loopback:
+                _print("other machines can reach it, and whoever knows a password may do everything")
         ended.wait()
     return 0
 

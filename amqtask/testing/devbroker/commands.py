@@ -226,7 +226,9 @@ def _published(message: Message) -> dict[str, Any]:
     except (ValueError, IndexError, OverflowError, OSError, RecursionError):
         properties = {}
     else:
-        found = {name: jsonable(value) for name, value in header.properties if value is not None}
+        found = {
+            name: jsonable(value) for name, value in header.properties if value is not None and name != "cluster_id"
+        }
         properties = {_NAMES.get(name, name): value for name, value in found.items()}
     return {
         "exchange": message.exchange,

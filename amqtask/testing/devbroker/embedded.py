@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import selectors
 import threading
@@ -61,6 +62,14 @@ class DevBroker(Facade):
     def port(self) -> int:
         """The port it listens on; known once it has been started, and kept when it is started again."""
         return self._port
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        try:
+            return ipaddress.ip_address(self._host).is_loopback
+        except ValueError:
+            return self._host == "localhost"
 
     @property
     def url(self) -> str:

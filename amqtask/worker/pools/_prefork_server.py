@@ -87,7 +87,7 @@ class ForkServer:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
                 break
-            time.sleep(0.002)
+            time.sleep(0.002)  # waitpid knows no time limit
         self.pid = 0
 
 

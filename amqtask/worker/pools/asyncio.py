@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from amqtask.execution.executor import Executor
@@ -96,11 +97,20 @@ class AsyncioPool:
     def _begin(self, jobs: deque[Job]) -> None:
         for job in jobs:
             if self._executor.is_async(job):
-                task = self._loop.create_task(self._run(job))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._start(job)
             else:
                 self._threads.submit(self._run_in_thread, job)
+
+    def _start(self, job: Job) -> None:
+        task = self._loop.create_task(self._run(job))
+        self._running.add(task)
+        task.add_done_callback(partial(self._ended, job))
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if task.cancelled() and not (self._terminated or self._released):
+            # before its first step, by user code that cancels whatever it finds; one that has begun has an outcome
+            self._start(job)
 
     async def _run(self, job: Job) -> None:
         self._outcomes.put(await self._executor.arun(job))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -208,11 +208,22 @@ def wait_size(channel: BlockingChannel, queue: str, count: int, timeout: float =
 
 def exists(client: Client, queue: str) -> bool:
     """Whether there is such a queue (that this connection may see)."""
+    return found(client, lambda channel: channel.queue_declare(queue, passive=True))
+
+
+def exchange_exists(client: Client, exchange: str) -> bool:
+    """Whether there is such an exchange."""
+    return found(client, lambda channel: channel.exchange_declare(exchange, passive=True))
+
+
+def found(client: Client, ask: Callable[[BlockingChannel], Any]) -> bool:
+    """Whether a question to the broker, on a channel of its own, is not answered by 404."""
     channel = client.channel()
     try:
-        channel.queue_declare(queue, passive=True)
+        ask(channel)
     except ChannelClosedByBroker as error:
-        assert error.reply_code == 404, error
+        if error.reply_code != 404:
+            raise
         return False
     channel.close()
     return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -191,10 +192,8 @@ class Wire:
     def sent_nothing(self) -> bool:
         """Whether nothing has come that was not read yet."""
         self.socket.settimeout(0.05)
-        try:
+        with suppress(TimeoutError):
             self._buffer += self.socket.recv(65536)
-        except TimeoutError:
-            pass
         return not self._buffer
 
     # -- handshake --------------------------------------------------------------------------------
@@ -218,6 +217,14 @@ class Wire:
         ok = commands.Connection.TuneOk(tune.channel_max, frame_max or tune.frame_max, heartbeat)
         self.send(ok, commands.Connection.Open(self.vhost), channel=0)
         self.expect(commands.Connection.OpenOk, 0)
+
+    def read_to_end(self, timeout: float = 8.0) -> bytes:
+        """Everything until the broker hangs up."""
+        deadline, got = time.monotonic() + timeout, b""
+        with suppress(Gone):
+            while True:
+                got += self.read(1, max(0.01, deadline - time.monotonic()))
+        return got
 
     def open_channel(self, channel: int = 1) -> None:
         self.call(commands.Channel.Open(), commands.Channel.OpenOk, channel)

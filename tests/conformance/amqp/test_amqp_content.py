@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from amqp_client import QUORUM, Client, Inbox, Server, put, refused, take
+from amqp_client import QUORUM, Client, Inbox, Server, put, refused
 from amqp_wire import BODY, HEADER, Field, Wire, header_payload, method_frame, raw_frame, raw_headers, typed_headers
 from pamqp.commands import Basic, Confirm, Queue
 from pika.adapters.blocking_connection import BlockingChannel

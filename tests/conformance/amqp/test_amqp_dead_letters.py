@@ -25,7 +25,9 @@ def dead(channel: BlockingChannel) -> str:
 
 def declare(channel: BlockingChannel, kind: str, name: str = "q", **arguments: Any) -> None:
     given = {**KINDS[kind], **TO_DEAD, **arguments}
-    channel.queue_declare(name, durable=True, arguments={key: value for key, value in given.items() if value is not None})
+    channel.queue_declare(
+        name, durable=True, arguments={key: value for key, value in given.items() if value is not None}
+    )
 
 
 def death(channel: BlockingChannel, queue: str = "dead") -> dict[str, Any]:
@@ -144,9 +146,7 @@ def test_the_exchange_may_be_declared_later(channel: BlockingChannel, kind: str,
     assert take(channel, "dead").body == b"x"
 
 
-def test_a_dead_letter_that_expired_has_no_expiration_any_more(
-    channel: BlockingChannel, kind: str, dead: str
-) -> None:
+def test_a_dead_letter_that_expired_has_no_expiration_any_more(channel: BlockingChannel, kind: str, dead: str) -> None:
     declare(channel, kind)
     put(channel, "q", "x", expiration="50")
     got = take(channel, "dead")

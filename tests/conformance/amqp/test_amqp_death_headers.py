@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -25,9 +26,7 @@ def declare(wire: Wire, name: str, kind: str, **arguments: Any) -> None:
 
 
 def publish(wire: Wire, queue: str, body: bytes = b"x", **properties: Any) -> None:
-    wire.publish(
-        Basic.Publish(routing_key=queue), header_payload(len(body), Basic.Properties(**properties)), body
-    )
+    wire.publish(Basic.Publish(routing_key=queue), header_payload(len(body), Basic.Properties(**properties)), body)
 
 
 def arrived(wire: Wire, queue: str, no_ack: bool = True) -> Any:
@@ -59,7 +58,11 @@ def test_an_entry_has_these_fields_of_these_types(wire: Wire, server: Server, ki
         "reason": text("expired"),
         "routing-keys": Field("A", [text("q")]),
     }
-    latest = {"x-last-death-exchange": text(""), "x-last-death-queue": text("q"), "x-last-death-reason": text("expired")}
+    latest = {
+        "x-last-death-exchange": text(""),
+        "x-last-death-queue": text("q"),
+        "x-last-death-reason": text("expired"),
+    }
     if server.version < (4, 0):
         latest = {}
     assert headers == {
@@ -93,7 +96,9 @@ def test_hidden_keys_stay_hidden(channel: BlockingChannel) -> None:
 def ladder(channel: BlockingChannel, kind: str) -> None:
     """``work`` rejects to ``wait``, which expires back to ``work``."""
     channel.queue_declare(
-        "work", durable=True, arguments={**KINDS[kind], "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "wait"}
+        "work",
+        durable=True,
+        arguments={**KINDS[kind], "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "wait"},
     )
     channel.queue_declare(
         "wait",
@@ -146,7 +151,7 @@ def test_the_same_queue_with_another_reason_is_another_entry(channel: BlockingCh
 
 def test_the_latest_death_comes_first(channel: BlockingChannel, server: Server) -> None:
     names = ["one", "two", "three", "end"]
-    for name, following in zip(names, names[1:], strict=False):
+    for name, following in pairwise(names):
         channel.queue_declare(
             name,
             arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": following, "x-message-ttl": 5},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from amqp_client import Client, Server, disconnected, put, refused, size
+from amqp_client import Client, Server, disconnected, exchange_exists, put, refused, size
 from pika.adapters.blocking_connection import BlockingChannel
 
 KINDS = ["direct", "fanout", "topic", "headers"]
@@ -15,17 +15,6 @@ PREDECLARED = {
     "amq.headers": "headers",
     "amq.match": "headers",
 }
-
-
-def there(client: Client, exchange: str) -> bool:
-    channel = client.channel()
-    try:
-        channel.exchange_declare(exchange, passive=True)
-    except Exception as error:
-        assert getattr(error, "reply_code", None) == 404, error
-        return False
-    channel.close()
-    return True
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,7 +123,7 @@ def test_the_default_exchange_leads_to_every_queue_by_name(channel: BlockingChan
 def test_a_deleted_exchange_is_gone(client: Client, channel: BlockingChannel) -> None:
     channel.exchange_declare("x", "direct")
     channel.exchange_delete("x")
-    assert not there(client, "x")
+    assert not exchange_exists(client, "x")
 
 
 def test_deleting_a_missing_exchange_is_fine(channel: BlockingChannel) -> None:
@@ -156,14 +145,14 @@ def test_an_unused_exchange_is_deleted_on_request(client: Client, channel: Block
     channel.queue_bind("q", "x", "k")
     channel.queue_unbind("q", "x", "k")
     channel.exchange_delete("x", if_unused=True)
-    assert not there(client, "x")
+    assert not exchange_exists(client, "x")
 
 
 def test_an_exchange_that_is_only_a_destination_is_unused(client: Client, channel: BlockingChannel) -> None:
     channel.exchange_declare("x", "direct")
     channel.exchange_bind("x", "amq.fanout")
     channel.exchange_delete("x", if_unused=True)
-    assert not there(client, "x")
+    assert not exchange_exists(client, "x")
 
 
 def test_nobody_publishes_to_an_internal_exchange(channel: BlockingChannel, vhost: str) -> None:
@@ -188,9 +177,9 @@ def test_an_auto_delete_exchange_goes_with_its_last_binding(client: Client, chan
     channel.queue_bind("q", "x", "1")
     channel.queue_bind("q", "x", "2")
     channel.queue_unbind("q", "x", "1")
-    assert there(client, "x")
+    assert exchange_exists(client, "x")
     channel.queue_unbind("q", "x", "2")
-    assert not there(client, "x")
+    assert not exchange_exists(client, "x")
 
 
 def test_an_auto_delete_exchange_goes_with_its_last_queue(client: Client, channel: BlockingChannel) -> None:
@@ -198,7 +187,7 @@ def test_an_auto_delete_exchange_goes_with_its_last_queue(client: Client, channe
     channel.queue_declare("q")
     channel.queue_bind("q", "x", "1")
     channel.queue_delete("q")
-    assert not there(client, "x")
+    assert not exchange_exists(client, "x")
 
 
 def test_an_auto_delete_exchange_goes_with_the_last_exchange_bound_to_it(
@@ -208,12 +197,12 @@ def test_an_auto_delete_exchange_goes_with_the_last_exchange_bound_to_it(
     channel.exchange_declare("y", "direct")
     channel.exchange_bind("y", "x", "1")
     channel.exchange_delete("y")
-    assert not there(client, "x")
+    assert not exchange_exists(client, "x")
 
 
 def test_an_auto_delete_exchange_that_was_never_bound_stays(client: Client, channel: BlockingChannel) -> None:
     channel.exchange_declare("x", "direct", auto_delete=True)
-    assert there(client, "x")
+    assert exchange_exists(client, "x")
 
 
 def test_bindings_of_a_deleted_exchange_do_not_come_back(channel: BlockingChannel) -> None:

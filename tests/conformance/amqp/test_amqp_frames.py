@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from amqp_client import Server
-from amqp_wire import BODY, FRAME_END, HEADER, HEARTBEAT, METHOD, Gone, Wire, header_payload, method_frame, raw_frame
+from amqp_wire import BODY, FRAME_END, HEADER, HEARTBEAT, METHOD, Wire, header_payload, method_frame, raw_frame
 from pamqp import base
 from pamqp.commands import Basic, Channel, Connection, Queue
 
@@ -29,14 +29,16 @@ def method_payload(class_id: int, method_id: int, arguments: bytes = b"") -> byt
         pytest.param(raw_frame(HEADER, 1, header_payload(3)), 505, id="header without method"),
         pytest.param(method_frame(PUBLISH) * 2, 505, id="method inside content"),
         pytest.param(
-            method_frame(PUBLISH) + raw_frame(HEADER, 1, header_payload(3, class_id=50)), 505, id="header of another class"
+            method_frame(PUBLISH) + raw_frame(HEADER, 1, header_payload(3, class_id=50)),
+            505,
+            id="header of another class",
         ),
-        pytest.param(
-            method_frame(PUBLISH) + raw_frame(HEADER, 1, header_payload(9)) * 2, 505, id="two headers"
-        ),
+        pytest.param(method_frame(PUBLISH) + raw_frame(HEADER, 1, header_payload(9)) * 2, 505, id="two headers"),
         pytest.param(method_frame(Channel.Open()), 504, id="channel opened twice"),
         pytest.param(method_frame(Queue.Declare(queue="q"), channel=7), 504, id="channel that is not open"),
-        pytest.param(raw_frame(METHOD, 1, method_payload(50, 10, b"\0\0\x20ab")), 501, id="arguments that end too early"),
+        pytest.param(
+            raw_frame(METHOD, 1, method_payload(50, 10, b"\0\0\x20ab")), 501, id="arguments that end too early"
+        ),
         pytest.param(raw_frame(METHOD, 1, b"\0"), 501, id="half a method"),
         pytest.param(raw_frame(METHOD, 1, b""), 501, id="no method"),
     ],
@@ -57,9 +59,7 @@ def test_a_body_longer_than_announced_closes_the_connection(wire: Wire, server: 
 @pytest.mark.parametrize("method", [(50, 250), (99, 10), (60, 999)])
 def test_a_method_nobody_knows_ends_the_connection(wire: Wire, method: tuple[int, int]) -> None:
     wire.send_bytes(raw_frame(METHOD, 1, method_payload(*method)))
-    with pytest.raises(Gone):  # RabbitMQ just hangs up
-        for _ in range(2):
-            wire.send(wire.receive().method and Connection.CloseOk(), channel=0)
+    wire.read_to_end()  # RabbitMQ says nothing before it hangs up
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,9 @@ def test_a_method_nobody_knows_ends_the_connection(wire: Wire, method: tuple[int
         (Connection.Blocked("x"), 1, "COMMAND_INVALID - unimplemented method"),
     ],
 )
-def test_a_method_in_the_wrong_place_closes_the_connection(wire: Wire, method: base.Frame, channel: int, text: str) -> None:
+def test_a_method_in_the_wrong_place_closes_the_connection(
+    wire: Wire, method: base.Frame, channel: int, text: str
+) -> None:
     wire.send(method, channel=channel)
     close = wire.closed()
     assert close.reply_text == text

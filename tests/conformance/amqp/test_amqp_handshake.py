@@ -13,7 +13,9 @@ TABLE_START = 4
 """AMQPLAIN's response is a field table without its length."""
 
 
-@pytest.mark.parametrize("greeting", [b"AMQP\x01\x01\x00\x0a", b"AMQP\x00\x00\x08\x00", b"HTTP/1.1", b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize(
+    "greeting", [b"AMQP\x01\x01\x00\x0a", b"AMQP\x00\x00\x08\x00", b"HTTP/1.1", b"GET / HTTP/1.1\r\n\r\n"]
+)
 def test_a_client_of_another_protocol_is_told_the_right_header_and_sent_away(
     bare_wire: Wire, server: Server, greeting: bytes
 ) -> None:
@@ -137,7 +139,9 @@ def test_whoever_breaks_the_handshake_is_disconnected_without_a_word(vhost_url: 
         "a channel before the connection is open": [commands.Channel.Open()],
         "an unknown mechanism": [Connection.StartOk(CLIENT, "KERBEROS", "x", "en_US")],
         "no NUL in the PLAIN response": [Connection.StartOk(CLIENT, "PLAIN", "guest", "en_US")],
-        "a password the client cannot be told is wrong": [Connection.StartOk(CLIENT, "PLAIN", "\0guest\0wrong", "en_US")],
+        "a password the client cannot be told is wrong": [
+            Connection.StartOk(CLIENT, "PLAIN", "\0guest\0wrong", "en_US")
+        ],
         "unlimited channels": [GUEST, tune(0, 131072, 0)],
         "too many channels": [GUEST, tune(65535, 131072, 0)],
         "unlimited frames": [GUEST, tune(2047, 0, 0)],

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import time
 
-import pytest
-from amqp_wire import Gone, Wire
+from amqp_wire import Wire
 from pamqp.commands import Queue
+
+BEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 
 def test_the_broker_sends_two_heartbeats_per_interval_on_an_idle_connection(bare_wire: Wire) -> None:
     bare_wire.login(heartbeat=1)
     begin = time.monotonic()
     for _ in range(2):
-        assert bare_wire.read(8, timeout=2.5) == b"\x08\x00\x00\x00\x00\x00\x00\xce"
+        assert bare_wire.read(8, timeout=2.5) == BEAT
     assert time.monotonic() - begin < 1.8
 
 
 def test_a_silent_client_is_disconnected(bare_wire: Wire) -> None:
     bare_wire.login(heartbeat=1)
     begin = time.monotonic()
-    with pytest.raises(Gone):
-        while time.monotonic() - begin < 8:
-            bare_wire.read(8)  # heartbeats
+    assert bare_wire.read_to_end().replace(BEAT, b"") == b""
     assert 1 < time.monotonic() - begin < 5
 
 

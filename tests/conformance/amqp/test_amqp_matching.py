@@ -88,7 +88,9 @@ def test_a_topic_exchange_matches_words(channel: BlockingChannel, pattern: str, 
 
 
 @pytest.mark.usefixtures("queue")
-@pytest.mark.parametrize(("bound", "key", "matches"), [("a", "a", True), ("a", "A", False), ("#", "a", False), ("", "", True)])
+@pytest.mark.parametrize(
+    ("bound", "key", "matches"), [("a", "a", True), ("a", "A", False), ("#", "a", False), ("", "", True)]
+)
 def test_a_direct_exchange_compares_keys(channel: BlockingChannel, bound: str, key: str, matches: bool) -> None:
     channel.queue_bind("q", "amq.direct", bound)
     assert reaches(channel, "amq.direct", key) is matches

@@ -135,9 +135,7 @@ def test_quorum_queues_know_32_priorities(channel: BlockingChannel, server: Serv
         assert len(order) == 4
 
 
-def test_messages_returned_to_a_quorum_queue_come_first_and_in_order(
-    channel: BlockingChannel, server: Server
-) -> None:
+def test_messages_returned_to_a_quorum_queue_come_first_and_in_order(channel: BlockingChannel, server: Server) -> None:
     quorum(channel)
     prioritised(channel, 1, 1, 5)
     held = [take(channel, "q", ack=False) for _ in range(3)]

@@ -31,7 +31,9 @@ def confirmed(wire: Wire, last: int) -> list[int]:
     numbers: list[int] = []
     while not numbers or numbers[-1] < last:
         ack = wire.expect(Basic.Ack)
-        numbers += range(numbers[-1] + 1 if numbers else 1, ack.delivery_tag + 1) if ack.multiple else [ack.delivery_tag]
+        numbers += (
+            range(numbers[-1] + 1 if numbers else 1, ack.delivery_tag + 1) if ack.multiple else [ack.delivery_tag]
+        )
     return numbers
 
 
@@ -150,9 +152,7 @@ def test_messages_of_one_channel_keep_their_order(channel: BlockingChannel, clie
     assert [take(channel, "q").body for _ in bodies] == bodies
 
 
-def test_confirmed_messages_are_there_for_everybody(
-    channel: BlockingChannel, connect: Callable[..., Client]
-) -> None:
+def test_confirmed_messages_are_there_for_everybody(channel: BlockingChannel, connect: Callable[..., Client]) -> None:
     channel.queue_declare("q")
     other = connect().channel()
     for count in range(1, 20):

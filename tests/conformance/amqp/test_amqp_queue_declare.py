@@ -78,7 +78,7 @@ def test_declaring_again_alike_changes_nothing(channel: BlockingChannel, options
         ),
     ],
 )
-def test_declaring_again_otherwise_is_refused(  # noqa: PLR0917
+def test_declaring_again_otherwise_is_refused(
     channel: BlockingChannel,
     vhost: str,
     first: dict[str, Any],

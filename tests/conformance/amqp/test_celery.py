@@ -83,7 +83,9 @@ def worker(
     try:
         yield made
         assert made.stop() == 0, made.text()
-        troubles = [line for line in made.text().splitlines() if "CRITICAL" in line or "onnection to broker lost" in line]
+        troubles = [
+            line for line in made.text().splitlines() if "CRITICAL" in line or "onnection to broker lost" in line
+        ]
         assert not troubles
     finally:
         made.close()

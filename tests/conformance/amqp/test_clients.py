@@ -162,7 +162,7 @@ async def test_aio_pika_rejects_and_returns(vhost_url: str) -> None:
             async with second.process():
                 _ = 1 / 0
         dead = await channel.declare_queue("dead", passive=True)
-        while (letter := await dead.get(timeout=5, fail=False)) is None:
+        while (letter := await dead.get(timeout=5, fail=False)) is None:  # noqa: ASYNC110 - only the queue knows
             await asyncio.sleep(0.02)
         assert letter.headers["n"] == 1 << 40
         assert letter.headers["x-death"][0]["reason"] == "rejected"  # type: ignore[index,call-overload]
@@ -241,7 +241,9 @@ async def test_aio_pika_spreads_work(vhost_url: str) -> None:
 
 def test_py_amqp_publishes_and_consumes(vhost_url: str, vhost: str) -> None:
     parts = urlsplit(vhost_url)
-    connection = amqp.Connection(f"{parts.hostname}:{parts.port}", "guest", "guest", virtual_host=vhost, confirm_publish=True)
+    connection = amqp.Connection(
+        f"{parts.hostname}:{parts.port}", "guest", "guest", virtual_host=vhost, confirm_publish=True
+    )
     with connection:
         channel = connection.channel()
         channel.queue_declare("q", auto_delete=False)
@@ -262,7 +264,9 @@ def test_kombu_makes_its_entities_and_delivers(vhost_url: str) -> None:
     got: list[Any] = []
     with kombu.Connection(vhost_url) as connection:
         with connection.Producer() as producer:
-            producer.publish({"hello": "world"}, exchange=exchange, routing_key="email.new", declare=[queue], retry=True)
+            producer.publish(
+                {"hello": "world"}, exchange=exchange, routing_key="email.new", declare=[queue], retry=True
+            )
         with connection.Consumer([queue], callbacks=[lambda body, message: (got.append(body), message.ack())]):
             connection.drain_events(timeout=5)
         assert got == [{"hello": "world"}]
