@@ -21,6 +21,8 @@ from nodes import SCRIPT, Node, RabbitNode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+AGAIN = bool(os.environ.get("AMQTASK_TEST_AGAIN"))
+"""Whether these tests have run on another broker just before; those that use no broker are left out then."""
 CHOICE = os.environ.get("AMQTASK_TEST_BROKER") or "rabbitmq"
 ON_DEV = CHOICE == "dev"
 VERSION = () if CHOICE in ("rabbitmq", "dev") else ("--version", CHOICE)

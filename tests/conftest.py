@@ -12,20 +12,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chosen_broker import ON_DEV, own_node, shared_node
+from chosen_broker import AGAIN, ON_DEV, own_node, shared_node
 from nodes import Node
 from worker_process import Site, new_site
 
 ONLY = "only on RabbitMQ: "
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept, elsewhere = [], []
     for item in items:
         mark = item.get_closest_marker("rabbitmq_only")
         if mark is not None:
             (reason,) = mark.args
             if ON_DEV:
                 item.add_marker(pytest.mark.skip(reason=f"{ONLY}{reason}"))
+        elif AGAIN and not {"broker_node", "own_node"} & set(item.fixturenames):
+            elsewhere.append(item)  # has nothing to do with the broker, and has run
+            continue
+        kept.append(item)
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

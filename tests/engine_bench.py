@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from amqtask.testing.devbroker.memory import Memory
-from amqtask.testing.devbroker.message import Message
-from amqtask.testing.devbroker.scheduler import Scheduler
-from amqtask.testing.devbroker.vhost import VHost
+from amqtask.testing.devbroker.engine.memory import Memory
+from amqtask.testing.devbroker.engine.message import Message
+from amqtask.testing.devbroker.engine.scheduler import Scheduler
+from amqtask.testing.devbroker.engine.vhost import VHost
 
 QUORUM = {"x-queue-type": "quorum"}
 

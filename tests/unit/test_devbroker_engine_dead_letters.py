@@ -7,7 +7,7 @@ import time
 import pytest
 from engine_bench import Bench, Subscriber, content_header, properties
 
-from amqtask.testing.devbroker.message import Message
+from amqtask.testing.devbroker.engine.message import Message
 
 TO_DEAD = {"dead_letter_exchange": "", "dead_letter_routing_key": "dead"}
 KINDS = pytest.mark.parametrize("quorum", [False, True], ids=["classic", "quorum"])

@@ -10,8 +10,8 @@ from engine_bench import content_header, properties
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amqtask.testing.devbroker import headers
-from amqtask.testing.devbroker.message import Message
+from amqtask.testing.devbroker.engine import headers
+from amqtask.testing.devbroker.engine.message import Message
 
 FULL = {
     "content_type": "text/plain",

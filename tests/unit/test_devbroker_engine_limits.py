@@ -7,10 +7,10 @@ import gc
 import pytest
 from engine_bench import Bench, Subscriber, content_header
 
-from amqtask.testing.devbroker.memory import Memory
-from amqtask.testing.devbroker.message import Message
-from amqtask.testing.devbroker.queues import Queue
-from amqtask.testing.devbroker.vhost import VHost
+from amqtask.testing.devbroker.engine.memory import Memory
+from amqtask.testing.devbroker.engine.message import Message
+from amqtask.testing.devbroker.engine.queues import Queue
+from amqtask.testing.devbroker.engine.vhost import VHost
 
 KINDS = pytest.mark.parametrize("quorum", [False, True], ids=["classic", "quorum"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine_bench import Bench, Subscriber, properties
 
-from amqtask.testing.devbroker.errors import ChannelFault
+from amqtask.testing.devbroker.engine.errors import ChannelFault
 
 KINDS = pytest.mark.parametrize("quorum", [False, True], ids=["classic", "quorum"])
 

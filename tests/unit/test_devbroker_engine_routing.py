@@ -8,8 +8,8 @@ import time
 import pytest
 from engine_bench import Bench, content_header, properties
 
-from amqtask.testing.devbroker.errors import ChannelFault, ConnectionFault
-from amqtask.testing.devbroker.message import Message
+from amqtask.testing.devbroker.engine.errors import ChannelFault, ConnectionFault
+from amqtask.testing.devbroker.engine.message import Message
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 import pytest
 from engine_bench import Bench, Subscriber
 
-from amqtask.testing.devbroker.errors import ChannelFault, ConnectionFault
+from amqtask.testing.devbroker.engine.errors import ChannelFault, ConnectionFault
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pamqp import commands, frame, header
 from pamqp.commands import Basic
 
-from amqtask.testing.devbroker import frames
-from amqtask.testing.devbroker.errors import ConnectionFault
+from amqtask.testing.devbroker.engine.errors import ConnectionFault
+from amqtask.testing.devbroker.protocol import frames
 
 SHORT = st.text(max_size=60)
 PROPERTIES = header.ContentHeader(0, 5, Basic.Properties(content_type="text/plain", headers={"n": 2**40})).marshal()

@@ -16,7 +16,7 @@ from pamqp.header import ContentHeader
 from amqtask.testing.devbroker.faults import EVERYWHERE
 
 if TYPE_CHECKING:
-    from amqtask.testing.devbroker.message import Message
+    from amqtask.testing.devbroker.engine.message import Message
     from amqtask.testing.devbroker.server import Server
 
 _NAMES = {"message_type": "type"}  # pamqp's names that are not AMQP's

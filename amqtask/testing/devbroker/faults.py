@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from amqtask.testing.devbroker import headers
+from amqtask.testing.devbroker.engine import headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

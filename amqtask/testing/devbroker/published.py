@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amqtask.testing.devbroker.message import Message
+    from amqtask.testing.devbroker.engine.message import Message
 
 MOST_MESSAGES = 10_000
 MOST_BYTES = 4 << 20

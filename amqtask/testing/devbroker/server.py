@@ -10,9 +10,9 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
-from amqtask.testing.devbroker.connection import Connection
+from amqtask.testing.devbroker.protocol.connection import Connection
+from amqtask.testing.devbroker.protocol.trace import Tracer
 from amqtask.testing.devbroker.state import MEMORY_LIMIT, State
-from amqtask.testing.devbroker.trace import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amqtask.testing.devbroker.engine.memory import Memory
+from amqtask.testing.devbroker.engine.scheduler import Scheduler
+from amqtask.testing.devbroker.engine.vhost import VHost
 from amqtask.testing.devbroker.faults import Faults
-from amqtask.testing.devbroker.memory import Memory
 from amqtask.testing.devbroker.published import PublishLog
-from amqtask.testing.devbroker.scheduler import Scheduler
-from amqtask.testing.devbroker.vhost import VHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from amqtask.testing.devbroker.message import Message
+    from amqtask.testing.devbroker.engine.message import Message
 
 MEMORY_LIMIT = 256 << 20
 """Default: bytes of stored messages from which on publishers are blocked."""
