@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         UnknownTask,
         Unroutable,
     )
+    from amqtask.results.eager import EagerResult
     from amqtask.results.future import AsyncResult
     from amqtask.tasks.context import Context
     from amqtask.tasks.task import AsyncTask, Task
@@ -73,6 +74,7 @@ __all__ = [
     "DecodeError",
     "DevBrokerGone",
     "DocumentError",
+    "EagerResult",
     "EncodeError",
     "Exchange",
     "Ignore",
@@ -103,6 +105,7 @@ _HOMES = {
     "AsyncResult": "amqtask.results.future",
     "AsyncTask": "amqtask.tasks.task",
     "Context": "amqtask.tasks.context",
+    "EagerResult": "amqtask.results.eager",
     "Task": "amqtask.tasks.task",
     **dict.fromkeys(
         ("Backoff", "Binding", "DeadLetter", "Exchange", "Pool", "Queue", "RetryPolicy", "Route"),

@@ -149,7 +149,7 @@ class Wiring:
         from amqtask.app.dev import URL_VARIABLE, dev_url  # noqa: PLC0415 -- for development; production does without
 
         # a setting made in code wins over the variable of the setting
-        in_code = self.configuration.origin("broker_url") is Source.CODE
+        in_code = self.configuration.origin("broker_url") in (Source.CODE, Source.OVERRIDE)
         return (dev_url(vhost, URL_VARIABLE if in_code else "AMQTASK_BROKER_URL"),)
 
     @property

@@ -8,17 +8,19 @@ once more has killed its worker:
     quorum queue, limit 3    run ─✗─► run ─✗─► mark, run ─✗─► dead letter
     classic queue, limit 3   run ─✗─► mark, run ─✗─► mark, run ─✗─► dead letter
 
-Children of a prefork pool don't need this: the parent sees them die and knows what they ran.
+Children of a prefork pool don't need this: the parent sees them die and knows what they ran. Nor does what this worker
+only held when its connection went: it lives, so that message has killed nobody here.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from amqtask.worker.republish import lost_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from amqtask.worker.delivery import Delivery
 
@@ -54,6 +56,29 @@ def judge(delivery: Delivery, limit: int) -> Verdict:
     if lost + count < limit - 1:
         return RUN
     return Verdict("dead", limit) if lost >= limit - 1 else Verdict("mark", limit - 1)
+
+
+class Held:
+    """What this worker had not started when it lost it, and may run without suspicion when it comes again."""
+
+    def __init__(self, window: int = 10_000) -> None:
+        self._window = window
+        self._counts: OrderedDict[Hashable, int | None] = OrderedDict()
+
+    def lose(self, delivery: Delivery) -> None:
+        """A delivery that had not started is the broker's again; one that is a suspect already stays one."""
+        if delivery.redelivered and not delivery.excused:
+            return
+        self._counts[delivery.identity] = deliveries(delivery)
+        if len(self._counts) > self._window:
+            self._counts.popitem(last=False)
+
+    def excuses(self, delivery: Delivery) -> bool:
+        """Was it here last? The broker's count, where there is one, tells whether others had it meanwhile."""
+        if delivery.identity not in self._counts:
+            return False
+        before, now = self._counts.pop(delivery.identity), deliveries(delivery)
+        return now is None or now <= (before or 0) + 1
 
 
 class Trials:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from amqtask import clock
 from amqtask.execution.job import Job
 from amqtask.worker import narrate
-from amqtask.worker.crashes import Trials, deliveries, judge
+from amqtask.worker.crashes import Held, Trials, deliveries, judge
 from amqtask.worker.delivery import Delivery, Settlements
 from amqtask.worker.republish import lost_count
 
@@ -84,7 +84,7 @@ class Custody:
         self._loop, self._pool = loop, pool
         self._ready, self._recent, self._effects = ready, recent, effects
         self._acks_early, self._observe, self._lost_max = acks_early, observe, lost_max
-        self._trials = Trials()
+        self._trials, self._held = Trials(), Held()
         self._copies: dict[int, str | None] = {}
         """Key of a marked message -> message id of its copy, until the former is acked: both must not exist when
         the copy starts, and kills."""
@@ -118,6 +118,8 @@ class Custody:
         for delivery in self._ready.clear():
             if delivery.early:  # acked already: nobody but us has it
                 self._ready.push(delivery)
+            else:
+                self._held.lose(delivery)
 
     def arrive(self, queue: str, method: Method, properties: PropertiesLike, body: bytes) -> None:
         """Take a delivery into custody."""
@@ -138,6 +140,7 @@ class Custody:
         self.schedule_turn()
         arrival = self._recent.arrive(delivery)
         if arrival == "new":
+            delivery.excused = self._held.excuses(delivery)
             narrate.received(delivery)
             if self.draining:
                 self.hand_back(delivery)
@@ -171,7 +174,7 @@ class Custody:
         while pool.free() > 0 and (delivery := ready.pop()) is not None:
             if self._copies and delivery.properties.message_id in self._copies.values():
                 early.append(delivery)
-            elif not delivery.redelivered or self._fit(delivery):
+            elif not delivery.redelivered or delivery.excused or self._fit(delivery):
                 self._start(delivery)
         for delivery in early:
             ready.push(delivery)
@@ -263,7 +266,9 @@ class Custody:
             if self.draining:
                 self.hand_back(delivery)
             elif delivery.epoch == self._settlements.epoch:
-                self._ready.push(delivery)  # of an earlier epoch: the broker delivers it again
+                self._ready.push(delivery)
+            else:  # the broker delivers it again
+                self._held.lose(delivery)
         for key in (*blamed, *ended):
             delivery = self._running.pop(key, None)
             if delivery is None:

@@ -30,8 +30,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "body", "early", "epoch", "exchange", "id", "identity", "key", "name", "priority", "properties", "queue",
-        "redelivered", "retries", "routing_key", "since", "tag",
+        "body", "early", "epoch", "exchange", "excused", "id", "identity", "key", "name", "priority", "properties",
+        "queue", "redelivered", "retries", "routing_key", "since", "tag",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,8 @@ class Delivery:
         retries, and whatever we make of it gets a message id. Garbage is equal to nothing."""
         self.early = False
         """Acknowledged before execution (acks_late=False)."""
+        self.excused = False
+        """It comes again, and is not to be suspected for that."""
         self.since = 0.0
         """Monotonic time at which it was handed to the pool; 0 while it waits."""
 

@@ -24,6 +24,9 @@ USUAL = {
 }
 """Where the parts run when nothing else is asked for."""
 
+AMQP = ("tests/conformance/amqp", "tests/conformance/test_devbroker_model.py")
+"""What of the conformance tests is about the broker; the rest is about our pools and runs once."""
+
 
 class Stage(NamedTuple):
     """One run of pytest, or the static checks.
@@ -107,11 +110,13 @@ def stages(wanted: Wanted, *, given: bool) -> list[Stage]:
             found.append(Stage(part, None, (f"tests/{part}",)))
             continue
         brokers = wanted.brokers or tuple(name for name in USUAL[part] if not (given and name == NEWEST))
-        found += [Stage(part, broker, (f"tests/{part}",)) for broker in brokers]
+        again = AMQP if part == "conformance" else (f"tests/{part}",)
+        found += [Stage(part, broker, again if place else (f"tests/{part}",)) for place, broker in enumerate(brokers)]
     return found
 
 
 def instead(stage: Stage, plan: list[Stage]) -> Stage | None:
     """The stage for one whose broker can't be had: the same on the dev broker, unless it runs there anyway."""
-    on_dev = stage._replace(broker=DEV)
-    return None if on_dev in plan else on_dev
+    if any((other.part, other.broker) == (stage.part, DEV) for other in plan):
+        return None
+    return stage._replace(broker=DEV)

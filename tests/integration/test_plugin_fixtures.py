@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ import plugin_app
 import pytest
 from plugin_app import app, early, ends, fails, fan, old, resize, send, waits
 
-from amqtask import ConfigError, PublishTimeout, QueueFull, TopologyError
+from amqtask import ConfigError, PublishTimeout, QueueFull, TopologyError, Unroutable
 from amqtask.broker.admin import Admin
 from amqtask.errors import AmqtaskError
 from amqtask.wire.message import Outgoing, Properties
@@ -88,6 +89,15 @@ def test_published_counts_a_task_once_however_often_it_is_sent_again(published, 
     assert [one.retries for one in published.list(fails, again=True)][:3] == [0, 1, 2]
 
 
+def test_message_that_the_broker_did_not_take_was_not_published(amqtask_broker, published):
+    with pytest.raises(Unroutable):
+        send.apply_async(("x",), queue="nowhere")
+    amqtask_broker.nack_publishes(100)
+    with pytest.raises(QueueFull):
+        send.delay("x")
+    published(count=0)
+
+
 def test_published_lists_messages_that_are_no_tasks(amqtask_broker, published):
     with Admin(app.broker_urls, app.connection_options) as admin:
         send.delay("x")
@@ -118,6 +128,15 @@ def test_any_client_can_use_the_vhost(amqtask_app, amqtask_broker):
     method, _, body = connection.channel().basic_get("emails", auto_ack=True)
     assert (method.routing_key, body[:1]) == ("email.send", b"\x93")
     connection.close()
+
+
+def test_coroutines_send_to_the_vhost_too(published, drain):
+    async def main():
+        await asyncio.gather(*(send.adelay(f"a{number}") for number in range(3)))
+
+    asyncio.run(main())
+    published(task=send, count=3)
+    assert drain().succeeded == 3
 
 
 # -- drain

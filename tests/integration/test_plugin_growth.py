@@ -62,7 +62,7 @@ def test_three_thousand_vhosts_leave_nothing_behind(server):
         one_test(server, number)
         if number + 1 in (WARM, TESTS):
             gc.collect()
-            seen[number + 1] = (resident(), threading.active_count(), len(os.listdir("/proc/self/fd")))
+            seen[number + 1] = (resident(), threading.active_count(), len(list(Path("/proc/self/fd").iterdir())))
     (memory, *rest), (memory_before, *rest_before) = seen[TESTS], seen[WARM]
     assert rest == rest_before
     assert memory - memory_before < GROWTH_MAX, seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from nodes import Node
+from nodes import Node, RabbitNode
 
 pytest_plugins = ["pytester"]
 
@@ -265,8 +265,10 @@ MIXED = """
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.rabbitmq_only("tests of projects on a RabbitMQ")
 def test_the_same_tests_run_on_a_rabbitmq(project, broker_node: Node):
-    if "BROKER_MANAGEMENT_URL" not in broker_node.addresses:
+    assert isinstance(broker_node, RabbitNode)
+    if not broker_node.has_api:
         pytest.skip("the management API of this RabbitMQ is not known")
     where = [
         "--amqtask-broker",

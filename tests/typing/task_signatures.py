@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from amqtask import Amqtask, AsyncResult, AsyncTask, Queue, Task
+from amqtask import Amqtask, AsyncResult, AsyncTask, EagerResult, Queue, Task
 
 app = Amqtask("shop", broker="amqp://localhost", task_serializer="json")
 
@@ -47,6 +47,8 @@ assert_type(bound(1), str)
 assert_type(fetch.delay("x"), AsyncResult[bytes])
 assert_type(fetch_bound.delay("x"), AsyncResult[bytes])
 assert_type(app.send_task("other", (1,), priority=3), AsyncResult[Any])
+assert_type(add.apply((1,), throw=True).get(), int)
+assert_type(fetch.apply(("x",)), EagerResult[bytes])
 
 
 async def inside() -> None:
@@ -54,6 +56,7 @@ async def inside() -> None:
     assert_type(await add.aapply_async((1,), priority=9), AsyncResult[int])
     assert_type(await fetch.adelay("x"), AsyncResult[bytes])
     assert_type(await fetch("x"), bytes)
+    assert_type((await fetch.aapply(("x",))).get(), bytes)
 
 
 def takes_any(task: Task[..., Any]) -> None: ...

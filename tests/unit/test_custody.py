@@ -41,6 +41,9 @@ class Bench:
             lost_max=3,
         )
         self.custody.settler = Settler(self.loop, outbox, 1.0, self.custody.settled)
+        self.open()
+
+    def open(self):
         self.custody.open(
             SimpleNamespace(
                 is_open=True,
@@ -48,6 +51,10 @@ class Bench:
                 basic_nack=lambda tag, requeue: self.events.append(("nack", tag)),
             )
         )
+
+    def reconnect(self):
+        self.custody.closed()
+        self.open()
 
     def _publish(self, message, timeout, done):
         self.events.append(("publish", message.routing_key))
@@ -121,6 +128,58 @@ def test_what_was_returned_or_suspected_before_is_not_returned_again(bench, rede
     bench.arrive(1, redelivered=redelivered, **headers)
     bench.custody.drain()
     assert bench.turn() == [expected]
+
+
+@pytest.mark.parametrize("times", [1, 2, 10])
+@pytest.mark.parametrize("counted", [False, True])
+def test_message_that_this_worker_only_held_when_its_connection_went_runs_when_it_comes_again(bench, times, counted):
+    same = {"message_id": "m", "id": "task"}
+    bench.arrive(1, **same)
+    for number in range(1, times + 1):
+        bench.reconnect()
+        bench.arrive(1, redelivered=True, **same, **({"x-delivery-count": number} if counted else {}))
+    assert [event for event, *_ in bench.turn()] == ["start"]
+
+
+def test_message_that_was_elsewhere_meanwhile_is_a_suspect(bench):
+    same = {"message_id": "m", "id": "task"}
+    bench.arrive(1, **same, **{"x-delivery-count": 0})
+    bench.reconnect()
+    bench.arrive(1, redelivered=True, **same, **{"x-delivery-count": 2})
+    assert bench.turn() == [("publish", "q")]
+
+
+def test_suspect_stays_one_when_the_connection_goes_before_it_is_marked(bench):
+    same = {"message_id": "m", "id": "task", "redelivered": True}
+    bench.arrive(1, **same)
+    bench.reconnect()
+    bench.arrive(1, **same)
+    assert bench.turn() == [("publish", "q")]
+
+
+def test_what_a_dead_child_only_held_on_a_connection_that_is_gone_runs_when_it_comes_again(bench):
+    same = {"message_id": "m", "id": "task"}
+    bench.arrive(1, **same)
+    assert bench.turn() == [("start", 1)]
+    bench.reconnect()
+    bench.custody.lost([], [1], "signal 9")
+    assert bench.turn() == []
+    bench.arrive(1, redelivered=True, **same)
+    assert [event for event, *_ in bench.turn()] == ["start"]
+
+
+def test_what_comes_after_the_worker_has_begun_to_end_goes_back_at_once(bench):
+    bench.custody.drain()
+    bench.arrive(1)
+    bench.arrive(2, redelivered=True)
+    assert bench.turn() == [("nack", 1), ("publish", "q")]
+
+
+def test_nothing_is_returned_on_a_channel_that_is_closing(bench):
+    bench.arrive(1)
+    bench.custody._channel.is_open = False
+    bench.custody.drain()
+    assert bench.turn() == []
 
 
 def test_task_that_has_ended_is_not_handed_back_while_its_dead_letter_is_on_the_way(bench):

@@ -47,7 +47,7 @@ class Facade(ABC):
         return cast("dict[str, int | None]", self._do("memory"))
 
     def published(self, vhost: str) -> list[dict[str, Any]]:
-        """The latest messages that were published to a vhost, oldest first.
+        """The latest messages that were published to a vhost and neither returned nor refused, oldest first.
 
         At most 10,000, and 4 MiB. Each has ``exchange``, ``routing_key``, ``properties`` (a dict of what was set; times
         as seconds since 1970) and ``body`` (bytes).

@@ -57,6 +57,13 @@ def test_declaring_again_with_other_properties_is_refused(
         channel.exchange_declare("x", **{"exchange_type": "direct", **options})
 
 
+@pytest.mark.parametrize(("value", "kind"), [(5, "signedint"), (True, "bool"), (None, "void")])
+def test_an_alternate_exchange_has_to_be_a_name(channel: BlockingChannel, vhost: str, value: object, kind: str) -> None:
+    text = f"invalid type '{kind}' for arg 'alternate-exchange' in exchange 'x' in vhost '{vhost}'"
+    with refused(406, f"PRECONDITION_FAILED - {text}"):
+        channel.exchange_declare("x", "direct", arguments={"alternate-exchange": value})
+
+
 def test_unknown_arguments_are_not_compared(channel: BlockingChannel) -> None:
     channel.exchange_declare("x", "direct", arguments={"x-colour": "red"})
     channel.exchange_declare("x", "direct", arguments={"x-colour": "blue"})

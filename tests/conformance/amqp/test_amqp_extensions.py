@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from amqp_client import QUORUM, Client, Inbox, Server, disconnected, get, put, r
 from amqp_wire import Wire, header_payload
 from pamqp.commands import Basic, Queue
 from pika.adapters.blocking_connection import BlockingChannel
+from waiting import wait_for
 
 MAX_TTL = 315_360_000_000
 """Ten years in milliseconds, from which on RabbitMQ refuses."""
@@ -54,6 +56,16 @@ def test_the_oldest_kind_of_classic_queue(channel: BlockingChannel, server: Serv
         channel.queue_declare("q", durable=True, arguments=arguments)
 
 
+def test_the_old_name_of_the_leader_locator(connect: Callable[..., Client], server: Server) -> None:
+    channel = connect().channel()
+    arguments = {"x-queue-master-locator": "client-local"}
+    if server.version >= (4, 3):
+        with disconnected(541, "INTERNAL_ERROR - Feature `queue_master_locator` is deprecated."):
+            channel.queue_declare("q", durable=True, arguments=arguments)
+    else:
+        channel.queue_declare("q", durable=True, arguments=arguments)
+
+
 def test_modes_of_classic_queues_are_accepted(channel: BlockingChannel) -> None:
     channel.queue_declare("q", durable=True, arguments={"x-queue-mode": "lazy", "x-queue-version": 2})
 
@@ -73,6 +85,45 @@ def test_a_consumer_that_does_not_settle_in_time_is_cancelled(wire: Wire, server
     else:  # before, there was only a limit of the whole node, of half an hour
         time.sleep(1.5)
         assert wire.sent_nothing()
+
+
+def test_a_consumer_may_bring_a_timeout_of_its_own(wire: Wire, server: Server) -> None:
+    wire.call(Queue.Declare(queue="q", durable=True, arguments=QUORUM), Queue.DeclareOk)
+    for _ in range(3):
+        wire.publish(Basic.Publish(routing_key="q"), header_payload(0))
+    wire.call(Basic.Consume(queue="q", consumer_tag="me", arguments={"x-consumer-timeout": 1000}), Basic.ConsumeOk)
+    tags = [wire.content(Basic.Deliver).method.delivery_tag for _ in range(3)]
+    wire.send(Basic.Ack(tags[1]))
+    if server.version >= (4, 3):
+        assert wire.expect(Basic.Cancel, timeout=10).consumer_tag == "me"
+        asked = Queue.Declare(queue="q", passive=True)
+        wait_for(lambda: wire.call(asked, Queue.DeclareOk).message_count == 2)
+        wire.send(Basic.Ack(tags[0]))  # too late, and harmless
+        assert wire.call(asked, Queue.DeclareOk).message_count == 2
+    else:
+        time.sleep(1.5)
+        assert wire.sent_nothing()
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument", "value", "text"),
+    [
+        ("classic", "x-stream-offset", 1, " of queue type rabbit_classic_queue"),
+        ("quorum", "x-stream-offset", 1, " of queue type rabbit_quorum_queue"),
+        ("classic", "x-consumer-timeout", 1000, " of queue type rabbit_classic_queue"),
+        ("quorum", "x-consumer-timeout", -1, ": {value_negative,-1}"),
+        ("quorum", "x-consumer-timeout", "1000", ': "expected integer, got longstr"'),
+    ],
+)
+def test_arguments_of_consumers_are_checked(  # noqa: PLR0917
+    channel: BlockingChannel, server: Server, vhost: str, kind: str, argument: str, value: object, text: str
+) -> None:
+    channel.queue_declare("q", durable=True, arguments={"x-queue-type": kind})
+    if server.version >= (4, 3):
+        with refused(406, f"PRECONDITION_FAILED - invalid arg '{argument}' for queue 'q' in vhost '{vhost}'{text}"):
+            channel.basic_consume("q", lambda *_: None, arguments={argument: value})
+    else:
+        channel.basic_consume("q", lambda *_: None, arguments={argument: value})
 
 
 def test_the_consumer_timeout_is_not_for_classic_queues(channel: BlockingChannel, server: Server) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from amqp_client import QUORUM, Client, Delivery, Inbox, Server, get, put, refused, size, take, take_all, wait_size
-from amqp_wire import METHOD, Wire, raw_frame
-from pamqp.commands import Basic
+from amqp_wire import METHOD, Wire, header_payload, raw_frame
+from pamqp.commands import Basic, Queue
 from pika.adapters.blocking_connection import BlockingChannel
 
 KINDS = {"classic": {}, "quorum": QUORUM}
@@ -219,6 +219,15 @@ def test_recovering_returns_everything_unsettled_of_the_channel(client: Client, 
     other.basic_ack(got[0].tag)
     other.basic_recover(requeue=True)
     assert left(channel, 2) == [(b"b", True), (b"c", True)]
+
+
+def test_the_answer_to_recovering_comes_before_the_redeliveries(wire: Wire) -> None:
+    wire.call(Queue.Declare(queue="q"), Queue.DeclareOk)
+    wire.publish(Basic.Publish(routing_key="q"), header_payload(0))
+    wire.call(Basic.Consume(queue="q"), Basic.ConsumeOk)
+    wire.content(Basic.Deliver)
+    wire.call(Basic.Recover(True), Basic.RecoverOk)
+    assert wire.content(Basic.Deliver).method.redelivered
 
 
 def test_recovering_without_requeue_is_not_implemented(wire: Wire) -> None:

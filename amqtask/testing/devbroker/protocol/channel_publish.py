@@ -143,9 +143,10 @@ class Publishing:
             queues, accepted = self._reply(message), True
         else:
             queues, accepted = session.vhost.publish(message)
-        session.log.add(message)
         if not queues and method.mandatory:
             self._return(message)
+        elif accepted:
+            session.log.add(message)
         if number:
             if accepted:
                 confirms.accept(number)
