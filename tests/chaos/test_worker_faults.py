@@ -200,6 +200,27 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(site, broker_node
     check_all_done(site, [*labels, *(f"{label}.inner" for label in labels)], twice=40)
 
 
+@pytest.mark.parametrize("routing", ["classic", "quorum"])
+def test_messages_that_only_wait_in_a_worker_are_not_suspected_however_often_its_connection_is_cut(
+    site, broker_node, routing
+):
+    if routing == "quorum":
+        site.route(QUORUM)
+    with Proxy("127.0.0.1", broker_node.port) as proxy:
+        worker = site.worker("-P", "threads", "-c", "2", "--prefetch", "20", url=proxy.url(site.url))
+        labels = send_many(site, "hold", 20)
+        worker.wait_for_log(r"\] received", 20)
+        for turn in range(1, 6):
+            proxy.cut()
+            worker.wait_for_log(r"\] received", 20 + turn * 18)
+            worker.wait_for_log("came again; it still runs", turn * 2)
+        site.open_gate()
+        site.wait_done(*labels)
+        assert worker.stop() == 0
+        assert worker.count(r"\] received") == 20 + 5 * 18  # none was sent again with a mark
+    check_all_done(site, labels)
+
+
 # -- brokers that restart -------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import pika
 import pytest
+from amqp_wire import PATIENCE
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 from waiting import wait_for
@@ -124,7 +125,7 @@ class Inbox:
     def bodies(self) -> list[bytes]:
         return [one.body for one in self.got]
 
-    def wait(self, count: int, timeout: float = 5.0) -> list[Delivery]:
+    def wait(self, count: int, timeout: float = PATIENCE) -> list[Delivery]:
         """Wait for so many deliveries in all and return them; fails when there are more."""
         deadline = time.monotonic() + timeout
         while len(self.got) < count:
@@ -178,7 +179,7 @@ def get(channel: BlockingChannel, queue: str, *, ack: bool = True) -> Delivery |
     return None if method is None else Delivery(method, properties, body)
 
 
-def take(channel: BlockingChannel, queue: str, *, ack: bool = True, timeout: float = 5.0) -> Delivery:
+def take(channel: BlockingChannel, queue: str, *, ack: bool = True, timeout: float = PATIENCE) -> Delivery:
     """Wait for one message of the queue."""
     return wait_for(lambda: get(channel, queue, ack=ack), timeout)
 
@@ -201,7 +202,7 @@ def consumers(channel: BlockingChannel, queue: str) -> int:
     return channel.queue_declare(queue, passive=True).method.consumer_count
 
 
-def wait_size(channel: BlockingChannel, queue: str, count: int, timeout: float = 5.0) -> None:
+def wait_size(channel: BlockingChannel, queue: str, count: int, timeout: float = PATIENCE) -> None:
     """Wait until so many messages are ready."""
     wait_for(lambda: size(channel, queue) == count, timeout)
 

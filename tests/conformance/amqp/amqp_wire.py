@@ -19,6 +19,8 @@ from pamqp import base, commands, frame, header, heartbeat
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 FRAME_END = b"\xce"
+PATIENCE = 15.0
+"""Seconds to wait for what a broker does at once, on a machine that is busy with other things."""
 CLIENT = {"product": "conformance", "capabilities": {}}
 CAPABLE = {
     "authentication_failure_close": True,
@@ -111,7 +113,7 @@ class Wire:
 
     # -- receiving --------------------------------------------------------------------------------
 
-    def read(self, size: int, timeout: float = 5.0) -> bytes:
+    def read(self, size: int, timeout: float = PATIENCE) -> bytes:
         """So many bytes; raises :class:`Gone` when the broker closes before."""
         deadline = time.monotonic() + timeout
         while len(self._buffer) < size:
@@ -130,7 +132,7 @@ class Wire:
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
-    def receive(self, timeout: float = 5.0) -> Frame:
+    def receive(self, timeout: float = PATIENCE) -> Frame:
         """The next frame; heartbeats are counted and passed over."""
         deadline = time.monotonic() + timeout
         while True:
@@ -145,7 +147,7 @@ class Wire:
                 return Frame(kind, channel, payload)
             return Frame(kind, channel, payload, frame.unmarshal(raw_frame(kind, channel, payload))[2])
 
-    def expect(self, kind: type[M], channel: int = 1, timeout: float = 5.0) -> M:
+    def expect(self, kind: type[M], channel: int = 1, timeout: float = PATIENCE) -> M:
         """The next frame, which has to be this method on this channel."""
         got = self.receive(timeout)
         assert (got.channel, type(got.method)) == (channel, kind), f"{got}: {vars_of(got.method)}"
@@ -181,7 +183,7 @@ class Wire:
         self.hung_up()
         return method
 
-    def hung_up(self, timeout: float = 5.0) -> None:
+    def hung_up(self, timeout: float = PATIENCE) -> None:
         """The broker ends the connection without another word."""
         try:
             data = self.read(1, timeout)
