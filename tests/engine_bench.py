@@ -30,7 +30,7 @@ class Subscriber:
 
     def __init__(self, queue, *, prefetch=None, priority=0, exclusive=False, no_ack=False, tag="t"):
         self.queue, self.prefetch, self.tag = queue, prefetch, tag
-        self.priority, self.exclusive, self.no_ack = priority, exclusive, no_ack
+        self.priority, self.exclusive, self.no_ack, self.timeout = priority, exclusive, no_ack, None
         self.got = []  # messages as they were delivered
         self.unsettled = []
         self.is_cancelled = False

@@ -7,9 +7,15 @@ RabbitMQ. Whether two declarations are the same is decided in ``equivalence``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from amqtask.testing.devbroker.engine.errors import ChannelFault, not_implemented, precondition_failed
+from amqtask.testing.devbroker.engine.errors import (
+    INTERNAL_ERROR,
+    ChannelFault,
+    ConnectionFault,
+    not_implemented,
+    precondition_failed,
+)
 from amqtask.testing.devbroker.engine.notation import type_name
 
 if TYPE_CHECKING:
@@ -19,6 +25,7 @@ CLASSIC, QUORUM = "classic", "quorum"
 DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX = "drop-head", "reject-publish", "reject-publish-dlx"
 DEFAULT_DELIVERY_LIMIT: Final = 20
 MAX_PRIORITY: Final = 255
+OLD_LOCATOR: Final = "x-queue-master-locator"
 MAX_EXPIRY: Final = 315_360_000_000  # ten years in milliseconds, RabbitMQ's own bound
 
 
@@ -136,6 +143,13 @@ _RETRY_KINDS = {
     "returned": frozenset((False,)),
     "all": frozenset((True, False)),
 }
+_OF_OTHER_CONSUMERS = {CLASSIC: ("x-stream-offset", "x-consumer-timeout"), QUORUM: ("x-stream-offset",)}
+_DEPRECATED: Final = (
+    "INTERNAL_ERROR - Feature `queue_master_locator` is deprecated.\n"
+    "By default, this feature is not permitted anymore.\n"
+    "The feature will be removed from a future major RabbitMQ version, regardless of the configuration; actual version "
+    "to be determined.\nTo con..."
+)
 _STREAM_ONLY = frozenset(
     (
         "x-max-age",
@@ -179,7 +193,7 @@ def read_queue(name: str, vhost: str, arguments: Mapping[str, Any]) -> QueueOpti
 
     Raises:
         ChannelFault: 406, a bad type or value, or an argument of another queue type.
-        ConnectionFault: 540, a queue type that the dev broker has not got.
+        ConnectionFault: 540, a queue type that the dev broker has not got; 541, an argument that RabbitMQ gave up.
     """
     subject = f"queue '{name}' in vhost '{vhost}'"
     exchange = arguments.get("x-dead-letter-exchange", "")
@@ -191,9 +205,13 @@ def read_queue(name: str, vhost: str, arguments: Mapping[str, Any]) -> QueueOpti
         raise not_implemented("the dev broker has no streams (x-queue-type: stream)")
     _check(subject, arguments, {**_BOTH, **_OWN[kind]})
     foreign = {*_OWN[QUORUM if kind == CLASSIC else CLASSIC], *_STREAM_ONLY}
+    if kind == QUORUM:
+        foreign.add(OLD_LOCATOR)
     for argument in arguments:
         if argument in foreign:
-            raise precondition_failed(f"invalid arg '{argument}' for {subject} of queue type rabbit_{kind}_queue")
+            raise _of_another_kind(argument, subject, kind)
+    if OLD_LOCATOR in arguments:
+        raise ConnectionFault(INTERNAL_ERROR, _DEPRECATED)
     return _options(kind, arguments)
 
 
@@ -202,15 +220,37 @@ def wrong_name_type(argument: str, value: Any, subject: str) -> ChannelFault:
     return precondition_failed(f"invalid type '{type_name(value)}' for arg '{argument}' in {subject}")
 
 
-def check_consumer_priority(name: str, vhost: str, arguments: Mapping[str, Any]) -> int:
-    """The priority that a consumer asks for; 0 when it doesn't.
+class ConsumerOptions(NamedTuple):
+    """What a consumer's arguments mean."""
+
+    priority: int
+    timeout: int | None
+    """In milliseconds; None: not set."""
+
+
+def read_consumer(name: str, vhost: str, kind: str, arguments: Mapping[str, Any]) -> ConsumerOptions:
+    """Check the arguments of a consumer.
+
+    Args:
+        name: the queue's.
+        vhost: the queue's.
+        kind: the queue's, classic or quorum.
+        arguments: the consumer's.
 
     Raises:
-        ChannelFault: 406, it is no integer.
+        ChannelFault: 406, a bad value, or an argument for another type of queue.
     """
-    _check(f"queue '{name}' in vhost '{vhost}'", arguments, {"x-priority": lambda value, _: _integer(value)})
-    priority: int = arguments.get("x-priority", 0)
-    return priority
+    subject = f"queue '{name}' in vhost '{vhost}'"
+    _check(subject, arguments, {"x-priority": lambda value, _: _integer(value)})
+    for argument in _OF_OTHER_CONSUMERS[kind]:
+        if argument in arguments:
+            raise _of_another_kind(argument, subject, kind)
+    _check(subject, arguments, {"x-consumer-timeout": _count})
+    return ConsumerOptions(arguments.get("x-priority", 0), arguments.get("x-consumer-timeout"))
+
+
+def _of_another_kind(argument: str, subject: str, kind: str) -> ChannelFault:
+    return precondition_failed(f"invalid arg '{argument}' for {subject} of queue type rabbit_{kind}_queue")
 
 
 def _check(subject: str, arguments: Mapping[str, Any], checks: Mapping[str, Callable[..., Any]]) -> None:

@@ -32,6 +32,8 @@ class Consumer(Protocol):
     priority: int
     exclusive: bool
     no_ack: bool
+    timeout: int | None
+    """Milliseconds within which it has to settle a delivery of a quorum queue; None: what the queue says."""
 
     @property
     def ready(self) -> bool:

@@ -86,10 +86,11 @@ class Queue:
         self._unacked: set[Entry] = set()
         quorum = options.quorum
         self._consumers = SingleActive(overtaking=quorum) if options.single_active else Consumers(prompt=quorum)
-        timeout = options.consumer_timeout
-        self._timeouts = None if timeout is None else Timeouts(scheduler, timeout / 1000, self._timed_out)
+        self._timeouts: Timeouts | None = None
         # Only where a consumer can be overtaken or be too slow does it matter whose a message is.
-        self._tracks = (options.single_active and options.quorum) or self._timeouts is not None
+        self._tracks = options.single_active and options.quorum
+        if options.consumer_timeout is not None:
+            self._limit_time()
         self._prioritised = options.quorum or options.max_priority > 0
         self._ttl = options.ttl
         self._expiry = Expiry(scheduler, self._ready, self._expired)
@@ -177,7 +178,7 @@ class Queue:
         else:
             self._unacked.add(entry)
             if self._timeouts is not None:
-                self._timeouts.start(entry)
+                self._timeouts.start(entry, None)
         self._expiry.run()
         return entry, self._ready.count
 
@@ -191,6 +192,8 @@ class Queue:
         if not self.options.quorum and (clash or (consumer.exclusive and self.options.single_active)):
             raise access_refused(f"{self._subject} in exclusive use")
         self._consumers.add(consumer)
+        if consumer.timeout is not None and self._timeouts is None:
+            self._limit_time()
         if self._idle is not None:
             self._idle.close()
         if self._tracks:
@@ -307,7 +310,7 @@ class Queue:
             if self._tracks:
                 entry.consumer = consumer
             if self._timeouts is not None:
-                self._timeouts.start(entry)
+                self._timeouts.start(entry, consumer.timeout)
         consumer.deliver(entry)
         self._consumers.delivered(consumer)
 
@@ -333,11 +336,13 @@ class Queue:
             self._timeouts.stop(entry)
         return True
 
+    def _limit_time(self) -> None:
+        self._timeouts = Timeouts(self._surroundings.scheduler, self.options.consumer_timeout, self._timed_out)
+        self._tracks = True
+
     def _timed_out(self, entry: Entry) -> None:
         consumer = entry.consumer
-        if consumer is not None:
-            if consumer not in self._consumers:  # cancelled for an older message; it may still settle this one
-                return
+        if consumer is not None and consumer in self._consumers:
             self.remove_consumer(consumer)
             consumer.cancelled()
         # The consumer still holds the entry; whatever it says of it later must not settle the next delivery.

@@ -19,20 +19,24 @@ class Timeouts:
 
     Args:
         scheduler: the broker's time.
-        seconds: how long each may take.
+        usual: milliseconds that each may take whose consumer has set no limit of its own; None: any time.
         over: called with each that took longer.
     """
 
-    def __init__(self, scheduler: Scheduler, seconds: float, over: Callable[[Entry], None]) -> None:
-        self._scheduler, self._seconds, self._over = scheduler, seconds, over
-        self._due: dict[Entry, float] = {}  # in the order of delivery, which is that of time too
+    def __init__(self, scheduler: Scheduler, usual: int | None, over: Callable[[Entry], None]) -> None:
+        self._scheduler, self._usual, self._over = scheduler, usual, over
+        self._due: dict[Entry, float] = {}
         self._timer: Timer | None = None
+        self._next = float("inf")
 
-    def start(self, entry: Entry) -> None:
-        """It was delivered."""
-        self._due[entry] = self._scheduler.now() + self._seconds
-        if self._timer is None:
-            self._timer = self._scheduler.call_later(self._seconds, self._fire)
+    def start(self, entry: Entry, limit: int | None) -> None:
+        """It was delivered; ``limit`` is the consumer's own, in milliseconds."""
+        allowed = self._usual if limit is None else limit
+        if allowed is None:
+            return
+        due = self._due[entry] = self._scheduler.now() + allowed / 1000
+        if due < self._next:
+            self._wake_at(due)
 
     def stop(self, entry: Entry) -> None:
         """It was settled."""
@@ -44,10 +48,15 @@ class Timeouts:
         if self._timer is not None:
             self._timer.cancel()
 
+    def _wake_at(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._next = self._scheduler.call_at(due, self._fire), due
+
     def _fire(self) -> None:
-        self._timer, now = None, self._scheduler.now()
+        self._timer, self._next, now = None, float("inf"), self._scheduler.now()
         for entry in [entry for entry, due in self._due.items() if due <= now]:
-            self._due.pop(entry, None)
-            self._over(entry)
-        if self._due and self._timer is None:
-            self._timer = self._scheduler.call_at(next(iter(self._due.values())), self._fire)
+            if self._due.pop(entry, None) is not None:
+                self._over(entry)
+        if self._due and (earliest := min(self._due.values())) < self._next:
+            self._wake_at(earliest)

@@ -132,7 +132,7 @@ class VHost:
             require_same_exchange(existing, self.name, wanted)
             return
         refuse_reserved("exchange", name)
-        if not isinstance(wanted.alternate, str | None):
+        if not isinstance(wanted.arguments.get("alternate-exchange", ""), str):
             subject = f"exchange '{name}' in vhost '{self.name}'"
             raise wrong_name_type("alternate-exchange", wanted.alternate, subject)
         self.exchanges[name] = wanted

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pamqp.commands import Basic
 
-from amqtask.testing.devbroker.engine.arguments import check_consumer_priority
+from amqtask.testing.devbroker.engine.arguments import read_consumer
 from amqtask.testing.devbroker.engine.errors import NOT_ALLOWED, ConnectionFault, not_implemented, precondition_failed
 from amqtask.testing.devbroker.protocol import frames
 from amqtask.testing.devbroker.protocol.channel_deliveries import Subscription
@@ -67,13 +67,9 @@ class Consuming:
             answer()
             return
         queue = self._session.vhost.queue(self._declarations.queue_name(method.queue), self._session)
+        options = read_consumer(queue.name, self._session.vhost.name, queue.kind, method.arguments or {})
         subscription = Subscription(
-            deliveries,
-            queue,
-            tag,
-            no_ack=method.no_ack,
-            exclusive=method.exclusive,
-            priority=check_consumer_priority(queue.name, self._session.vhost.name, method.arguments or {}),
+            deliveries, queue, tag, no_ack=method.no_ack, exclusive=method.exclusive, options=options
         )
         deliveries.subscribe(subscription, answer)
 
@@ -105,8 +101,10 @@ class Consuming:
         else:
             self._deliveries.reject(method.delivery_tag or 0, False, failed=True)
 
-    def _recover(self, method: Basic.Recover | Basic.RecoverAsync) -> Frame | None:
+    def _recover(self, method: Basic.Recover | Basic.RecoverAsync) -> None:
         if not method.requeue:
             raise not_implemented("requeue=false")
-        self._deliveries.recover()
-        return Basic.RecoverOk() if isinstance(method, Basic.Recover) else None
+        deliveries = self._deliveries
+        if isinstance(method, Basic.Recover):  # before what is delivered again
+            deliveries.outbox.send(frames.method(deliveries.channel, Basic.RecoverOk()))
+        deliveries.recover()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from amqtask.testing.devbroker.engine import interface
+    from amqtask.testing.devbroker.engine.arguments import ConsumerOptions
     from amqtask.testing.devbroker.engine.message import Message
     from amqtask.testing.devbroker.engine.queues import Queue
     from amqtask.testing.devbroker.protocol.session import Session
@@ -40,6 +41,7 @@ class Subscription:
         "priority",
         "queue",
         "tag",
+        "timeout",
     )
 
     def __init__(
@@ -50,10 +52,11 @@ class Subscription:
         *,
         no_ack: bool = False,
         exclusive: bool = False,
-        priority: int = 0,
+        options: ConsumerOptions,
     ) -> None:
         self._deliveries, self.queue, self.tag = deliveries, queue, tag
-        self.no_ack, self.exclusive, self.priority = no_ack, exclusive, priority
+        self.no_ack, self.exclusive = no_ack, exclusive
+        self.priority, self.timeout = options.priority, options.timeout
         self.limit = 0 if no_ack else deliveries.prefetch
         self.outstanding = 0
         self._prefix = frames.deliver_prefix(tag)
