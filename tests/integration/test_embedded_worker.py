@@ -164,7 +164,7 @@ def test_wrong_password_is_raised_at_the_start(app):
         with pytest.raises(BrokerError), worker_of(app):
             pass
         assert time.monotonic() - before < 5
-    assert not [thread for thread in ours() if "keeper" not in thread.name]
+    wait_for(lambda: not [thread for thread in ours() if "keeper" not in thread.name])
 
 
 def test_missing_queue_is_raised_at_the_start(app):

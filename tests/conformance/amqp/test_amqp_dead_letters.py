@@ -125,8 +125,9 @@ def test_hidden_keys_of_a_message_do_not_stay(channel: BlockingChannel, kind: st
     declare(channel, kind, **{"x-dead-letter-routing-key": None, "x-dead-letter-exchange": "amq.direct"})
     channel.queue_bind("dead", "amq.direct", "q")
     channel.queue_declare("hidden")
-    put(channel, "q", "x", expiration="200", headers={"BCC": ["hidden"]})
+    put(channel, "q", "x", headers={"BCC": ["hidden"]})
     take(channel, "hidden")
+    channel.basic_reject(take(channel, "q", ack=False).tag, requeue=False)
     assert "BCC" not in take(channel, "dead").headers
     assert get(channel, "hidden") is None
 

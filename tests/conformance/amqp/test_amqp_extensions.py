@@ -134,9 +134,9 @@ def test_the_consumer_timeout_is_not_for_classic_queues(channel: BlockingChannel
         channel.queue_declare("q", arguments={"x-consumer-timeout": 1000})
 
 
-def pauses(channel: BlockingChannel, *, reject: bool, kind: str, turns: int = 4) -> list[float]:
+def pauses(channel: BlockingChannel, *, reject: bool, kind: str, turns: int = 3) -> list[float]:
     """Seconds from each return of the only message to its next delivery."""
-    arguments = {"x-delayed-retry-type": kind, "x-delayed-retry-min": 200, "x-delayed-retry-max": 500}
+    arguments = {"x-delayed-retry-type": kind, "x-delayed-retry-min": 300, "x-delayed-retry-max": 700}
     channel.queue_declare("q", durable=True, arguments={**QUORUM, **arguments})
     put(channel, "q", "x")
     inbox = Inbox(channel, "q")
@@ -153,13 +153,13 @@ def pauses(channel: BlockingChannel, *, reject: bool, kind: str, turns: int = 4)
 @pytest.mark.parametrize(
     ("kind", "reject", "expected"),
     [
-        ("failed", True, [0.2, 0.4, 0.5, 0.5]),
-        ("failed", False, [0, 0, 0, 0]),
-        ("returned", True, [0, 0, 0, 0]),
-        ("returned", False, [0.2, 0.2, 0.2, 0.2]),
-        ("all", True, [0.2, 0.4, 0.5, 0.5]),
-        ("all", False, [0.2, 0.2, 0.2, 0.2]),
-        ("disabled", True, [0, 0, 0, 0]),
+        ("failed", True, [0.3, 0.6, 0.7]),
+        ("failed", False, [0, 0, 0]),
+        ("returned", True, [0, 0, 0]),
+        ("returned", False, [0.3, 0.3, 0.3]),
+        ("all", True, [0.3, 0.6, 0.7]),
+        ("all", False, [0.3, 0.3, 0.3]),
+        ("disabled", True, [0, 0, 0]),
     ],
 )
 def test_returned_messages_come_back_later(
@@ -167,9 +167,9 @@ def test_returned_messages_come_back_later(
 ) -> None:
     measured = pauses(channel, reject=reject, kind=kind)
     if server.version < (4, 3):
-        expected = [0, 0, 0, 0]
+        expected = [0, 0, 0]
     for pause, wanted in zip(measured, expected, strict=True):
-        assert wanted - 0.02 <= pause < wanted + 0.15, measured
+        assert wanted - 0.02 <= pause < wanted + 0.25, measured
 
 
 def test_a_message_that_comes_back_later_lets_others_pass(channel: BlockingChannel, server: Server) -> None:

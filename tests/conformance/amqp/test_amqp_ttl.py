@@ -22,7 +22,7 @@ def declare(channel: BlockingChannel, kind: str, **arguments: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_messages_leave_a_queue_with_a_ttl(channel: BlockingChannel, kind: str) -> None:
-    declare(channel, kind, x_message_ttl=150)
+    declare(channel, kind, x_message_ttl=600)
     put(channel, "q", "a", "b")
     assert size(channel, "q") == 2
     wait_size(channel, "q", 0)
@@ -81,7 +81,7 @@ def test_an_expired_message_behind_others_is_not_delivered(channel: BlockingChan
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_messages_that_are_out_for_delivery_do_not_expire(channel: BlockingChannel, kind: str) -> None:
-    declare(channel, kind, x_message_ttl=150)
+    declare(channel, kind, x_message_ttl=500)
     put(channel, "q", "held")
     held = take(channel, "q", ack=False)
     put(channel, "q", "goes")
@@ -126,7 +126,7 @@ def test_readers_see_the_expiration_that_was_set(channel: BlockingChannel, kind:
 def test_an_unused_queue_expires(client: Client, channel: BlockingChannel, kind: str) -> None:
     declare(channel, kind, x_expires=200)
     put(channel, "q", "x")
-    wait_for(lambda: not exists(client, "q"), interval=0.25)
+    wait_for(lambda: not exists(client, "q"), interval=0.25)  # asking keeps it, so not too often
 
 
 def test_messages_of_an_expired_queue_are_not_dead_lettered(client: Client, channel: BlockingChannel) -> None:
@@ -139,29 +139,29 @@ def test_messages_of_an_expired_queue_are_not_dead_lettered(client: Client, chan
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_queue_with_a_consumer_does_not_expire(client: Client, channel: BlockingChannel, kind: str) -> None:
-    declare(channel, kind, x_expires=200)
+    declare(channel, kind, x_expires=500)
     inbox = Inbox(channel, "q", auto_ack=True)
-    time.sleep(0.5)  # nothing may happen
+    time.sleep(0.9)  # nothing may happen
     put(channel, "q", "x")
     inbox.wait(1)
     inbox.cancel()
-    wait_for(lambda: not exists(client, "q"), interval=0.25)
+    wait_for(lambda: not exists(client, "q"), interval=0.8)
 
 
 def test_declaring_and_reading_keep_a_queue(client: Client, channel: BlockingChannel) -> None:
-    declare(channel, "classic", x_expires=400)
-    for _ in range(5):
-        time.sleep(0.15)  # 0.75 s in all
-        declare(channel, "classic", x_expires=400)
-    for _ in range(5):
-        time.sleep(0.15)
+    declare(channel, "classic", x_expires=1000)
+    for _ in range(4):
+        time.sleep(0.35)  # 1.4 s in all
+        declare(channel, "classic", x_expires=1000)
+    for _ in range(4):
+        time.sleep(0.35)
         assert get(channel, "q") is None
 
 
 def test_a_passive_declaration_keeps_a_queue(channel: BlockingChannel) -> None:
-    declare(channel, "classic", x_expires=400)
-    for _ in range(5):
-        time.sleep(0.15)
+    declare(channel, "classic", x_expires=1000)
+    for _ in range(4):
+        time.sleep(0.35)
         assert size(channel, "q") == 0
 
 
