@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from suites.brokers import Brokers, bare_environment, given
-from suites.plan import Stage, Wanted, instead, read, stages
+from suites.plan import Stage, Wanted, instead, read, stages, together
 from suites.processes import CHECKS, check, pytest
 from suites.report import Report
 
@@ -26,22 +27,34 @@ class Run:
 
     def __init__(self, wanted: Wanted, plan: list[Stage], brokers: Brokers) -> None:
         self._wanted, self._plan, self._brokers = wanted, plan, brokers
-        self._done: set[str] = set()
         self.report = Report()
 
     def all(self) -> None:
         """Run every stage, whatever became of those before."""
         while self._plan:
-            stage = self._plan[0]
-            if stage.part == "static":
-                self._static()
-            elif stage.broker is None:
-                self._tests(stage, "", {})
+            group = together(self._plan)
+            if len(group) == 1:
+                self._stage(group[0])
             else:
-                self._on_broker(stage, stage.broker)
-            self._plan.pop(0)
-            if stage.broker and all(later.broker != stage.broker for later in self._plan):
-                self._brokers.drop(stage.broker)
+                self._at_once(group)
+            del self._plan[: len(group)]
+            for name in dict.fromkeys(stage.broker for stage in group if stage.broker):
+                if all(later.broker != name for later in self._plan):
+                    self._brokers.drop(name)
+
+    def _stage(self, stage: Stage) -> None:
+        if stage.part == "static":
+            self._static()
+        elif stage.broker is None:
+            self._tests(stage, "", {})
+        else:
+            self._on_broker(stage, stage.broker)
+
+    def _at_once(self, group: list[Stage]) -> None:
+        """Run stages that wait more than they compute at the same time, each on a broker of its own."""
+        with ThreadPoolExecutor(len(group)) as threads:
+            for running in [threads.submit(self._stage, stage) for stage in group]:
+                running.result()
 
     def _static(self) -> None:
         for name in CHECKS:
@@ -60,15 +73,19 @@ class Run:
             self.report.missing(ready.title, ready.problem, stage.part)
             other = instead(stage, self._plan)
             if other is not None:
-                self._plan.insert(1, other)
+                self._plan.insert(len(together(self._plan)), other)
 
     def _tests(self, stage: Stage, title: str, environment: dict[str, str]) -> None:
-        print(f"--- {stage.part}{title and f' on {title}'}", flush=True)
-        if stage.part in self._done:  # what needs no broker is not run again on the next one
+        alone = len(together(self._plan)) == 1
+        heading = f"--- {stage.part}{title and f' on {title}'}"
+        if alone:
+            print(heading, flush=True)
+        if stage.again:
             environment = environment | {"AMQTASK_TEST_AGAIN": "1"}
-        self._done.add(stage.part)
         begin = time.monotonic()
-        code, output = pytest([*stage.targets, *self._wanted.rest], bare_environment() | environment)
+        code, output = pytest([*stage.targets, *self._wanted.rest], bare_environment() | environment, show=alone)
+        if not alone:
+            print(f"{heading}\n{output}", end="", flush=True)
         self.report.tested(stage.part, title, time.monotonic() - begin, code, output)
 
 

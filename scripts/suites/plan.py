@@ -35,11 +35,13 @@ class Stage(NamedTuple):
         part: one of PARTS, or FILES.
         broker: None where none is needed.
         targets: files and folders for pytest.
+        again: the same part runs on another broker before; what needs no broker is not run once more.
     """
 
     part: str
     broker: str | None
     targets: tuple[str, ...]
+    again: bool = False
 
 
 class Wanted(NamedTuple):
@@ -110,9 +112,17 @@ def stages(wanted: Wanted, *, given: bool) -> list[Stage]:
             found.append(Stage(part, None, (f"tests/{part}",)))
             continue
         brokers = wanted.brokers or tuple(name for name in USUAL[part] if not (given and name == NEWEST))
-        again = AMQP if part == "conformance" else (f"tests/{part}",)
-        found += [Stage(part, broker, again if place else (f"tests/{part}",)) for place, broker in enumerate(brokers)]
+        others = AMQP if part == "conformance" else (f"tests/{part}",)
+        found.append(Stage(part, brokers[0], (f"tests/{part}",)))
+        found += [Stage(part, broker, others, again=True) for broker in brokers[1:]]
     return found
+
+
+def together(plan: list[Stage]) -> list[Stage]:
+    """The first stages of a plan that may run at the same time: conformance waits for timers most of its time."""
+    if plan[0].part != "conformance":
+        return plan[:1]
+    return [stage for stage in plan if stage.part == "conformance"]
 
 
 def instead(stage: Stage, plan: list[Stage]) -> Stage | None:

@@ -33,8 +33,8 @@ def check(name: str) -> bool:
     return done.returncode == 0
 
 
-def pytest(targets: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Run pytest, showing what it writes; returns its exit code and that output."""
+def pytest(targets: list[str], environment: dict[str, str], *, show: bool = True) -> tuple[int, str]:
+    """Run pytest, showing what it writes if wanted; returns its exit code and that output."""
     lines = []
     with subprocess.Popen(
         [PYTHON, "-m", "pytest", *targets],
@@ -50,7 +50,8 @@ def pytest(targets: list[str], environment: dict[str, str]) -> tuple[int, str]:
         try:
             for line in process.stdout:
                 lines.append(line)
-                print(line, end="", flush=True)
+                if show:
+                    print(line, end="", flush=True)
         except BaseException as error:
             _give_up(process, told=isinstance(error, KeyboardInterrupt))
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from typing import NamedTuple
 
@@ -23,9 +24,10 @@ class Line(NamedTuple):
 
 
 class Report:
-    """Collects the results of a run."""
+    """Collects the results of a run. Thread-safe."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._lines: list[Line] = []
         self._sums: Counter[str] = Counter()
         self._missing: dict[str, tuple[str, list[str]]] = {}
@@ -50,17 +52,19 @@ class Report:
             counts, last = {}, f"ended with exit code {code}"
         ok = code in (0, NO_TESTS)
         bad = counts.get("failed", 0) + counts.get("error", 0)
-        self._sums["passed"] += counts.get("passed", 0)
-        self._sums["skipped"] += counts.get("skipped", 0)
-        self._sums["failed"] += bad if ok or bad else 1
-        self._lines.append(Line(name, broker, ok, seconds, last))
-        for reason, count in ONLY.findall(plain):
-            self._left_out[reason] = max(int(count), self._left_out[reason])
+        with self._lock:
+            self._sums["passed"] += counts.get("passed", 0)
+            self._sums["skipped"] += counts.get("skipped", 0)
+            self._sums["failed"] += bad if ok or bad else 1
+            self._lines.append(Line(name, broker, ok, seconds, last))
+            for reason, count in ONLY.findall(plain):
+                self._left_out[reason] = max(int(count), self._left_out[reason])
 
     def failed(self, name: str, broker: str, problem: str) -> None:
         """A stage that could not begin."""
-        self._sums["failed"] += 1
-        self._lines.append(Line(name, broker, ok=False, seconds=0, detail=problem))
+        with self._lock:
+            self._sums["failed"] += 1
+            self._lines.append(Line(name, broker, ok=False, seconds=0, detail=problem))
 
     def missing(self, broker: str, problem: str, name: str) -> None:
         """A stage that could not run on a broker that this machine can't have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from suites.plan import DEV, NEWEST, OWN, PARTS, Stage, instead, read, stages
+from suites.plan import DEV, NEWEST, OWN, PARTS, Stage, instead, read, stages, together
 from suites.report import Report
 
 
@@ -57,6 +57,13 @@ def test_a_part_whose_broker_is_missing_runs_on_the_dev_broker_once():
     chaos, conformance = (next(s for s in plan if s[:2] == (part, OWN)) for part in ("chaos", "conformance"))
     assert instead(chaos, plan) == Stage("chaos", DEV, ("tests/chaos",))
     assert instead(conformance, plan) is None
+
+
+def test_conformance_runs_on_all_its_brokers_at_once_and_what_needs_none_only_on_the_first():
+    plan = stages(read(["unit", "conformance", "chaos"]), given=False)
+    assert together(plan) == plan[:1]
+    group = together(plan[1:])
+    assert [(stage.broker, stage.again) for stage in group] == [(DEV, False), (OWN, True), (NEWEST, True)]
 
 
 def test_every_part_has_a_folder(pytestconfig):
