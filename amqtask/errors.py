@@ -21,10 +21,20 @@ AmqtaskError
 │   ├── EncodeError             arguments that the serializer can't write
 │   ├── DecodeError             a body or headers that can't be read
 │   └── ContentRefused          a content type outside accept_content
+├── BackendError                the result backend can't be reached, or has failed: trying again may help
+│   └── ResultTooLarge          a result over result_max_size
+├── NoResultBackend             results are asked for, but there is no result_backend
+├── ResultTimeout               no result in time; is a TimeoutError
+├── ResultGone                  the result has expired, or there never was such a task
+├── ChordError                  a member of a chord failed, or the chord ran out of time
+├── RemoteError                 an exception of a task whose class does not exist here; subclasses by name
+├── WorkerLost                  the process that ran the task died too often
+├── TaskRevoked                 the task was revoked, or had expired
 └── TaskControl                 raised by a task to say what becomes of its message
     ├── Retry                   run again later
     ├── Reject                  dead-letter it, or put it back
     └── Ignore                  done, keep nothing
+        └── Replaced            the same, for other work takes its place
 MaxRetriesExceeded              is a TaskError: the last attempt failed and no exception was given
 """
 
@@ -165,6 +175,50 @@ class ContentRefused(SerializationError):
     """The content type is not in ``accept_content``."""
 
 
+class BackendError(AmqtaskError):
+    """The result backend can't be reached or has failed; trying again later may help."""
+
+
+class ResultTooLarge(BackendError):
+    """A result is larger than ``result_max_size``; trying again does not help."""
+
+
+class NoResultBackend(AmqtaskError):
+    """A result is asked for, but the app has no ``result_backend``."""
+
+
+class ResultTimeout(AmqtaskError, TimeoutError):
+    """No result came in time; the task may still run."""
+
+
+class ResultGone(AmqtaskError, LookupError):
+    """The result has expired, or no task with this id was ever sent."""
+
+
+class ChordError(AmqtaskError):
+    """A member of a chord failed, so that its body did not run; or the chord ran out of time."""
+
+
+class RemoteError(AmqtaskError):
+    """An exception that a task raised elsewhere and whose class does not exist here.
+
+    Each unknown class gets a subclass of its own name, so that ``except RemoteError`` and messages both work.
+
+    Attributes:
+        type_path: ``module.Name`` of the real class.
+    """
+
+    type_path = ""
+
+
+class WorkerLost(AmqtaskError):
+    """The process that ran the task died, more often than ``worker_lost_max_deliveries`` allows."""
+
+
+class TaskRevoked(AmqtaskError):
+    """The task did not run: it was revoked, or had expired."""
+
+
 class TaskControl(AmqtaskError):
     """Raised inside a task to say what becomes of its message."""
 
@@ -211,6 +265,18 @@ class Reject(TaskControl):
 
 class Ignore(TaskControl):
     """The message is done with: acknowledge it and keep nothing."""
+
+
+class Replaced(Ignore):
+    """Raised by ``self.replace()``: other work takes the task's place.
+
+    Attributes:
+        signature: of that work; it has been sent, but in eager mode.
+    """
+
+    def __init__(self, signature: object) -> None:
+        self.signature = signature
+        super().__init__("replaced")
 
 
 class MaxRetriesExceeded(AmqtaskError):

@@ -31,11 +31,13 @@ class Kind:
         name: as shown in the reference, unit included.
         check: value given in code -> value kept; raises Unfit.
         parse: text of an environment variable or option -> value for ``check``; raises Unfit.
+        secret: values are shown in no message.
     """
 
     name: str
     check: Callable[[Any], Any]
     parse: Callable[[str], Any] = str
+    secret: bool = False
 
 
 def optional(kind: Kind) -> Kind:
@@ -44,6 +46,7 @@ def optional(kind: Kind) -> Kind:
         f"{kind.name}, or none",
         lambda value: None if value is None else kind.check(value),
         lambda text: None if text.strip().lower() in _ABSENT else kind.parse(text),
+        kind.secret,
     )
 
 
@@ -131,6 +134,13 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _check_positive(value: Any) -> float:
+    checked = _check_seconds(value)
+    if checked <= 0:
+        raise Unfit("it must be more than 0")
+    return checked
+
+
 def _seconds_text(text: str) -> float | str:
     try:
         return float(text)
@@ -162,6 +172,26 @@ def _pairs(text: str) -> dict[str, Any]:
     return found
 
 
+class Secrets(dict[str, str]):
+    """Names and secrets; its repr has only the names."""
+
+    def __repr__(self) -> str:
+        return ", ".join(f"{name}=********" for name in self)
+
+
+def _check_secrets(value: Any) -> Secrets:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise Unfit("a mapping of texts to texts is wanted")
+    return Secrets(value)
+
+
+def _parse_secrets(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _split(text)]
+    if not all(equals for _, equals, _ in pairs):
+        raise Unfit("write name=secret,name=secret")
+    return {name: secret for name, _, secret in pairs}
+
+
 def _check_any(value: Any) -> Any:
     return value
 
@@ -172,8 +202,10 @@ def _not_text(_text: str) -> Any:
 
 text = Kind("text", _check_text)
 flag = Kind("true or false", _check_flag, _parse_flag)
+positive_seconds = Kind("seconds above 0, or a duration such as 5s", _check_positive, _seconds_text)
 seconds = Kind("seconds, or a duration such as 5s", _check_seconds, _seconds_text)
 texts = Kind("list of texts", _check_texts, _split)
 urls = Kind("URL, or list of URLs", _check_texts, lambda value: (value,))
 durations = Kind("list of durations", _check_durations, _split)
+secrets = Kind("mapping of names to secrets", _check_secrets, _parse_secrets, secret=True)
 anything = Kind("see text", _check_any, _not_text)

@@ -93,12 +93,12 @@ class Settings:
     task_routes: Sequence[Any] | Mapping[str, Any] = setting(
         (), kinds.anything, "Route values, or Celery-style route mappings, for a topology in code."
     )
-    task_serializer: str = setting("msgpack", kinds.text, "Serializer of messages: msgpack, json or yaml.")
+    task_serializer: str = setting("msgpack", kinds.text, "Serializer of messages: msgpack, json, yaml or pickle.")
     accept_content: tuple[str, ...] = setting(
         ("msgpack", "json"), kinds.texts, "Serializers a worker reads; other messages are dead-lettered."
     )
     task_compression: str | None = setting(
-        None, kinds.optional(kinds.text), "Compression of message bodies: zlib, bz2 or lzma."
+        None, kinds.optional(kinds.text), "Compression of message bodies: zlib, bz2, lzma or zstd."
     )
     task_compression_min: int = setting(
         1024, kinds.integer(0, unit="bytes"), "Bodies smaller than this are sent uncompressed."
@@ -107,6 +107,71 @@ class Settings:
         0, kinds.integer(0, 9), "Priority (9 goes first) of messages that get none from call, task or route."
     )
     task_ignore_result: bool = setting(False, kinds.flag, "Tell workers to keep no results of tasks.")
+    task_store_errors_even_if_ignored: bool = setting(
+        False, kinds.flag, "Keep the errors of tasks whose results are ignored."
+    )
+    task_track_started: bool = setting(False, kinds.flag, "Store the state STARTED when a task begins to run.")
+    result_backend: str | None = setting(
+        None,
+        kinds.optional(kinds.text),
+        "Where results are kept: rpc://, redis://, rediss://, sentinel://, db+<SQLAlchemy URL>, mongodb://, "
+        "cache+memcached://, elasticsearch://, cassandra://, file:///folder; none keeps none.",
+    )
+    result_backend_transport_options: Mapping[str, Any] | None = setting(
+        None, kinds.anything, "Options of the result backend's own, as its page in the documentation lists them."
+    )
+    result_backend_max_connections: int = setting(
+        10, kinds.integer(1, unit="connections"), "Connections of one process to the result backend; more wait."
+    )
+    result_expires: float = setting(
+        86_400.0, kinds.seconds, "How long results are kept; 0 keeps them for ever where the backend can."
+    )
+    result_serializer: str = setting("json", kinds.text, "Serializer of results: json, msgpack or yaml.")
+    result_accept_content: tuple[str, ...] | None = setting(
+        None, kinds.optional(kinds.texts), "Serializers of results that are read; none: as accept_content."
+    )
+    result_compression: str | None = setting(
+        None, kinds.optional(kinds.text), "Compression of stored results: zlib, bz2, lzma or zstd."
+    )
+    result_persistent: bool = setting(
+        True, kinds.flag, "Results of rpc:// survive a restart of the broker, in the caller's queue."
+    )
+    result_extended: bool = setting(
+        True, kinds.flag, "Store name, worker, queue, retries and run time of a task with its result."
+    )
+    result_track_sent: bool = setting(
+        False, kinds.flag, "Store QUEUED or SCHEDULED when a task is sent, so that an unknown id can be told from it."
+    )
+    result_max_size: int = setting(
+        16 * _MEBIBYTE,
+        kinds.integer(1, 512 * _MEBIBYTE, "bytes"),
+        "Largest result that is stored; a larger one makes the task fail with ResultTooLarge.",
+    )
+    chord_expires: float = setting(
+        86_400.0,
+        kinds.positive_seconds,
+        "How long a chord may take. Where RabbitMQ counts, its body fails with ChordError then; in Redis its keys go.",
+    )
+    interop: Literal["celery"] | None = setting(
+        None,
+        kinds.optional(kinds.choice("celery")),
+        "With celery the app is part of a Celery system (json, queue 'celery', Celery's queues and exception names).",
+    )
+    allow_insecure_pickle: bool = setting(
+        False, kinds.flag, "Accept pickle without signatures: whoever can publish can run code in the workers."
+    )
+    message_signing_keys: Mapping[str, str] | None = setting(
+        None,
+        kinds.optional(kinds.secrets),
+        "Key id -> secret (HMAC-SHA256), or -> ed25519 key with the extra auth; all are accepted.",
+    )
+    message_signing_key: str | None = setting(
+        None, kinds.optional(kinds.text), "Id of the key that signs what is sent; none signs nothing."
+    )
+    message_signing_required: bool = setting(False, kinds.flag, "Dead-letter messages that carry no valid signature.")
+    message_max_age: float | None = setting(
+        None, kinds.optional(kinds.seconds), "Oldest signed message that is accepted, by its signed time of sending."
+    )
     task_acks_late: bool = setting(
         True,
         kinds.flag,
@@ -160,6 +225,13 @@ class Settings:
         "Delays of those later tries; after the last the message goes to the dead letters.",
     )
 
+
+IN_CELERY: Mapping[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ("json", "msgpack"),
+    "task_default_queue": "celery",
+}
+"""What ``interop="celery"`` implies where nobody says otherwise."""
 
 NAMES = tuple(item.name for item in fields(Settings))
 """Every setting's name, in the order of the reference."""

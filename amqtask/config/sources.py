@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amqtask.config.kinds import Unfit
-from amqtask.config.settings import NAMES, Settings, kind_of
+from amqtask.config.settings import IN_CELERY, NAMES, Settings, kind_of
 from amqtask.durations import format_duration
 from amqtask.errors import ConfigError
 from amqtask.plugins import did_you_mean
@@ -82,6 +82,8 @@ class Configuration:
             merged: dict[str, Any] = {}
             for source in sorted(self._layers):
                 merged.update(self._layers[source])
+            if merged.get("interop") == "celery":
+                merged = {**IN_CELERY, **merged}
             self._settings = Settings(**merged)
         return self._settings
 
@@ -135,7 +137,7 @@ def check(name: str, value: Any) -> Any:
     try:
         return kind_of(name).check(value)
     except Unfit as error:
-        raise ConfigError(f"setting {name}: {show(value)!s}: {error}") from None
+        raise ConfigError(f"setting {name}: {_shown(name, value)}: {error}") from None
 
 
 def check_text(name: str, text: str) -> Any:
@@ -146,7 +148,11 @@ def check_text(name: str, text: str) -> Any:
         kind = kind_of(name)
         return kind.check(kind.parse(text))
     except Unfit as error:
-        raise ConfigError(f"setting {name}: {show(text)!s}: {error}") from None
+        raise ConfigError(f"setting {name}: {_shown(name, text)}: {error}") from None
+
+
+def _shown(name: str, value: Any) -> str:
+    return "********" if kind_of(name).secret else show(value)
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:

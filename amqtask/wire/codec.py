@@ -1,33 +1,47 @@
 """Task messages to and from AMQP properties and body: Celery's message protocol 2.
 
 The only place that knows the header names. Headers ``task`` and ``id`` are always written, the others only
-when they say something; the body is ``[args, kwargs, embed]``. Source: docs/reference/wire.md.
+when they say something; the body is ``[args, kwargs, embed]``. Messages of protocol 1 are read as well.
+Source: docs/reference/wire.md.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import ContentRefused, DecodeError, EncodeError
 from amqtask.plugins import Registry
+from amqtask.wire import header_values as values
+from amqtask.wire import protocol1
+from amqtask.wire.accept import BY_CONTENT_TYPE
+from amqtask.wire.celery_headers import celery_embed, celery_headers
 from amqtask.wire.compression import compress, decompress
 from amqtask.wire.message import PERSISTENT, Properties, PropertiesLike, TaskMessage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import tzinfo
 
     from amqtask.wire.serializers.base import Serializer
 
-serializers: Registry[Serializer] = Registry(
-    "serializer", "amqtask.wire.serializers", "SERIALIZER", "amqtask.serializers"
-)
+
+class _Serializers(Registry["Serializer"]):
+    """By name, or by content type, which Celery's settings may have instead."""
+
+    def _load(self, name: str) -> Serializer:
+        return super()._load(BY_CONTENT_TYPE.get(name, name))
+
+
+serializers = _Serializers("serializer", "amqtask.wire.serializers", "SERIALIZER", "amqtask.serializers")
 
 _BODY_ELEMENTS = 3
 PROTOCOL_HEADERS = frozenset(
     {
         "task", "id", "retries", "eta", "expires", "root_id", "parent_id", "group", "group_index",
         "timelimit", "ignore_result", "shadow", "lang", "compression", "argsrepr", "kwargsrepr", "origin",
+        "stamps", "stamped_headers", "replaced_task_nesting",
     }
 )  # fmt: skip
 """Headers that the protocol gives a meaning: :class:`TaskMessage` has fields for them, or they say nothing to
@@ -59,6 +73,7 @@ def encode(
     expiration: str | None = None,
     message_id: str | None = None,
     delivery_mode: int = PERSISTENT,
+    celery: bool = False,
 ) -> tuple[Properties, bytes]:
     """Write a task message as AMQP properties and body.
 
@@ -72,13 +87,47 @@ def encode(
         expiration: milliseconds, as text.
         message_id: of this publish; the task id when None. Two publishes must not share one (docs/adr/0008).
         delivery_mode: persistent unless said otherwise.
+        celery: write all headers that a Celery client writes, also those that say nothing.
 
     Raises:
         EncodeError: an argument that the serializer can't write.
     """
-    headers = dict(message.headers)
-    headers["task"], headers["id"] = message.task, message.id
-    for key in ("retries", "root_id", "parent_id", "group", "group_index", "shadow"):
+    if celery:
+        headers, embed = celery_headers(message), celery_embed(message)
+    else:
+        headers, embed = lean_headers(message), message.embed
+    body = encode_body(message.args, message.kwargs, embed, serializer)
+    if compression is not None and len(body) >= compression_min:
+        body, headers["compression"] = compress(body, compression)
+    properties = Properties(
+        serializer.content_type,
+        serializer.content_encoding,
+        headers,
+        delivery_mode,
+        priority,
+        message.id,
+        reply_to,
+        expiration,
+        message_id or message.id,
+    )
+    return properties, body
+
+
+_SAID_AS_IT_IS = (
+    "retries", "root_id", "parent_id", "group", "group_index", "shadow", "replaced_task_nesting",
+)  # fmt: skip
+_beyond_the_call = attrgetter(
+    *_SAID_AS_IT_IS, "eta", "expires", "timelimit", "ignore_result", "stamps", "stamped_headers"
+)
+_NOTHING = _beyond_the_call(TaskMessage("", ""))
+
+
+def lean_headers(message: TaskMessage) -> dict[str, Any]:
+    """The headers of a message that say something; a new dict."""
+    headers = {**message.headers, "task": message.task, "id": message.id}
+    if _beyond_the_call(message) == _NOTHING:
+        return headers
+    for key in _SAID_AS_IT_IS:
         if value := getattr(message, key):
             headers[key] = value
     if message.group is not None:
@@ -88,135 +137,111 @@ def encode(
     if message.expires is not None:
         headers["expires"] = message.expires.isoformat()
     if message.timelimit != (None, None):
-        # pika can't write floats into a header table: whole seconds as integers, the rest as text
-        headers["timelimit"] = [_plain_number(limit) for limit in message.timelimit]
+        headers["timelimit"] = [values.plain_number(limit) for limit in message.timelimit]
     if message.ignore_result is not None:
         headers["ignore_result"] = message.ignore_result
-    body = encode_body(message.args, message.kwargs, message.embed, serializer)
-    if compression is not None and len(body) >= compression_min:
-        body, headers["compression"] = compress(body, compression)
-    properties = Properties(
-        content_type=serializer.content_type,
-        content_encoding=serializer.content_encoding,
-        headers=headers,
-        delivery_mode=delivery_mode,
-        priority=priority,
-        correlation_id=message.id,
-        reply_to=reply_to,
-        expiration=expiration,
-        message_id=message_id or message.id,
-    )
-    return properties, body
-
-
-def _plain_number(value: float | None) -> int | str | None:
-    return value if value is None else int(value) if value == int(value) else str(value)
+    if message.stamps or message.stamped_headers:
+        headers["stamped_headers"] = list(message.stamped_headers or message.stamps)
+        headers["stamps"] = values.plain_stamps(message.stamps)
+    return headers
 
 
 _PLAIN = frozenset({"task", "id"})
 """Headers of a message that says nothing else, which is what most messages are."""
 
 
-def decode(properties: PropertiesLike, body: bytes, accept: Collection[str]) -> TaskMessage:
-    """Read a received message.
+def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], zone: tzinfo = UTC) -> TaskMessage:
+    """Read a received message, of protocol 2 or 1.
 
     Args:
         properties: of the delivery.
         body: as received, maybe compressed.
         accept: names of serializers that may be used (``accept_content``).
+        zone: of times without an offset, which Celery clients send for naive datetimes.
 
     Raises:
         ContentRefused: the content type is not accepted.
         DecodeError: anything else that is wrong with it.
     """
-    headers = dict(properties.headers or {})
+    headers = properties.headers or {}
     name, task_id = headers.get("task"), headers.get("id")
+    if not name and "task" not in headers:
+        return protocol1.read(_load_without_name(properties, headers, body, accept), headers, zone)
     if not isinstance(name, str) or not isinstance(task_id, str) or not name or not task_id:
         raise DecodeError("not a task message: the headers 'task' and 'id' must be texts")
-    args, kwargs, embed = _decode_body(properties, headers, body, accept)
+    args, kwargs, embed = _split(_load(properties, headers, body, accept))
     if headers.keys() <= _PLAIN:
-        return TaskMessage(name, task_id, tuple(args), kwargs, embed)
+        return TaskMessage(name, task_id, args, kwargs, embed)
     try:
         return TaskMessage(
-            task=name,
-            id=task_id,
-            args=tuple(args),
-            kwargs=kwargs,
-            embed=embed,
-            retries=max(int(headers.get("retries") or 0), 0),
-            eta=_time(headers.get("eta")),
-            expires=_time(headers.get("expires")),
-            root_id=_text(headers, "root_id"),
-            parent_id=_text(headers, "parent_id"),
-            group=_text(headers, "group"),
-            group_index=_whole(headers.get("group_index")),
-            timelimit=_limits(headers.get("timelimit")),
-            ignore_result=_flag(headers.get("ignore_result")),
-            shadow=_text(headers, "shadow"),
-            headers={key: value for key, value in headers.items() if key not in PROTOCOL_HEADERS},
+            name,
+            task_id,
+            args,
+            kwargs,
+            embed,
+            values.count(headers.get("retries")),
+            values.moment(headers.get("eta"), zone),
+            values.moment(headers.get("expires"), zone),
+            values.text(headers, "root_id"),
+            values.text(headers, "parent_id"),
+            values.text(headers, "group"),
+            values.whole(headers.get("group_index")),
+            values.limits(headers.get("timelimit")),
+            values.flag(headers.get("ignore_result")),
+            values.text(headers, "shadow"),
+            {key: value for key, value in headers.items() if key not in PROTOCOL_HEADERS},
+            values.stamps(headers.get("stamps")),
+            values.names(headers.get("stamped_headers")),
+            values.count(headers.get("replaced_task_nesting")),
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise DecodeError(f"a header can't be read: {error}") from None
 
 
-def _decode_body(
-    properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, accept: Collection[str]
-) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-    serializer = _serializer_for(properties.content_type, accept)
-    if headers.get("compression"):
-        body = decompress(body, headers["compression"])
+def _load(properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, accept: Collection[str]) -> Any:
+    """The body as Python values."""
+    serializer = serializer_for(properties.content_type, accept)
+    if compression := headers.get("compression"):
+        body = decompress(body, compression)
     try:
-        value = serializer.loads(body)
+        return serializer.loads(body)
     except Exception as error:
         raise DecodeError(f"the body is not {serializer.name}: {error}") from None
+
+
+def _load_without_name(
+    properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, accept: Collection[str]
+) -> Any:
+    """The body of what is of protocol 1, or no task at all: then its content type is the lesser problem."""
+    try:
+        return _load(properties, headers, body, accept)
+    except ContentRefused as error:
+        if properties.content_type in BY_CONTENT_TYPE:
+            raise
+        raise DecodeError(f"not a task message: no header 'task', and {error}") from None
+
+
+def _split(value: Any) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    """The three elements of a body of protocol 2."""
     if not isinstance(value, list | tuple) or len(value) != _BODY_ELEMENTS:
         raise DecodeError("the body is not [args, kwargs, embed]")
     args, kwargs, embed = value
     if not isinstance(args, list | tuple) or not isinstance(kwargs, dict | None):
         raise DecodeError("the body is not [args, kwargs, embed]: args is no list, or kwargs no map")
-    if any(not isinstance(key, str) for key in kwargs or ()):
+    if kwargs and any(not isinstance(key, str) for key in kwargs):
         raise DecodeError("a keyword argument's name is not a text")
-    return list(args), kwargs or {}, embed if isinstance(embed, dict) else {}
+    return tuple(args), kwargs or {}, embed if isinstance(embed, dict) else {}
 
 
-def _serializer_for(content_type: str | None, accept: Collection[str]) -> Serializer:
+def serializer_for(content_type: str | None, accept: Collection[str]) -> Serializer:
+    """The accepted serializer of a content type.
+
+    Raises:
+        ContentRefused: there is none in ``accept``.
+    """
     for name in accept:
         serializer = serializers.get(name)
-        if content_type in (serializer.content_type, name):
+        if content_type == serializer.content_type or content_type == name:  # noqa: PLR1714 -- a tuple costs more
             return serializer
     accepted = ", ".join(accept)
     raise ContentRefused(f"content type {content_type!r} is not accepted (accept_content: {accepted})")
-
-
-def _text(headers: Mapping[str, Any], name: str) -> str | None:
-    value = headers.get(name)
-    if value is None or isinstance(value, str):
-        return value or None
-    raise ValueError(f"{name} is {value!r:.100}, not a text")
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
-
-
-def _flag(value: Any) -> bool | None:
-    return None if value is None else bool(value)
-
-
-def _time(value: Any) -> datetime | None:
-    if not value:
-        return None
-    if isinstance(value, datetime):
-        moment = value
-    elif isinstance(value, str):
-        moment = datetime.fromisoformat(value)
-    else:
-        raise TypeError(f"{value!r:.100} is not a time")
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _limits(value: Any) -> tuple[float | None, float | None]:
-    if not value:
-        return None, None
-    hard, soft = value
-    return (None if hard is None else float(hard), None if soft is None else float(soft))

@@ -1,7 +1,7 @@
 """Body compression by name and by content type, with a cap against decompression bombs.
 
-Owns the compressors. Header values are Celery's: both ``zlib`` and ``gzip`` are a zlib stream under
-``application/x-gzip``.
+Owns the compressors. Header values are Celery's: both ``zlib`` and ``gzip`` write a zlib stream under
+``application/x-gzip``; what is read there may be gzip's own format too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 from amqtask.errors import ConfigError, DecodeError
+from amqtask.plugins import did_you_mean
+from amqtask.wire import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,10 @@ MAX_DECOMPRESSED = 128 * 1024 * 1024
 
 _MAX_MEMORY = 256 * 1024 * 1024
 """Bytes an xz stream may ask for as its dictionary, which is allocated before anything is unpacked."""
+
+
+_ZLIB_OR_GZIP = zlib.MAX_WBITS + 32
+"""Makes zlib look at the first bytes; clients in other languages take the header's name by its word."""
 
 
 class _Decompressor(Protocol):
@@ -36,8 +42,11 @@ CONTENT_TYPES = {
     "gzip": "application/x-gzip",
     "bz2": "application/x-bz2",
     "bzip2": "application/x-bz2",
+    "bzip": "application/x-bz2",
     "lzma": "application/x-lzma",
     "xz": "application/x-lzma",
+    "zstd": "application/zstd",
+    "zstandard": "application/zstd",
 }
 """Name -> value of the header ``compression``."""
 
@@ -45,12 +54,14 @@ _COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "application/x-gzip": zlib.compress,
     "application/x-bz2": bz2.compress,
     "application/x-lzma": lzma.compress,
+    "application/zstd": zstd.compress,
 }
 
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
-    "application/x-gzip": zlib.decompressobj,
+    "application/x-gzip": lambda: zlib.decompressobj(_ZLIB_OR_GZIP),
     "application/x-bz2": bz2.BZ2Decompressor,
     "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY),
+    "application/zstd": zstd.decompressor,
 }
 
 
@@ -58,20 +69,27 @@ def known_compression(name: str) -> str:
     """The name, if there is a compressor of this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or it needs a library that is not installed.
     """
     if name not in CONTENT_TYPES:
-        raise ConfigError(f"unknown compression {name!r}; there are {', '.join(sorted(CONTENT_TYPES))}")
+        known = sorted(CONTENT_TYPES)
+        raise ConfigError(f"unknown compression {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}")
+    if CONTENT_TYPES[name] == "application/zstd":
+        zstd.decompressor()
     return name
 
 
 def compress(body: bytes, name: str) -> tuple[bytes, str]:
-    """Compress with the compressor of this name; returns the body and the value of the compression header.
+    """Compress; returns the body and the value of the compression header.
+
+    Args:
+        body: what to compress.
+        name: of the compressor, or the value of a received compression header.
 
     Raises:
-        ConfigError: there is no such compressor.
+        ConfigError: there is no such compressor, or it needs a library that is not installed.
     """
-    content_type = CONTENT_TYPES[known_compression(name)]
+    content_type = name if name in _COMPRESS else CONTENT_TYPES[known_compression(name)]
     return _COMPRESS[content_type](body), content_type
 
 
@@ -84,7 +102,7 @@ def decompress(body: bytes, content_type: object, limit: int = MAX_DECOMPRESSED)
         limit: bytes of the result.
 
     Raises:
-        DecodeError: unknown compression, broken data, or more than ``limit`` bytes.
+        DecodeError: unknown compression, or its library is missing; broken data, or more than ``limit`` bytes.
     """
     factory = None
     if isinstance(content_type, str):
@@ -94,7 +112,9 @@ def decompress(body: bytes, content_type: object, limit: int = MAX_DECOMPRESSED)
     try:
         stream = factory()
         plain = stream.decompress(body, limit + 1)
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError) as error:
+    except ConfigError as error:
+        raise DecodeError(f"the {content_type} body can't be unpacked: {error}") from None
+    except Exception as error:  # the libraries have many, some of their own
         raise DecodeError(f"broken {content_type} body: {error}") from None
     if len(plain) > limit:
         raise DecodeError(f"the body unpacks to more than {limit} bytes")

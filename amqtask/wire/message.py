@@ -89,7 +89,11 @@ class TaskMessage:
         root_id, parent_id, group, group_index: its place in a canvas.
         timelimit: (hard, soft) in seconds, each or None.
         ignore_result: True or False when the sender said so, None to let the task decide.
+        shadow: the name to show instead of the task's, or None.
         headers: every other header, the sender's own ones included.
+        stamps: what a canvas was stamped with: name -> text, number, or a list of them.
+        stamped_headers: names of the stamps, in the sender's order; written as the names of ``stamps`` when empty.
+        replaced_task_nesting: how often the task replaced itself by another one.
     """
 
     task: str
@@ -108,3 +112,6 @@ class TaskMessage:
     ignore_result: bool | None = None
     shadow: str | None = None
     headers: dict[str, Any] = field(default_factory=dict)
+    stamps: dict[str, Any] = field(default_factory=dict)
+    stamped_headers: tuple[str, ...] = ()
+    replaced_task_nesting: int = 0

@@ -71,7 +71,8 @@ TABLE_VALUES = st.recursive(
     max_leaves=5,
 )
 HEADERS = ("eta", "expires", "retries", "timelimit", "root_id", "parent_id", "group", "group_index",
-           "compression", "ignore_result", "shadow")  # fmt: skip
+           "compression", "ignore_result", "shadow", "stamps", "stamped_headers",
+           "replaced_task_nesting")  # fmt: skip
 
 
 def only_known_errors(properties, body):

@@ -1,7 +1,8 @@
 """JSON with Celery's rich types: ``{"__type__": T, "__value__": V}``.
 
 Owns the JSON format. Source of the type names: kombu's json serializer, as recorded on the wire. Tuples and
-sets become lists, enums their values, paths texts, and keys of maps texts.
+sets become lists, enums their values, paths texts, and keys of maps texts. What has a method ``__json__`` is written
+as what that returns. A map of exactly the two keys whose type is unknown stays a map.
 """
 
 from __future__ import annotations
@@ -22,25 +23,36 @@ if TYPE_CHECKING:
 
 
 def _default(value: Any) -> Any:
+    reduce = getattr(value, "__json__", None)
+    if reduce is not None:
+        return reduce()
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, set | frozenset):
+    if isinstance(value, set | frozenset | range):
         return list(value)
-    for kinds, name, write in _ENCODERS:
-        if isinstance(value, kinds):
+    for kind, name, write in _ENCODERS:
+        if isinstance(value, kind):
             return {"__type__": name, "__value__": write(value)}
+    if isinstance(value, bytes | bytearray):
+        return _bytes(value)
     raise TypeError(f"{type(value).__qualname__} can't be written as JSON: {value!r:.200}")
 
 
-_ENCODERS: tuple[tuple[type | tuple[type, ...], str, Callable[[Any], Any]], ...] = (
+def _bytes(value: bytes | bytearray) -> dict[str, str]:
+    try:
+        return {"__type__": "bytes", "__value__": value.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"__type__": "base64", "__value__": b64encode(value).decode("ascii")}
+
+
+_ENCODERS: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
     (datetime, "datetime", datetime.isoformat),  # before date: a datetime is one
     (date, "date", date.isoformat),
     (time, "time", time.isoformat),
     (uuid.UUID, "uuid", lambda value: {"hex": value.hex}),
     (Decimal, "decimal", str),
-    ((bytes, bytearray), "base64", lambda value: b64encode(value).decode("ascii")),
 )
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {

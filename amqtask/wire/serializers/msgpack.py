@@ -28,6 +28,8 @@ def _default(value: Any) -> Any:
         return value.value
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, range):
+        return list(value)
     for kind, name, write in _ENCODERS:
         if isinstance(value, kind):
             return msgpack.ExtType(_EXTENSION, _dumps([name, write(value)]))

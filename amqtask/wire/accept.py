@@ -1,0 +1,56 @@
+"""Which formats are read at all. Owns the guard before pickle, and the spellings of ``accept_content``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from amqtask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PICKLE = "pickle"
+
+BY_CONTENT_TYPE = {
+    "application/json": "json",
+    "application/x-msgpack": "msgpack",
+    "application/x-yaml": "yaml",
+    "application/x-python-serialize": PICKLE,
+}
+"""Names of formats that task messages come in. Celery takes content types in ``accept_content`` as well."""
+
+
+class Trust(Protocol):
+    """The settings that say whether what comes in can be trusted."""
+
+    @property
+    def allow_insecure_pickle(self) -> bool: ...  # noqa: D102
+    @property
+    def message_signing_keys(self) -> Mapping[str, str] | None: ...  # noqa: D102
+    @property
+    def message_signing_required(self) -> bool: ...  # noqa: D102
+
+
+def without_pickle(accept: Iterable[str]) -> tuple[str, ...]:
+    """The formats that may be read outside the pool: in I/O threads, of dead letters, before a signature is checked."""
+    return tuple(name for name in accept if BY_CONTENT_TYPE.get(name, name) != PICKLE)
+
+
+def checked_accept(accept: Iterable[str], trust: Trust) -> tuple[str, ...]:
+    """Names of the serializers that may read what comes in.
+
+    Args:
+        accept: setting ``accept_content`` or ``result_accept_content``: names or content types.
+        trust: the settings.
+
+    Raises:
+        ConfigError: pickle is among them, and neither signatures are required nor the risk is taken on purpose.
+    """
+    names = tuple(dict.fromkeys(BY_CONTENT_TYPE.get(name, name) for name in accept))
+    signed = trust.message_signing_required and trust.message_signing_keys
+    if PICKLE in names and not signed and not trust.allow_insecure_pickle:
+        raise ConfigError(
+            "accept_content has pickle, by which whoever can publish can run code in the workers: set "
+            "message_signing_required and message_signing_keys, or allow_insecure_pickle if all publishers are trusted"
+        )
+    return names
