@@ -42,6 +42,6 @@ def check_queue_name(topology: Topology, name: str) -> None:
         TopologyError: names the nearest.
     """
     known = queue_names(topology)
-    if name not in known:
+    if name not in known and not topology.open:
         hint = did_you_mean(name, known) or f"; there are {', '.join(topology.queues)}"
         raise TopologyError(f"unknown queue {name!r}{hint}")

@@ -4,6 +4,7 @@ Owns the codes (sysexits.h) and the wording around messages. An error is a line 
 traceback unless ``AMQTASK_DEBUG=1``, and never shows a password.
 
     0    done                       70   internal error (a bug)
+    1    result: the task failed
     64   wrong usage                75   temporary: try again later
     65   wrong data                 77   the broker refuses access
     69   broker not available       78   configuration or topology is wrong
@@ -24,7 +25,7 @@ from amqtask import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OK, USAGE, DATA, UNAVAILABLE, INTERNAL, TEMPORARY, REFUSED, CONFIG = 0, 64, 65, 69, 70, 75, 77, 78
+OK, TASK_FAILED, USAGE, DATA, UNAVAILABLE, INTERNAL, TEMPORARY, REFUSED, CONFIG = 0, 1, 64, 65, 69, 70, 75, 77, 78
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
@@ -36,6 +37,10 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.MessageTooLarge, DATA),
     (errors.BrokerError, TEMPORARY),
     (errors.SerializationError, DATA),
+    (errors.NoResultBackend, CONFIG),
+    (errors.BackendError, TEMPORARY),
+    (errors.ResultTimeout, TEMPORARY),
+    (errors.ResultGone, DATA),
     (errors.UnknownTask, DATA),
 )
 """First match wins."""

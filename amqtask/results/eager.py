@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from amqtask import clock
 from amqtask.results.future import AsyncResult, R_co
+from amqtask.results.meta import Meta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 EagerState = Literal["SUCCESS", "FAILURE", "REJECTED", "IGNORED", "REVOKED"]
@@ -15,13 +18,11 @@ EagerState = Literal["SUCCESS", "FAILURE", "REJECTED", "IGNORED", "REVOKED"]
 class EagerResult(AsyncResult[R_co]):
     """A task that has run here, by ``apply()`` or ``task_always_eager``; its end is known. Immutable.
 
-    Attributes:
-        state: ``SUCCESS``, or what a worker would have made of it: ``FAILURE`` and ``REJECTED`` (a dead letter),
-            ``REVOKED`` (it had expired, and was not run) or ``IGNORED``.
-        retries: how often it was tried again.
+    Its state is ``SUCCESS``, or what a worker would have made of it: ``FAILURE`` and ``REJECTED`` (a dead letter),
+    ``REVOKED`` (it had expired, and was not run) or ``IGNORED``. No backend is needed, and none is asked.
     """
 
-    __slots__ = ("_error", "_trace", "_traceback", "_value", "retries", "state")
+    __slots__ = ("_error", "_trace", "_value_here")
 
     def __init__(
         self,
@@ -34,45 +35,66 @@ class EagerResult(AsyncResult[R_co]):
         trace: TracebackType | None = None,
         traceback: str | None = None,
         retries: int = 0,
+        runtime: float | None = None,
     ) -> None:
         super().__init__(task_id, name)
-        self.state, self.retries = state, retries
-        self._value, self._error, self._trace, self._traceback = value, error, trace, traceback
+        self._value_here, self._error, self._trace = value, error, trace
+        done = clock.utcnow().isoformat()
+        self._meta = Meta(task_id, state, value, traceback, date_done=done, name=name, retries=retries, runtime=runtime)
 
     @property
     def result(self) -> Any:
         """What the task returned; of one that failed, the exception."""
-        return self._value if self._error is None else self._error
+        return self._value_here if self._error is None else self._error
 
-    @property
-    def traceback(self) -> str | None:
-        """Of the exception, as text; None without one."""
-        return self._traceback
-
-    def get(self, timeout: float | None = None, propagate: bool = True) -> R_co:  # noqa: ARG002 -- Celery's signature
+    def get(self, timeout: float | None = None, propagate: bool = True, *_args: Any, **options: Any) -> R_co:  # noqa: ARG002 -- as the others'
         """What the task returned.
 
         Args:
-            timeout: there is nothing to wait for; taken so that calls need not differ.
+            timeout: there is nothing to wait for; taken so that calls need not differ, as all others of
+                :meth:`AsyncResult.get`.
             propagate: raise the exception of a task that failed; else it is returned.
+            options: ``callback`` is called with id and value.
         """
-        if self._error is None:
-            return cast("R_co", self._value)
-        if propagate:
+        return self.maybe_throw(propagate, options.get("callback"))
+
+    async def aget(self, timeout: float | None = None, propagate: bool = True, *_args: Any, **_options: Any) -> R_co:  # noqa: ARG002, ASYNC109 -- as the others'
+        """:meth:`get`, for coroutines."""
+        return self.maybe_throw(propagate)
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> R_co:
+        """What the task returned, or the exception that it raised; raises that with ``propagate``."""
+        if self._error is not None and propagate:
             raise self._error.with_traceback(self._trace)
-        return cast("R_co", self._error)
+        value = self.result
+        if callback is not None:
+            callback(self.id, value)
+        return cast("R_co", value)
 
     def ready(self) -> bool:
         """True: it has ended."""
         return True
 
-    def successful(self) -> bool:
-        """Whether it returned."""
-        return self.state == "SUCCESS"
+    def forget(self) -> None:
+        """Nothing: nothing is stored of it."""
 
-    def failed(self) -> bool:
-        """Whether it raised, and was not retried any more."""
-        return self.state == "FAILURE"
+    def unsettle(self) -> None:
+        """Nothing: its end is part of it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.id, self.name, self.state, self._value_here, self._error, self.traceback, self.retries)
 
     def __repr__(self) -> str:
         return f"<EagerResult: {self.name}[{self.id}] {self.state}>"
+
+
+def _rebuilt(
+    task_id: str,
+    name: str,
+    state: EagerState,
+    value: object,
+    error: BaseException | None,
+    trace: str | None,
+    tries: int,
+) -> EagerResult[Any]:
+    return EagerResult(task_id, name, state, value, error=error, traceback=trace, retries=tries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 from amqtask import Amqtask, AsyncResult, AsyncTask, EagerResult, Queue, Task
+from amqtask.results.group import GroupResult
 
 app = Amqtask("shop", broker="amqp://localhost", task_serializer="json")
 
@@ -48,6 +49,9 @@ assert_type(fetch.delay("x"), AsyncResult[bytes])
 assert_type(fetch_bound.delay("x"), AsyncResult[bytes])
 assert_type(app.send_task("other", (1,), priority=3), AsyncResult[Any])
 assert_type(add.apply((1,), throw=True).get(), int)
+assert_type(add.delay(1).get(timeout=5), int)
+assert_type(fetch.delay("x").result, Any)
+assert_type(GroupResult("g", [add.delay(1), add.delay(2)]).get(), list[Any])
 assert_type(fetch.apply(("x",)), EagerResult[bytes])
 
 
@@ -57,6 +61,10 @@ async def inside() -> None:
     assert_type(await fetch.adelay("x"), AsyncResult[bytes])
     assert_type(await fetch("x"), bytes)
     assert_type((await fetch.aapply(("x",))).get(), bytes)
+    assert_type(await add.delay(1), int)
+    assert_type(await (await fetch.adelay("x")).aget(timeout=5), bytes)
+    async for ended in GroupResult("g", [add.delay(1)]):
+        assert_type(ended, AsyncResult[Any])
 
 
 def takes_any(task: Task[..., Any]) -> None: ...

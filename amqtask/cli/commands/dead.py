@@ -115,13 +115,14 @@ def drop(setup: Setup, queue: str, ids: tuple[str, ...], force: bool) -> None:
 def _dead_letters(setup: Setup, queue: str) -> Iterator[tuple[Amqtask, DeadLetters]]:
     from amqtask.app.dead import DeadLetters  # noqa: PLC0415 -- --help needs none of it
     from amqtask.topology.delays import DEAD_SUFFIX  # noqa: PLC0415
+    from amqtask.wire.signing import Signer  # noqa: PLC0415
 
     app = setup.load()
     # the name of the dead-letter queue itself is what people copy from a management UI
     name = queue if queue in app.topology.queues else queue.removesuffix(DEAD_SUFFIX)
     app.topology.queue(name)
     with open_admin(app) as admin:
-        yield app, DeadLetters(admin, name)
+        yield app, DeadLetters(admin, name, Signer(app.settings))
 
 
 def _complain(letters: DeadLetters, ids: tuple[str, ...], done: list[str]) -> None:

@@ -1,0 +1,133 @@
+"""AsyncResult when nothing is stored, the backend fails, or there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+
+import pytest
+from memory_backend import Store, in_thread
+from waiting import wait_for
+
+from amqtask import clock
+from amqtask.config.settings import Settings
+from amqtask.errors import BackendError, NoResultBackend, ResultGone, ResultTimeout, SerializationError
+from amqtask.results import current
+from amqtask.results.access import ResultAccess
+from amqtask.results.future import AsyncResult
+from amqtask.results.group import GroupResult
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def later(*_args):
+    raise AssertionError("nothing must be asked")
+
+
+# ---- what is absent
+
+AGE = 100.0
+
+
+def born_now() -> str:
+    """An id of this moment; new_id() never goes back, wherever other tests have moved the clock."""
+    digits = f"{int(time.time() * 1000):012x}7000800000000000{random.randrange(1 << 16):04x}"
+    return str(uuid.UUID(digits))
+
+
+@pytest.mark.parametrize(
+    ("settings", "task_id", "state"),
+    [
+        ({}, None, "PENDING"),
+        ({"result_track_sent": True}, None, "UNKNOWN"),
+        ({"result_expires": AGE - 10}, None, "EXPIRED"),
+        ({"result_expires": AGE - 10, "result_track_sent": True}, None, "EXPIRED"),
+        ({"result_expires": 0.0}, None, "PENDING"),
+        ({"result_expires": 0.0, "result_track_sent": True}, None, "UNKNOWN"),
+        ({"result_expires": AGE - 10, "result_track_sent": True}, "3e1114b0-c173-4b82-b137-4c00c4374e79", "PENDING"),
+        ({"result_track_sent": True, "by_message": True}, None, "PENDING"),
+        ({"result_track_sent": True}, "order-17", "PENDING"),
+    ],
+)
+def test_the_state_of_a_task_of_which_nothing_is_stored(monkeypatch, settings, task_id, state):
+    store = Store(**settings)
+    result = store.handle(task_id or born_now())
+    now = clock.wall
+    monkeypatch.setattr(clock, "wall", lambda: now() + AGE)
+    assert result.state == state
+    assert result.ready() == (state == "EXPIRED")
+    assert not result.exists()
+    if state in ("EXPIRED", "UNKNOWN"):
+        with pytest.raises(ResultGone, match=result.id):
+            result.get(timeout=10)
+        with pytest.raises(ResultGone):
+            asyncio.run(result.aget(timeout=10))
+        with pytest.raises(ResultGone):
+            GroupResult("g", [result], results=store.results).get(timeout=10)
+    else:
+        with pytest.raises(ResultTimeout):
+            result.get(timeout=0)
+
+
+def test_an_old_id_whose_result_is_there_is_not_expired(monkeypatch):
+    store = Store(result_expires=50.0)
+    result = store.handle(born_now())
+    now = clock.wall
+    monkeypatch.setattr(clock, "wall", lambda: now() + AGE)
+    store.put(result.id, 5)
+    assert (result.state, result.get(timeout=5)) == ("SUCCESS", 5)
+
+
+# ---- the backend
+
+
+def test_a_backend_that_fails_at_once_is_told_at_once(store):
+    store.backend.failures = 1
+    with pytest.raises(BackendError):
+        store.handle().get(timeout=10)
+
+
+def test_a_wait_goes_on_when_the_backend_fails_meanwhile(store, caplog):
+    result = store.handle()
+    end = in_thread(lambda: result.get(timeout=10))
+    wait_for(lambda: store.backend.waiting == 1)
+    store.put(result.id, None, "STARTED")
+    wait_for(lambda: store.backend.waiting == 1)
+    with store.backend.changed:
+        store.backend.failures = 3
+        store.backend.changed.notify_all()
+    wait_for(lambda: store.backend.failures == 0)
+    store.put(result.id, 5)
+    assert end() == 5
+    assert store.backend.open_watches == 0
+    assert sum("the backend fails" in record.message for record in caplog.records) == 1
+
+
+def test_a_document_that_can_not_be_read_is_an_error(store):
+    result = store.handle()
+    store.backend.documents[result.id] = b"junk"
+    for ask in (result.get, result.ready):
+        with pytest.raises(SerializationError):
+            ask()
+
+
+def test_a_handle_without_app_uses_the_app_made_last(store, monkeypatch):
+    monkeypatch.setattr(current, "_find", lambda: None)
+    result = AsyncResult("t")
+    with pytest.raises(NoResultBackend, match="app.AsyncResult"):
+        result.get()
+    current.provide(lambda: store.results)
+    store.put("t", 5)
+    assert AsyncResult("t").get(timeout=5) == 5
+
+
+def test_an_app_without_backend_says_what_to_do():
+    result = AsyncResult("t", results=ResultAccess(Settings(), later))
+    for ask in (result.get, lambda: result.state, result.ready, result.forget):
+        with pytest.raises(NoResultBackend, match="rpc://"):
+            ask()
