@@ -14,6 +14,7 @@ from suites.brokers import Brokers, bare_environment, given
 from suites.plan import Stage, Wanted, instead, read, stages, together
 from suites.processes import CHECKS, check, pytest
 from suites.report import Report
+from suites.services import install
 
 
 class Run:
@@ -97,6 +98,7 @@ def main(words: list[str]) -> int:
         print(f"test: {error}", file=sys.stderr)
         return 64
     plan = stages(wanted, given=bool(given()))
+    install(plan)
     brokers = Brokers(dict.fromkeys(stage.broker for stage in plan if stage.broker))
     run = Run(wanted, plan, brokers)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ USUAL = {
     FILES: (OWN,),
 }
 """Where the parts run when nothing else is asked for."""
+
+AT_ONCE = (("property", "typing", "conformance"), ("integration",), ("acceptance", "chaos"))
+"""Parts that wait for timers and brokers most of their time; each stage has a broker of its own."""
 
 AMQP = ("tests/conformance/amqp", "tests/conformance/test_devbroker_model.py")
 """What of the conformance tests is about the broker; the rest is about our pools and runs once."""
@@ -119,10 +123,10 @@ def stages(wanted: Wanted, *, given: bool) -> list[Stage]:
 
 
 def together(plan: list[Stage]) -> list[Stage]:
-    """The first stages of a plan that may run at the same time: conformance waits for timers most of its time."""
-    if plan[0].part != "conformance":
-        return plan[:1]
-    return [stage for stage in plan if stage.part == "conformance"]
+    """The first stages of a plan that may run at the same time."""
+    first = plan[0].part
+    group = next((parts for parts in AT_ONCE if first in parts), ())
+    return list(takewhile(lambda stage: stage.part in group, plan)) or plan[:1]
 
 
 def instead(stage: Stage, plan: list[Stage]) -> Stage | None:

@@ -64,5 +64,5 @@ def test_test_files_have_unique_names():
 
 
 def test_scripts_are_executable():
-    for name in ("demo", "test", "check", "rabbitmq", "venv"):
+    for name in ("demo", "test", "check", "rabbitmq", "services", "venv"):
         assert (ROOT / "scripts" / name).stat().st_mode & 0o111, name

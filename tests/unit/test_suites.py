@@ -59,9 +59,14 @@ def test_a_part_whose_broker_is_missing_runs_on_the_dev_broker_once():
     assert instead(conformance, plan) is None
 
 
-def test_conformance_runs_on_all_its_brokers_at_once_and_what_needs_none_only_on_the_first():
+def test_parts_that_mostly_wait_run_on_all_their_brokers_at_once_and_what_needs_none_only_on_the_first():
     plan = stages(read(["unit", "conformance", "chaos"]), given=False)
     assert together(plan) == plan[:1]
+    assert [len(together(stages(read([part]), given=False))) for part in ("integration", "chaos")] == [2, 1]
+    assert [stage.part for stage in together(stages(read(["acceptance", "chaos"]), given=False))] == [
+        "acceptance",
+        "chaos",
+    ]
     group = together(plan[1:])
     assert [(stage.broker, stage.again) for stage in group] == [(DEV, False), (OWN, True), (NEWEST, True)]
 

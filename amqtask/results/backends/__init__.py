@@ -1,0 +1,1 @@
+"""Result backends, one per module; see :mod:`amqtask.results.base`."""

@@ -1,0 +1,1 @@
+"""Private stores of results for tests and benchmarks: Redis, PostgreSQL, MariaDB, memcached. Standard library only."""
