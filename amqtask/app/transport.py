@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from amqtask.broker.aio import AioTransport
     from amqtask.broker.interface import ConnectionOptions, Layout
     from amqtask.broker.reconnect import FailoverStrategy
+    from amqtask.broker.reply_queue import ReplyQueue
+    from amqtask.broker.reply_sync import SyncReplies
     from amqtask.broker.sync import SyncTransport
     from amqtask.broker.url import BrokerURL
     from amqtask.errors import AmqtaskError
@@ -35,6 +37,34 @@ class BrokerTransport:
         self._lock = ForkLock()
         self._blocking: SyncTransport | None = None
         self._awaiting: AioTransport | None = None
+        self._reply_queue: ReplyQueue | None = None
+        self._replies: SyncReplies | None = None
+
+    def receive_on(self, queue: ReplyQueue) -> None:
+        """Answers come to this queue, once; from now on whatever is sent declares it first."""
+        with self._lock:
+            self._reply_queue = queue
+            if self._blocking is not None:
+                self._replies = _replies(self._blocking, queue)
+            if self._awaiting is not None:
+                self._awaiting.reply_queue = queue
+
+    @property
+    def replies(self) -> SyncReplies:
+        """The reply queue for blocking callers; there has to be one."""
+        assert self._sync is not None
+        assert self._replies is not None
+        return self._replies
+
+    @property
+    def receiving(self) -> bool:
+        """Do answers come to the connection of blocking callers?"""
+        return self._replies is not None and self._replies.receiving
+
+    @property
+    def aio(self) -> AioTransport:
+        """What serves coroutines."""
+        return self._aio
 
     def send(self, message: Outgoing, *, timeout: float) -> None:
         """See :meth:`Transport.send <amqtask.broker.interface.Transport.send>`."""
@@ -73,7 +103,10 @@ class BrokerTransport:
 
             with self._lock:
                 if self._blocking is None:
-                    self._blocking = SyncTransport(self._urls, self._options, strategy=self._strategy)
+                    made = SyncTransport(self._urls, self._options, strategy=self._strategy)
+                    if self._reply_queue is not None:
+                        self._replies = _replies(made, self._reply_queue)
+                    self._blocking = made
         return self._blocking
 
     @property
@@ -83,5 +116,13 @@ class BrokerTransport:
 
             with self._lock:
                 if self._awaiting is None:
-                    self._awaiting = AioTransport(self._urls, self._options, strategy=self._strategy)
+                    made = AioTransport(self._urls, self._options, strategy=self._strategy)
+                    made.reply_queue = self._reply_queue
+                    self._awaiting = made
         return self._awaiting
+
+
+def _replies(transport: SyncTransport, queue: ReplyQueue) -> SyncReplies:
+    from amqtask.broker.reply_sync import SyncReplies  # noqa: PLC0415 -- only for apps whose answers are messages
+
+    return SyncReplies(transport, queue)

@@ -19,11 +19,21 @@ from aiormq import exceptions, spec
 
 from amqtask import clock
 from amqtask.broker import failures
-from amqtask.broker.aio_faults import CONNECT_ERRORS, check_culprit, check_fate, code_and_text, connect_error
+from amqtask.broker.aio_faults import (
+    CONNECT_ERRORS,
+    LOST,
+    check_culprit,
+    check_fate,
+    code_and_text,
+    connect_error,
+    withdrawn,
+)
+from amqtask.broker.aio_steps import declare_step, plain
 from amqtask.broker.content import FRAME_MAX, seal
-from amqtask.broker.declare import DECLARE_TIMEOUT, subject
+from amqtask.broker.declare import DECLARE_TIMEOUT, is_tolerable, subject
 from amqtask.broker.fork_lock import ForkLock
 from amqtask.broker.reconnect import CALLER_WAIT, ReconnectPolicy
+from amqtask.broker.reply_aio import AioReplies
 from amqtask.broker.tls import tls_context
 from amqtask.broker.version import read_version
 from amqtask.errors import (
@@ -34,13 +44,14 @@ from amqtask.errors import (
     DevBrokerGone,
     PublishTimeout,
 )
-from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from amqtask.broker.interface import ConnectionOptions, Layout
     from amqtask.broker.reconnect import FailoverStrategy
+    from amqtask.broker.reply_box import ReplyWatch
+    from amqtask.broker.reply_queue import ReplyQueue
     from amqtask.broker.url import BrokerURL
     from amqtask.topology.declarations import Step
     from amqtask.wire.message import Outgoing, Properties
@@ -76,6 +87,8 @@ class AioTransport:
         self._urls, self._options, self._strategy = tuple(urls), options, strategy
         self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = weakref.WeakKeyDictionary()
         self._mutex = ForkLock()
+        self.reply_queue: ReplyQueue | None = None
+        """Where answers come to; to be set before anybody waits for one."""
 
     async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
         """Publish one message and await its confirm, without ever blocking the loop.
@@ -96,6 +109,24 @@ class AioTransport:
         """
         await self._line().declare(layout)
 
+    async def aprepare(self) -> None:
+        """See :meth:`amqtask.broker.reply_aio.AioReplies.declare`; every send does so by itself."""
+        line = self._line()
+        if line.replies is not None:
+            await line.replies.declare(line.ready_channel)
+
+    async def receive(self, watch: ReplyWatch, timeout: float | None) -> None:  # noqa: ASYNC109 -- as the blocking one
+        """See :meth:`amqtask.broker.reply_aio.AioReplies.receive`."""
+        line = self._line()
+        if line.replies is not None:
+            await line.replies.receive(watch, timeout, line.ready_channel)
+
+    async def look(self, keys: Collection[str], timeout: float) -> None:  # noqa: ASYNC109 -- as the blocking one
+        """See :meth:`amqtask.broker.reply_aio.AioReplies.look`."""
+        line = self._line()
+        if line.replies is not None:
+            await line.replies.look(keys, timeout, line.ready_channel)
+
     async def aclose(self) -> None:
         """Close the connection of the running loop; a later send opens a new one."""
         with self._mutex:
@@ -109,6 +140,8 @@ class AioTransport:
             line = self._lines.get(loop)
             if line is None:
                 line = self._lines[loop] = _Line(self._urls, self._options, self._strategy)
+            if line.replies is None and self.reply_queue is not None:
+                line.replies = AioReplies(self.reply_queue)
             return line
 
 
@@ -123,6 +156,7 @@ class _Line:
         self._connection: Any = None
         self._channel: Any = None
         self._guard: asyncio.Task[None] | None = None
+        self.replies: AioReplies | None = None
 
     # -- publishing -----------------------------------------------------------------------------------------------
 
@@ -132,14 +166,14 @@ class _Line:
         try:
             async with asyncio.timeout(timeout), self._in_flight:
                 while True:
-                    channel = await self._ready_channel(alone)
+                    channel = await self.ready_channel(alone)
                     written = True
                     try:
                         return await self._publish(channel, message, deadline)
                     except exceptions.ChannelClosed as error:
                         # whom it was closed for: named, or found by trying again with nobody else on the channel
                         alone = check_culprit(error, message, alone=alone)
-                    except (exceptions.AMQPError, OSError, RuntimeError, EOFError, asyncio.InvalidStateError):
+                    except LOST:
                         await self._lost(channel)
                     finally:
                         if alone and channel is not self._channel:
@@ -196,10 +230,15 @@ class _Line:
         step: Step | None = None
         try:
             async with asyncio.timeout(DECLARE_TIMEOUT):
-                channel = await self._ready_channel(alone=True)
+                channel = await self.ready_channel(alone=True)
                 version = read_version(_underneath(self._connection).server_properties)
                 for step in layout(version):
-                    await _declare(channel, step)
+                    try:
+                        await declare_step(channel, step)
+                    except exceptions.AMQPError as error:
+                        if not is_tolerable(step, code_and_text(error)[0]):
+                            raise
+                        channel = await self.ready_channel(alone=True)
                 await channel.close()
         except TimeoutError:
             raise self._late(DECLARE_TIMEOUT, written=False) from None
@@ -211,25 +250,34 @@ class _Line:
 
     _error: BrokerError | None = None
 
-    async def _ready_channel(self, alone: bool) -> Any:
+    async def ready_channel(self, alone: bool = False) -> Any:
         """The common channel, or one for this caller alone; connects, by the policy, for as long as it takes."""
         async with self._connecting:
             while True:
                 if self._connection is None or self._connection.is_closed:
                     await self._connect()
                 try:
+                    if self.replies is not None and self.replies.due(self._connection):
+                        await self.replies.prepare(self._connection, self._open_reply_channel)
                     if alone:
                         return await self._open_channel()
                     if self._channel is None or self._channel.is_closed:
                         self._channel = await self._open_channel()
                     return self._channel
-                except (exceptions.AMQPError, OSError, RuntimeError, EOFError) as error:
+                except LOST as error:
                     self._error = BrokerUnavailable(f"no channel on the connection to RabbitMQ: {error!r}")
+                    await self._drop()
+                except asyncio.CancelledError:
+                    if not withdrawn():
+                        raise
                     await self._drop()
 
     async def _open_channel(self) -> Any:
         # aiormq's own channel: aio-pika's wraps every message in objects that nobody here needs
         return await _underneath(self._connection).channel(publisher_confirms=True, on_return_raises=True)
+
+    async def _open_reply_channel(self) -> Any:
+        return await _underneath(self._connection).channel(publisher_confirms=False)
 
     async def _connect(self) -> None:
         refused = 0
@@ -316,32 +364,6 @@ async def _connect(url: BrokerURL, options: ConnectionOptions) -> Any:
         raise connect_error(url, error) from None
 
 
-async def _declare(channel: Any, step: Step) -> None:
-    arguments = _plain(step.arguments)
-    match step:
-        case ExchangeDeclare():
-            await channel.exchange_declare(
-                step.name,
-                exchange_type=step.type,
-                durable=step.durable,
-                auto_delete=step.auto_delete,
-                internal=step.internal,
-                arguments=arguments,
-            )
-        case QueueDeclare():
-            await channel.queue_declare(
-                step.name,
-                durable=step.durable,
-                exclusive=step.exclusive,
-                auto_delete=step.auto_delete,
-                arguments=arguments,
-            )
-        case QueueBind():
-            await channel.queue_bind(step.queue, step.exchange, step.routing_key, arguments=arguments)
-        case ExchangeBind():
-            await channel.exchange_bind(step.destination, step.source, step.routing_key, arguments=arguments)
-
-
 # -- translation ------------------------------------------------------------------------------------------------------
 
 
@@ -350,20 +372,8 @@ def _properties(properties: Properties) -> spec.Basic.Properties:
         name: value for name, value in zip(properties._fields, properties, strict=True) if value is not None
     }
     if properties.headers is not None:
-        fields["headers"] = _plain(properties.headers)
+        fields["headers"] = plain(properties.headers)
     if properties.timestamp is not None:
         fields["timestamp"] = datetime.fromtimestamp(properties.timestamp, tz=UTC)
     fields["message_type"] = fields.pop("type", None)
     return spec.Basic.Properties(**fields)
-
-
-def _plain(value: Any) -> Any:
-    """The same value in the types that pamqp encodes as we do."""
-    if isinstance(value, bytes | memoryview):
-        return bytearray(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "items"):
-        table: Mapping[str, Any] = value
-        return {key: _plain(item) for key, item in table.items()}
-    return value

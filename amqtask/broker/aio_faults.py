@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiormq import exceptions
@@ -10,8 +11,6 @@ from amqtask.broker import failures
 from amqtask.errors import AccessRefused, BrokerError, QueueFull, Unroutable
 
 if TYPE_CHECKING:
-    import asyncio
-
     from amqtask.broker.url import BrokerURL
     from amqtask.wire.message import Outgoing
 
@@ -27,6 +26,22 @@ _ENDED = (ConnectionResetError, BrokenPipeError, EOFError, StopAsyncIteration)
 
 CONNECT_ERRORS = (exceptions.AMQPError, OSError, RuntimeError, EOFError, StopAsyncIteration)
 """What an attempt to connect may raise."""
+
+LOST = (exceptions.AMQPError, OSError, RuntimeError, EOFError, asyncio.InvalidStateError)
+"""What a call on a channel may raise when it, or its connection, is gone."""
+
+
+def withdrawn() -> bool:
+    """On a CancelledError: is it not this task that is cancelled, but an answer whose connection is gone?"""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
+
+
+def refusal(error: BaseException) -> tuple[int, str] | None:
+    """Reply code and text when the broker has closed the channel for what was asked of it; else None."""
+    if isinstance(error, exceptions.ChannelClosed) and (found := code_and_text(error))[0]:
+        return found
+    return None
 
 
 def check_fate(task: asyncio.Future[Any], message: Outgoing) -> None:

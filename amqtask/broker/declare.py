@@ -5,11 +5,16 @@ Owns the order (one step after the other, on a channel of its own) and the reada
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from amqtask.broker import failures
 from amqtask.errors import AmqtaskError, BrokerError, BrokerUnavailable
 from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare
+
+logger = logging.getLogger(__name__)
+
+_DIFFERS = 406
 
 DECLARE_TIMEOUT = 30.0
 """Seconds a declaration may take, waiting for a connection included."""
@@ -65,6 +70,7 @@ class _Run:
         self._channel: Channel | None = None
 
     def begin(self, connection: Connection) -> None:
+        self._connection = connection
         connection.open_channel(self._opened, self._closed)
 
     def _opened(self, channel: Channel) -> None:
@@ -85,6 +91,10 @@ class _Run:
             self._send(self._channel, self._current, self._next)
 
     def _closed(self, code: int, text: str) -> None:
+        if self._done is not None and self._current is not None and is_tolerable(self._current, code):
+            logger.info("%s exists with other properties, and is used as it is: %s", subject(self._current), text)
+            self.begin(self._connection)
+            return
         done, self._done = self._done, None
         if done is None:
             return
@@ -92,6 +102,11 @@ class _Run:
             done(BrokerUnavailable(f"connection lost before declaring: {text}"))
         else:
             done(failures.declare_refused(code, text, subject(self._current)))
+
+
+def is_tolerable(step: Step, code: int) -> bool:
+    """Whether a step was refused for being there with other properties, and that will do."""
+    return code == _DIFFERS and isinstance(step, ExchangeDeclare | QueueDeclare) and step.lenient
 
 
 def send_step(channel: Channel, step: Step, callback: Callable[[Any], None]) -> None:

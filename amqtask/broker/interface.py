@@ -143,6 +143,7 @@ class Channel(Protocol):
         queue: str,
         on_message_callback: Deliver,
         *,
+        exclusive: bool = False,
         consumer_tag: str | None = None,
         arguments: dict[str, Any] | None = None,
         callback: Callable[[Any], None] | None = None,
@@ -183,6 +184,7 @@ class Channel(Protocol):
         arguments: dict[str, Any] | None = None,
         callback: Callable[[Any], None] | None = None,
     ) -> None: ...
+    def queue_delete(self, queue: str, *, callback: Callable[[Any], None] | None = None) -> None: ...
     def queue_bind(
         self,
         queue: str,

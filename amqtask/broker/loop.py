@@ -81,6 +81,8 @@ class SelectLoop:
         self._calls: deque[Callable[[], None]] = deque()
         self._driver: int | None = None
         self._running = False
+        self.resting = False
+        """Waiting in a turn, with nothing half done: an exception from a signal handler does no harm there."""
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -191,6 +193,7 @@ class SelectLoop:
     def turn(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for something to do, do it, and return."""
         self._driver = get_ident()
+        self.resting = False
         try:
             if self._eager:
                 self._write_eagerly()
@@ -198,7 +201,11 @@ class SelectLoop:
                 timeout = 0.0
             elif self._timers:
                 timeout = max(0.0, min(timeout, self._timers[0][0] - clock.monotonic()))
-            for key, events in self._selector.select(timeout):
+            # what is ready is reported again until it is read: nothing is lost when this is interrupted
+            self.resting = True
+            ready = self._selector.select(timeout)
+            self.resting = False
+            for key, events in ready:
                 # a handler called before in this very turn may have removed this one
                 if key.data is self._handlers.get(key.fd) or key.fileobj is self._wake_reader:
                     key.data(key.fd, events)

@@ -13,7 +13,7 @@ Parts: :mod:`amqtask.broker.link` keeps the connection, :mod:`amqtask.broker.ses
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from amqtask import clock
 from amqtask.broker import failures
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.batch import BatchDone
     from amqtask.broker.declare import DeclareDone
-    from amqtask.broker.interface import ConnectionOptions, Layout, PublishDone
+    from amqtask.broker.interface import Connection, ConnectionOptions, Layout, PublishDone
     from amqtask.broker.loop import SelectLoop
     from amqtask.broker.pika_driver import PikaConnection
     from amqtask.broker.reconnect import FailoverStrategy
@@ -44,6 +44,23 @@ WINDOW = 500
 
 _REOPEN_DELAY = 0.5
 """Seconds before a channel is opened again after the broker closed one that had nothing in flight."""
+
+
+class Rider(Protocol):
+    """Something else that lives on a publisher's connection."""
+
+    @property
+    def waiting(self) -> bool:
+        """Is the connection to be made again when it is lost, although nothing is to be published?"""
+
+    def connected(self, connection: Connection, then: Callable[[], None]) -> None:
+        """A new connection; nothing is published on it until ``then`` is called."""
+
+    def disconnected(self, error: BrokerError, *, final: bool) -> None:
+        """It is gone, or was not made; with ``final`` no other follows soon."""
+
+    def stopped(self) -> None:
+        """The publisher is stopping."""
 
 
 class Publisher:
@@ -70,7 +87,7 @@ class Publisher:
         strategy: FailoverStrategy = "round-robin",
         lazy: bool = False,
     ) -> None:
-        self._loop = loop
+        self.loop = loop
         self._options = options
         self._lazy = lazy
         self._link = Link(
@@ -94,6 +111,7 @@ class Publisher:
         self._version: Version | None = None
         self._error: BrokerError | None = None  # of the last failed attempt or loss, while there is no connection
         self._on_stopped: Callable[[], None] | None = None
+        self.rider: Rider | None = None
 
     # -- the public side ------------------------------------------------------------------------------------------
 
@@ -126,6 +144,12 @@ class Publisher:
         """
         self._link.start()
 
+    def ride(self, rider: Rider) -> None:
+        """Share the connection with something else, once: it prepares each new one before anything is published."""
+        self.rider = rider
+        if self._link.connection is not None:
+            rider.connected(self._link.connection, lambda: None)
+
     def publish(self, message: Outgoing, timeout: float, done: PublishDone) -> None:
         """Publish one message.
 
@@ -157,7 +181,7 @@ class Publisher:
         """
         batch = Batch(messages, timeout, done)
         if not messages:
-            self._loop.call_later(0, lambda: done({}))
+            self.loop.call_later(0, lambda: done({}))
             return
         self._batches.append(batch)
         self._patience.watch_batch(batch)
@@ -177,6 +201,8 @@ class Publisher:
     def stop(self, on_stopped: Callable[[], None]) -> None:
         """Wait for what is pending (each has its deadline), close the connection, then call back."""
         self._on_stopped = on_stopped
+        if self.rider is not None:
+            self.rider.stopped()
         self._stop_if_idle()
 
     def abort(self, error: BrokerError) -> None:
@@ -207,7 +233,10 @@ class Publisher:
         self._version = connection.version
         self._frame_max = connection.frame_max
         self._declares.run(connection)
-        self._open_session()
+        if self.rider is None:
+            self._open_session()
+        else:
+            self.rider.connected(connection, self._open_session)
 
     def _open_session(self) -> None:
         connection = self._link.connection
@@ -219,9 +248,12 @@ class Publisher:
         self._error = error
         self._patience.unblocked()
         self._declares.interrupted(error)
-        if isinstance(error, AccessRefused | DevBrokerGone) and self._link.round_failed:
+        final = isinstance(error, AccessRefused | DevBrokerGone) and self._link.round_failed
+        if final:
             self.abort(error)
-        if self._lazy and not self.pending and not self._declares.waiting:
+        if self.rider is not None:
+            self.rider.disconnected(error, final=final)
+        if self._lazy and not self.pending and not self._declares.waiting and not (self.rider and self.rider.waiting):
             self._link.pause()
         self._stop_if_idle()
 
@@ -247,7 +279,7 @@ class Publisher:
         item.settle(error)
         if self._pump_timer is None:
             # once a turn, however many confirms it brings; here also the idle publisher notices that it is to stop
-            self._pump_timer = self._loop.call_later(0, self._pump_later)
+            self._pump_timer = self.loop.call_later(0, self._pump_later)
 
     def session_closed(self, session: Session, code: int, text: str) -> None:
         """The channel is gone: find the message it was closed for, keep the others."""
@@ -265,7 +297,7 @@ class Publisher:
                 item.suspect = True
         self._backlog.extendleft(reversed(kept))
         if self._link.connection is not None:
-            self._loop.call_later(0 if leftover else _REOPEN_DELAY, self._open_session)
+            self.loop.call_later(0 if leftover else _REOPEN_DELAY, self._open_session)
 
     def _leftover(self) -> list[Pending]:
         """Empty the ledger; returns what can be published again, settles what the broker has returned before."""

@@ -28,6 +28,11 @@ _KEEPING_TURNS = 4
 """Turns that suffice to read what has come, act on it, and write the answer."""
 
 
+def _from_outside(error: BaseException) -> bool:
+    """Can't it be the selector's own? Then a signal handler has raised it."""
+    return not isinstance(error, OSError | ValueError) or isinstance(error, TimeoutError)
+
+
 class LoopBrokenError(Exception):
     """The thread that drove the loop was interrupted in the middle; what was under way has no known end."""
 
@@ -100,8 +105,14 @@ class SharedLoop:
             self._inside.add(me)
             self._wait(waiter, lambda: begin(finish))
         finally:
-            self._insist(lambda: self._leave(waiter))
-            self._inside.discard(me)
+            # an exception may arrive at every call, so the second try has to stand right here; so below
+            try:
+                self._leave(waiter)
+                self._inside.discard(me)
+            except BaseException:
+                self._leave(waiter)
+                self._inside.discard(me)
+                raise
         if not waiter.done:
             raise LoopBrokenError
         result: T = waiter.result
@@ -129,7 +140,11 @@ class SharedLoop:
             if self._take_lead(waiter):
                 self._drive(self._keep)
         finally:
-            self._insist(lambda: self._leave(waiter))
+            try:
+                self._leave(waiter)
+            except BaseException:
+                self._leave(waiter)
+                raise
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -172,11 +187,17 @@ class SharedLoop:
 
     def _drive(self, drive: Callable[[], None]) -> None:
         """Drive as the leader; an exception in the middle breaks the loop for everybody."""
+        self.loop.resting = False
         try:
             drive()
-        except BaseException:
+        except BaseException as error:
             # the client library may have been left in the middle of a frame: nothing may use the loop again
-            self._insist(self._break)
+            if not (self.loop.resting and _from_outside(error)):
+                try:
+                    self._break()
+                except BaseException:
+                    self._break()
+                    raise
             raise
 
     def _break(self) -> None:
@@ -201,12 +222,3 @@ class SharedLoop:
         if self._closing and self._leader is None:
             self.loop.close()
             self._closing = False
-
-    @staticmethod
-    def _insist(step: Callable[[], None]) -> None:
-        """Do a step that may be repeated, even when an exception from a signal handler arrives in it."""
-        try:
-            step()
-        except BaseException:
-            step()
-            raise

@@ -89,6 +89,10 @@ class SyncTransport:
         self._mutex = threading.RLock()
         self._engine: _Engine | None = None
         self._keeper: threading.Event | None = None
+        self.before_sending: Callable[[], None] | None = None
+        """Called before each :meth:`send` and :meth:`send_many`, in the caller's thread."""
+        self.before_exit: Callable[[], None] | None = None
+        """Called when the process ends, before the connection is closed."""
         _transports.add(self)
 
     def send(self, message: Outgoing, *, timeout: float) -> None:
@@ -104,11 +108,13 @@ class SyncTransport:
             AccessRefused: the broker does not let us in.
         """
         header = seal(message, self._options, FRAME_MAX)
+        if self.before_sending is not None:
+            self.before_sending()
 
         def begin(publisher: Publisher, finish: Callable[[BrokerError | EncodeError | None], None]) -> None:
             publisher.publish_sealed(message, header, timeout, finish)
 
-        error = self._run(begin)
+        error = self.run(begin)
         if error is not None:
             raise error
 
@@ -124,11 +130,13 @@ class SyncTransport:
         """
         if not messages:
             return {}
+        if self.before_sending is not None:
+            self.before_sending()
 
         def begin(publisher: Publisher, finish: Callable[[dict[int, AmqtaskError]], None]) -> None:
             publisher.publish_many(messages, timeout, finish)
 
-        errors = self._run(begin)
+        errors = self.run(begin)
         if len(errors) == len(messages):
             first = errors[0]
             if isinstance(first, BrokerUnavailable | AccessRefused) and all(
@@ -149,7 +157,7 @@ class SyncTransport:
         def begin(publisher: Publisher, finish: Callable[[AmqtaskError | None], None]) -> None:
             publisher.declare(layout, finish)
 
-        error = self._run(begin)
+        error = self.run(begin)
         if error is not None:
             raise error
 
@@ -174,6 +182,40 @@ class SyncTransport:
         finally:
             self._discard(engine)
 
+    @property
+    def publisher(self) -> Publisher | None:
+        """The publisher in use, if any; only its thread-safe parts may be touched."""
+        engine = self._engine
+        return None if engine is None else engine.publisher
+
+    def run(self, begin: Callable[[Publisher, Callable[[T], None]], None], *, repeatable: bool = False) -> T:
+        """Have the publisher do something, and wait for its answer; on another engine when this one has just ended.
+
+        Args:
+            begin: called with the publisher and what is to be called with the answer, by whoever drives the loop.
+            repeatable: begin again when the thread that drove the connection was interrupted in the middle.
+
+        Raises:
+            PublishTimeout: it was interrupted, and not ``repeatable``.
+        """
+        while True:
+            engine = self._running()
+            work = _Work(engine, begin)
+            try:
+                result: T = engine.shared.run(work.begin)
+            except LoopBrokenError:
+                self._discard(engine)
+                if work.begun and not repeatable:
+                    raise PublishTimeout(
+                        "the thread that drove the connection was interrupted; the message may or may not be stored"
+                    ) from None
+            except BaseException:
+                self._discard(engine)
+                raise
+            else:
+                if work.begun:
+                    return result
+
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _running(self) -> _Engine:
@@ -185,26 +227,6 @@ class SyncTransport:
                 self._engine = _Engine(self._urls, self._options, self._strategy)
                 self._start_keeper()
             return self._engine
-
-    def _run(self, begin: Callable[[Publisher, Callable[[T], None]], None]) -> T:
-        """Have the publisher do something, and wait for its answer; on another engine when this one has just ended."""
-        while True:
-            engine = self._running()
-            work = _Work(engine, begin)
-            try:
-                result: T = engine.shared.run(work.begin)
-            except LoopBrokenError:
-                self._discard(engine)
-                if work.begun:
-                    raise PublishTimeout(
-                        "the thread that drove the connection was interrupted; the message may or may not be stored"
-                    ) from None
-            except BaseException:
-                self._discard(engine)
-                raise
-            else:
-                if work.begun:
-                    return result
 
     def _discard(self, engine: _Engine) -> None:
         if not engine.shared.broken:
@@ -267,6 +289,8 @@ def _close_all() -> None:
     for transport in list(_transports):
         # at exit there is nobody left to tell
         with contextlib.suppress(Exception):
+            if transport.before_exit is not None:
+                transport.before_exit()
             transport.close()
 
 

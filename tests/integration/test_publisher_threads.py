@@ -268,7 +268,7 @@ def test_a_message_for_a_connection_that_is_being_closed_takes_the_next_one(
     def stop_slowly(self: Publisher, on_stopped: Callable[[], None]) -> None:
         if when == "while" and not go_on.is_set():
             go_on.set()
-            wait_for(lambda: self._loop._calls, timeout=5)  # the other thread has handed over its message
+            wait_for(lambda: self.loop._calls, timeout=5)  # the other thread has handed over its message
         stop(self, on_stopped)
 
     monkeypatch.setattr(SyncTransport, "_running", running_slowly)

@@ -6,6 +6,7 @@ Owns every socket, so that all of them can be closed, and can be given up by a f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import TYPE_CHECKING
@@ -165,6 +166,9 @@ class Server:
                 client.close()
                 continue
             client.setblocking(False)
+            # asyncio does so only for sockets that know their protocol; without, an answer may wait for 40 ms
+            with contextlib.suppress(OSError):  # gone already, as reading will tell
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sockets.add(client)
             task = self._loop.create_task(self._greet(client))
             self._greetings.add(task)

@@ -1,0 +1,219 @@
+"""The reply queue on the connection of one event loop: declared before anything is published, consumed while needed.
+
+Owns the channel for it and the waiting of coroutines. The line of :mod:`amqtask.broker.aio` owns the connection, and
+asks here before it hands out a channel for publishing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from amqtask import clock
+from amqtask.broker import failures
+from amqtask.broker.aio_faults import LOST, refusal, withdrawn
+from amqtask.broker.declare import subject
+from amqtask.broker.reply_queue import ACK_PAUSE, PREFETCH, PREPARING
+from amqtask.errors import BrokerError, BrokerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from amqtask.broker.reply_box import ReplyWatch
+    from amqtask.broker.reply_queue import ReplyQueue
+    from amqtask.errors import AmqtaskError
+
+    Connect = Callable[[], Awaitable[Any]]
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 0.1
+"""Seconds before a queue that was deleted, or a channel that was closed, is made again."""
+
+
+class AioReplies:
+    """See the module. Lives on its loop.
+
+    Args:
+        queue: the reply queue; its box gets the answers.
+    """
+
+    def __init__(self, queue: ReplyQueue) -> None:
+        self._queue = queue
+        self._channel: Any = None
+        self._declared_until = 0.0
+        self._receiving = self._wants_answers = self._acking = False
+        self._tag = 0
+        self._error: AmqtaskError | None = None
+        self._refused_on: object = None
+        self._wakers: set[Callable[[], None]] = set()
+
+    def due(self, connection: object) -> bool:
+        """Is there anything to do on this connection before it is used?"""
+        if not self._queue.wanted or self._refused_on is connection:
+            return False
+        if self._channel is None or self._channel.is_closed:
+            return True
+        if self._receiving:
+            return False
+        return self._wants_answers or clock.monotonic() >= self._declared_until
+
+    async def prepare(self, connection: object, open_channel: Callable[[], Awaitable[Any]]) -> None:
+        """Do it; the caller keeps others from doing the same. What the broker refuses is kept for who waits.
+
+        Raises:
+            LOST: the connection is gone.
+        """
+        try:
+            if self._channel is None or self._channel.is_closed:
+                await self._open(open_channel)
+            step = self._queue.step
+            await self._channel.queue_declare(step.name, durable=True, arguments=dict(step.arguments))
+            self._declared_until = clock.monotonic() + self._queue.renew_after
+            if self._wants_answers and not self._receiving:
+                await self._channel.basic_qos(prefetch_count=PREFETCH)
+                self._receiving = True  # answers may come before the broker's word that they do
+                await self._channel.basic_consume(step.name, self._deliver)
+            self._error = None
+        except LOST as error:
+            refused = refusal(error)
+            if refused is None:
+                raise
+            self._receiving = False
+            code, text = refused
+            if code == failures.NOT_FOUND:  # deleted between declaration and consumption
+                return
+            self._error = failures.declare_refused(code, text, f"the reply {subject(self._queue.step)}")
+            self._refused_on = connection
+            if not self._wakers:
+                log.warning("No answers can come: %s", self._error)
+
+    async def declare(self, connect: Connect) -> None:
+        """Have the queue declared, connecting for that if need be; see :meth:`receive`.
+
+        A broker that refuses or can't be reached is reported in the log: the task can run all the same, and whoever
+        waits for its result is told then.
+        """
+        try:
+            async with asyncio.timeout(PREPARING):
+                await connect()
+        except TimeoutError:
+            log.warning("No answers can come: the reply queue could not be declared in %.0f s", PREPARING)
+        except BrokerError as error:
+            log.warning("No answers can come: %s", error)
+
+    async def receive(self, watch: ReplyWatch, timeout: float | None, connect: Connect) -> None:  # noqa: ASYNC109 -- as the blocking one
+        """Wait until the watch has news, or ``timeout`` seconds have passed.
+
+        Args:
+            watch: whose news.
+            timeout: seconds; None waits for ever.
+            connect: sees to it that there is a connection on which :meth:`prepare` was called.
+
+        Raises:
+            BrokerError, TopologyError: the broker refuses the connection, the queue or the consumer.
+        """
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits in it any more
+                loop.call_soon_threadsafe(woken.set)
+
+        self._wants_answers = True
+        self._refused_on = None  # try again, for who waits
+        self._wakers.add(wake)
+        watch.arm(wake)
+        try:
+            async with asyncio.timeout(timeout):
+                while not watch.news:
+                    await self._connected(connect)
+                    await woken.wait()
+                    woken.clear()
+                    if not watch.news:
+                        await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            return
+        finally:
+            self._wakers.discard(wake)
+            watch.disarm()
+
+    async def look(self, keys: Collection[str], timeout: float, connect: Connect) -> None:  # noqa: ASYNC109 -- see receive
+        """Take in what is in the queue, until nothing is left there or all of ``keys`` have come.
+
+        Raises:
+            BrokerUnavailable: no answer from a broker in ``timeout`` seconds.
+            BrokerError, TopologyError: the broker refuses the connection, the queue or the consumer.
+        """
+        self._wants_answers = True
+        self._refused_on = None
+        box = self._queue.box
+        left: int | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                while left != 0 and len(box.get(keys)) < len(keys):
+                    await self._connected(connect)
+                    left = await self._count()
+        except TimeoutError:
+            message = f"RabbitMQ has not told within {timeout:g} s what answers there are"
+            raise BrokerUnavailable(message) from None
+
+    async def _count(self) -> int | None:
+        """Answers that are left in the queue; None when the channel is gone."""
+        try:
+            reply = await self._channel.queue_declare(self._queue.name, passive=True)
+        except LOST:
+            return None
+        except asyncio.CancelledError:
+            if not withdrawn():
+                raise
+            return None
+        count: int = reply.message_count
+        return count
+
+    async def _connected(self, connect: Connect) -> None:
+        while not self._receiving:
+            await connect()
+            if self._error is not None:
+                raise self._error
+            if not self._receiving:
+                await asyncio.sleep(_PAUSE)
+
+    async def _open(self, open_channel: Callable[[], Awaitable[Any]]) -> None:
+        self._receiving, self._declared_until = False, 0.0
+        self._channel = channel = await open_channel()
+        channel.closing.add_done_callback(lambda _: self._gone(channel))
+        channel.on_consumer_cancel_callbacks.add(lambda _frame: self._cancelled(channel))
+
+    def _cancelled(self, channel: Any) -> None:
+        log.warning(
+            "The queue %s was deleted; it is made again. Answers that were in it or come meanwhile are lost",
+            self._queue.name,
+        )
+        self._gone(channel)
+
+    def _gone(self, channel: Any) -> None:
+        if channel is self._channel:
+            self._receiving, self._declared_until = False, 0.0
+            for wake in list(self._wakers):
+                wake()
+
+    async def _deliver(self, message: Any) -> None:
+        channel = self._channel
+        key = message.header.properties.correlation_id
+        if key:
+            self._queue.box.put(key, message.body)
+        else:
+            log.debug("an answer without correlation_id was thrown away")
+        self._tag = message.delivery.delivery_tag
+        if self._acking:
+            return
+        self._acking = True
+        try:
+            await asyncio.sleep(ACK_PAUSE)
+        finally:
+            self._acking = False
+        if channel is self._channel and not channel.is_closed:
+            with contextlib.suppress(*LOST):
+                await channel.basic_ack(self._tag, multiple=True, wait=False)

@@ -1,0 +1,361 @@
+"""``rpc://``: answers come as messages to a queue of the process that has sent the task.
+
+Owns what a backend is over a reply queue: the queue is declared before the first task is sent and consumed from the
+first wait or look on. It outlives connections and, with ``result_persistent``, the broker; answers that nobody has
+asked for are kept in memory for ``result_expires``, at most 64 MiB of them. Only the sending process can read its
+answers, and after a fork each side has a queue of its own. Waiting threads drive the app's connection themselves;
+coroutines use the one of their event loop.
+
+A loop that was stopped without being closed keeps what was on its way to it until its connection times out.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from amqtask.broker.fork_lock import ForkLock
+from amqtask.broker.reply_box import ReplyBox
+from amqtask.broker.reply_queue import ReplyQueue
+from amqtask.errors import (
+    AmqtaskError,
+    BackendError,
+    ConfigError,
+    NoResultBackend,
+    SerializationError,
+)
+from amqtask.results.meta import load
+from amqtask.results.states import SUCCESS
+from amqtask.wire.ids import born
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from amqtask.broker.reply_box import ReplyWatch
+    from amqtask.config.settings import Settings
+    from amqtask.results.base import Record
+
+_UNREAD_LIMIT = 64 * 1024 * 1024
+"""Bytes of answers that nobody has asked for."""
+
+_LOOK = 10.0
+"""Seconds that a look at what has arrived may take, connecting included."""
+
+_HARMLESS = ("json", "msgpack")
+"""Serializers that answers are looked into with before anybody has asked for them."""
+
+_PUMP_REST = 10.0
+"""Seconds after which a pump that nobody needs any more ends."""
+
+
+class SyncReplies(Protocol):
+    """What is needed of :class:`amqtask.broker.reply_sync.SyncReplies`."""
+
+    def prepare(self) -> None:
+        """Have the queue declared."""
+
+    def receive(self, watch: ReplyWatch, timeout: float | None) -> None:
+        """Wait for news."""
+
+    def look(self, keys: Collection[str], timeout: float) -> None:
+        """Take in what is there."""
+
+    def pump(self, timeout: float) -> None:
+        """Drive the connection for a while, if answers come to it."""
+
+
+class AioReplies(Protocol):
+    """What is needed of :class:`amqtask.broker.aio.AioTransport`."""
+
+    async def aprepare(self) -> None:
+        """Have the queue declared."""
+
+    async def receive(self, watch: ReplyWatch, timeout: float | None) -> None:  # noqa: ASYNC109 -- theirs
+        """Wait for news."""
+
+    async def look(self, keys: Collection[str], timeout: float) -> None:  # noqa: ASYNC109 -- theirs
+        """Take in what is there."""
+
+
+class Connections(Protocol):
+    """The app's connections (:class:`amqtask.app.transport.BrokerTransport`)."""
+
+    @property
+    def replies(self) -> SyncReplies:
+        """For threads."""
+
+    @property
+    def aio(self) -> AioReplies:
+        """For coroutines."""
+
+    @property
+    def receiving(self) -> bool:
+        """Do answers come to the connection of threads?"""
+
+    def receive_on(self, queue: ReplyQueue) -> None:
+        """Use this queue."""
+
+
+class RpcBackend:
+    """See the module, and :class:`amqtask.results.base.Backend`. Thread-safe and fork-safe.
+
+    Args:
+        url: ``rpc://``; the broker is the app's.
+        settings: of the app.
+
+    Raises:
+        ConfigError: the URL names a host.
+    """
+
+    by_message = True
+    chords = None
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        if urlsplit(url).netloc:
+            raise ConfigError("result_backend: rpc:// takes no address, answers come through the app's broker_url")
+        expires = settings.result_expires
+        self._box = ReplyBox(expires, _UNREAD_LIMIT, _replaces)
+        self._groups = ReplyBox(expires, _UNREAD_LIMIT, lambda _old, _new: True)
+        self._queue = ReplyQueue(self._box, expires)
+        self._bound: Connections | None = None
+        self._elsewhere: Callable[[], bool] = lambda: False
+        self._pump = _Pump(self)
+
+    def bind(self, connections: Connections, *, elsewhere: Callable[[], bool] = lambda: False) -> None:
+        """Use these connections; to be called once, before anything is sent through them.
+
+        Args:
+            connections: the app's own.
+            elsewhere: tells whether what is sent now goes another way, as in a worker's task.
+        """
+        self._bound, self._elsewhere = connections, elsewhere
+        connections.receive_on(self._queue)
+
+    @property
+    def reply_to(self) -> str:
+        """Name of this process's queue, for messages; from now on whatever sends declares it first."""
+        return self._queue.name
+
+    # -- before sending -------------------------------------------------------------------------------------------
+
+    def expect(self, task_ids: Collection[str]) -> None:  # noqa: ARG002 -- the queue is the same for all
+        """See that the queue exists, before tasks are sent through another connection than the app's own.
+
+        The app's own connections do so by themselves. A broker that can't be reached or refuses is no error here: the
+        task can run all the same, and whoever waits for its result is told. Blocks; in coroutines use :meth:`aexpect`.
+        """
+        if self._elsewhere() and self._queue.wanted:
+            self._connections.replies.prepare()
+
+    async def aexpect(self, task_ids: Collection[str]) -> None:  # noqa: ARG002 -- the queue is the same for all
+        """Like :meth:`expect`, without blocking the running loop."""
+        if self._elsewhere() and self._queue.wanted:
+            await self._connections.aio.aprepare()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def fetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """What has arrived, in the queue or here.
+
+        Raises:
+            BackendError: something is missing, and the queue can't be looked into.
+        """
+        found = self._box.get(task_ids)
+        if self._queue.wanted and (missing := [one for one in task_ids if one not in found]):
+            with _as_backend_error():
+                self._connections.replies.look(missing, _LOOK)
+            self._pump.check()
+            found = self._box.get(task_ids)
+        return found
+
+    async def afetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Like :meth:`fetch`, without blocking the running loop."""
+        found = self._box.get(task_ids)
+        if self._queue.wanted and (missing := [one for one in task_ids if one not in found]):
+            with _as_backend_error(), self._pump:
+                await self._connections.aio.look(missing, _LOOK)
+            found = self._box.get(task_ids)
+        return found
+
+    def watch(self, task_ids: Collection[str]) -> RpcWatch:
+        """Begin to watch.
+
+        Raises:
+            NoResultBackend: tasks that another process has sent, as far as that can be told.
+        """
+        watch = self._box.watch(task_ids)
+        try:
+            self._check_ours(task_ids, watch.news)
+        except NoResultBackend:
+            watch.close()
+            raise
+        return RpcWatch(watch, self._connections, self._pump)
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        """Remove answers that have arrived; those that come later are kept as any other."""
+        self._box.forget(task_ids)
+
+    def _check_ours(self, task_ids: Collection[str], here: Mapping[str, bytes]) -> None:
+        first = self._queue.inherited_before
+        for task_id in task_ids:
+            if task_id in here:
+                continue
+            if not self._queue.wanted or (first is not None and born(task_id) is not None and task_id < first):
+                raise NoResultBackend(
+                    f"no answer to task {task_id} can come to this process: with rpc:// only the process that has "
+                    "sent a task gets its result, and after a fork that is not the child; use a backend that stores "
+                    "results (redis://, db+postgresql://, ...) to read them elsewhere"
+                )
+
+    # -- storing --------------------------------------------------------------------------------------------------
+
+    def store(self, records: Sequence[Record]) -> None:
+        """Keep documents of this process's own tasks here; workers answer by message instead."""
+        for record in records:
+            self._box.put(record.task_id, record.document)
+
+    def save_group(self, group_id: str, document: bytes) -> None:
+        """Keep it in this process."""
+        self._groups.put(group_id, document)
+
+    def fetch_group(self, group_id: str) -> bytes | None:
+        """What this process has saved.
+
+        Raises:
+            NoResultBackend: it has not.
+        """
+        found = self._groups.get([group_id])
+        if group_id not in found:
+            raise NoResultBackend(
+                f"group {group_id} was not saved by this process, or has expired: with rpc:// groups are kept in "
+                "memory; use a backend that stores results (redis://, db+postgresql://, ...) to restore them elsewhere"
+            )
+        return found[group_id]
+
+    def forget_group(self, group_id: str) -> None:
+        """Remove it."""
+        self._groups.forget([group_id])
+
+    def clean_up(self) -> int:
+        """Nothing: what has expired goes by itself."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing: the connections are the app's."""
+
+    async def aclose(self) -> None:
+        """Nothing, see :meth:`close`."""
+
+    @property
+    def _connections(self) -> Connections:
+        if self._bound is None:
+            raise BackendError("the rpc:// backend belongs to no app yet: bind() was not called")
+        return self._bound
+
+    def needs_pump(self) -> bool:
+        """Do answers come to the blocking connection, so that somebody has to drive it for coroutines that wait?"""
+        return self._connections.receiving
+
+    def pump(self, timeout: float) -> None:
+        """Drive it for a while."""
+        self._connections.replies.pump(timeout)
+
+
+class RpcWatch:
+    """See :class:`amqtask.results.base.Watch`."""
+
+    def __init__(self, watch: ReplyWatch, connections: Connections, pump: _Pump) -> None:
+        self._watch, self._connections, self._pump = watch, connections, pump
+
+    def wait(self, timeout: float | None) -> Mapping[str, bytes]:
+        """Documents that came since the last call; empty when ``timeout`` seconds passed.
+
+        Driven by the calling thread. A connection that is lost meanwhile is made again.
+
+        Raises:
+            BackendError: the broker refuses the connection, or the queue.
+        """
+        if not self._watch.news:
+            with _as_backend_error():
+                self._connections.replies.receive(self._watch, timeout)
+            self._pump.check()
+        return self._watch.take()
+
+    async def await_(self, timeout: float | None) -> Mapping[str, bytes]:  # noqa: ASYNC109 -- as wait()
+        """Like :meth:`wait`, without blocking the running loop."""
+        if not self._watch.news:
+            with _as_backend_error(), self._pump:
+                await self._connections.aio.receive(self._watch, timeout)
+        return self._watch.take()
+
+    def close(self) -> None:
+        """Stop watching; harmless when closed."""
+        self._watch.close()
+
+
+class _Pump:
+    """Drives the blocking connection while only coroutines wait, in a program that has used both.
+
+    Answers are spread over the consumers of the queue, and one of them may be a connection that no thread drives.
+    """
+
+    def __init__(self, backend: RpcBackend) -> None:
+        self._backend = backend
+        self._lock = ForkLock()
+        self._users = 0
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+        self.check()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+
+    def check(self) -> None:
+        """A coroutine begins to wait, or a thread that drove the connection has left it: is a pump needed?"""
+        if not self._users or not self._backend.needs_pump():
+            return
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="amqtask-replies", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            # those who wait get any error from their own connections
+            with suppress(AmqtaskError):
+                self._backend.pump(_PUMP_REST)
+            with self._lock:
+                if not self._users or not self._backend.needs_pump():
+                    self._thread = None
+                    return
+
+
+@contextmanager
+def _as_backend_error() -> Iterator[None]:
+    try:
+        yield
+    except (BackendError, ConfigError):
+        raise
+    except AmqtaskError as error:
+        raise BackendError(f"rpc://: {error}") from error
+
+
+def _replaces(old: bytes, new: bytes) -> bool:
+    """Whether the newer of two documents counts: always, except that nothing but another SUCCESS replaces one."""
+    return not _succeeded(old) or _succeeded(new)
+
+
+def _succeeded(document: bytes) -> bool:
+    try:
+        return SUCCESS.encode() in document and load(document, _HARMLESS).status == SUCCESS
+    except SerializationError:
+        return False
+
+
+BACKEND = RpcBackend
