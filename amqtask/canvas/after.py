@@ -1,0 +1,253 @@
+"""What follows from the end of a task: callbacks, the next step, errbacks, failures of what will never run.
+
+Owns those rules, which are Celery's (see each function). Pure: it says what to send, store and count; the worker does
+it, all of it before the message of the task is acknowledged. Asked twice for one message, it says the same, same ids
+included: pass a context of :func:`context_of`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amqtask.canvas.plan import plan
+from amqtask.canvas.planned import Plan, PlanContext, derived_ids
+from amqtask.canvas.shapes import (
+    ACCUMULATE,
+    Shape,
+    body,
+    extended,
+    group_shape,
+    is_shape,
+    kind,
+    listed,
+    members,
+    options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from amqtask.wire.message import TaskMessage
+
+
+class Member(NamedTuple):
+    """What a task counts in.
+
+    Attributes:
+        chord: the body's signature, as the message carries it.
+        group_id: of the header.
+        group_index: its place there, or None.
+    """
+
+    chord: Shape
+    group_id: str
+    group_index: int | None
+
+
+class Failed(NamedTuple):
+    """A task that can never run, since what it waits for has failed.
+
+    Attributes:
+        task_id, name: of the task.
+        reply_to: where its caller waits, or None.
+        member: the chord that it counts in, as failed; or None.
+    """
+
+    task_id: str
+    name: str
+    reply_to: str | None
+    member: Member | None
+
+
+class Errback(NamedTuple):
+    """An errback to be called in this process, as ``errback(request, exception, traceback)``.
+
+    Attributes:
+        signature: of the errback.
+        task_id: of the task that failed.
+    """
+
+    signature: Shape
+    task_id: str
+
+
+class Followup(NamedTuple):
+    """What follows from the end of a task.
+
+    Attributes:
+        plans: to send, in this order. Their ``tree.as_tuple()`` are the children of the task's document.
+        member: the chord to count the task in, or None.
+        failed: tasks to which the failure passes; each gets the failure as its result.
+        calls: errbacks to call here.
+    """
+
+    plans: tuple[Plan, ...] = ()
+    member: Member | None = None
+    failed: tuple[Failed, ...] = ()
+    calls: tuple[Errback, ...] = ()
+
+    @property
+    def children(self) -> list[tuple[Any, Any]]:
+        """For the task's document, as Celery writes them."""
+        return [plan.tree.as_tuple() for plan in self.plans if plan.tree is not None]
+
+
+def _never(_errback: Shape) -> bool:
+    return False
+
+
+def context_of(message: TaskMessage, base: PlanContext, reply_to: str | None, purpose: str = "after") -> PlanContext:
+    """The context in which a task's followups are planned.
+
+    Args:
+        message: of the task.
+        base: what is the same for every task of this worker.
+        reply_to: of the message: whatever follows answers to the same caller.
+        purpose: apart from its end; ``replace`` and each ``add_to_chord`` need ids of their own.
+    """
+    new_id = derived_ids(message.id, message.replaced_task_nesting, purpose)
+    root_id = message.root_id or message.id
+    return changed(base, new_id=new_id, reply_to=reply_to, root_id=root_id, parent_id=message.id)
+
+
+def chord_context(group_id: str, base: PlanContext, parent_id: str, root_id: str | None) -> PlanContext:
+    """The context in which the body of a chord is planned, or its failure; the same whoever does it.
+
+    Args:
+        group_id: of the header.
+        base: what is the same for every task of this worker.
+        parent_id: of the member that ended last.
+        root_id: of that member.
+    """
+    new_id = derived_ids(group_id, purpose="chord")
+    return changed(base, new_id=new_id, parent_id=parent_id, root_id=root_id or parent_id)
+
+
+def member_of(message: TaskMessage) -> Member | None:
+    """What a task counts in."""
+    chord = message.embed.get("chord")
+    return Member(chord, message.group, message.group_index) if is_shape(chord) and message.group else None
+
+
+def after_success(message: TaskMessage, result: Any, context: PlanContext) -> Followup:
+    """A task has returned: its callbacks get the result, then the next step of its chain; then it counts.
+
+    A single callback is sent as it is. Of several, groups are sent each on its own, the others as one new group.
+
+    Args:
+        message: of the task.
+        result: what it returned.
+        context: of :func:`context_of`.
+
+    Raises:
+        ConfigError: a callback that can't be sent.
+    """
+    plans = [plan(sig, (result,), context=context) for sig in _callbacks(message)]
+    steps = listed(message.embed.get("chain"))
+    if steps:
+        plans.append(plan(steps[-1], (result,), None, {"chain": steps[:-1]}, context=context))
+    return Followup(tuple(plans), member_of(message))
+
+
+def after_failure(message: TaskMessage, context: PlanContext, in_process: Callable[[Shape], bool] = _never) -> Followup:
+    """A task has failed for good: the rest of its chain fails with it, its errbacks are called or sent, it counts.
+
+    Args:
+        message: of the task.
+        context: of :func:`context_of`.
+        in_process: whether an errback is to be called here: it is known, and takes more than the id.
+    """
+    calls, plans = _errbacks(listed(message.embed.get("errbacks")), message.id, context, in_process)
+    failed = [found for step in reversed(listed(message.embed.get("chain"))) for found in unreached(step)]
+    return Followup(tuple(plans), member_of(message), tuple(failed), tuple(calls))
+
+
+def chord_body(chord: Shape, results: Sequence[Any], context: PlanContext) -> Plan:
+    """All members of a chord have succeeded: the body, with the list of their results.
+
+    Args:
+        chord: the body's signature, as the members carry it.
+        results: in the order of the header.
+        context: of :func:`chord_context`.
+    """
+    return plan(chord, (list(results),), context=context)
+
+
+def chord_failed(chord: Shape, context: PlanContext, in_process: Callable[[Shape], bool] = _never) -> Followup:
+    """A member of a chord has failed, or its time is up: the body can never run.
+
+    Its tasks, and what would have followed it, fail; the errbacks of the body are called, or sent, with its id.
+
+    Args:
+        chord: the body's signature, as the members carry it.
+        context: as for :func:`chord_body`.
+        in_process: as for :func:`after_failure`.
+    """
+    calls: list[Errback] = []
+    plans: list[Plan] = []
+    for task_id, errbacks in _body_errbacks(chord):
+        more, sent = _errbacks(errbacks, task_id, context, in_process)
+        calls += more
+        plans += sent
+    steps = [chord, *reversed(listed(options(chord).get("chain")))]
+    failed = [found for step in steps for found in unreached(step)]
+    return Followup(tuple(plans), None, tuple(failed), tuple(calls))
+
+
+def unreached(sig: Shape) -> Iterator[Failed]:
+    """The tasks of a signature that will never run, as far as they have ids: all whose result may be waited for."""
+    which = kind(sig)
+    if which != "task":
+        for inner in members(sig):
+            yield from unreached(inner)
+        then = body(sig) if which == "chord" else None
+        if then is not None:
+            yield from unreached(then)
+        return
+    given = options(sig)
+    task_id = given.get("task_id")
+    if task_id:
+        chord, group_id = given.get("chord"), given.get("group_id")
+        member = Member(chord, group_id, given.get("group_index")) if is_shape(chord) and group_id else None
+        yield Failed(task_id, sig["task"], given.get("reply_to"), member)
+
+
+def _callbacks(message: TaskMessage) -> list[Shape]:
+    callbacks: list[Shape] = listed(message.embed.get("callbacks"))
+    if len(callbacks) <= 1:
+        return callbacks
+    groups = [sig for sig in callbacks if kind(sig) == "group"]
+    others = [sig for sig in callbacks if kind(sig) != "group"]
+    return [*groups, group_shape(others)] if others else groups
+
+
+def _errbacks(
+    errbacks: list[Shape], task_id: str, context: PlanContext, in_process: Callable[[Shape], bool]
+) -> tuple[list[Errback], list[Plan]]:
+    """Those to call, and the one group of those to send, with the id of the failed task in front."""
+    here = [in_process(errback) for errback in errbacks]
+    calls = [Errback(errback, task_id) for errback, direct in zip(errbacks, here, strict=True) if direct]
+    sent = [errback for errback, direct in zip(errbacks, here, strict=True) if not direct]
+    if not sent:
+        return calls, []
+    return calls, [plan(group_shape(sent), (task_id,), context=changed(context, parent_id=task_id))]
+
+
+def _body_errbacks(sig: Shape) -> Iterator[tuple[str, list[Shape]]]:
+    """The errbacks of a body, by the ids they are called with: of the task that would have run first."""
+    which = kind(sig)
+    own = listed(options(sig).get("link_error"))
+    then = body(sig) if which == "chord" else None
+    if which == "chain":
+        first = members(sig)[:1]
+    elif then is not None and then["task"] != ACCUMULATE:
+        first = [then]
+    else:  # a group, maybe with the task that collects its results
+        first = members(sig)
+    if which == "task":
+        yield str(options(sig).get("task_id")), own
+        return
+    for inner in first:
+        for task_id, errbacks in _body_errbacks(inner):
+            yield task_id, extended(errbacks, own)

@@ -1,0 +1,103 @@
+"""What ``|`` makes of two signatures, as Celery 5 has it. Owns the rules; operands are never changed."""
+
+from __future__ import annotations
+
+from amqtask.canvas.normal import add_errors, add_links, upgraded
+from amqtask.canvas.shapes import Shape, body, chain_shape, copied, kind, members, options
+
+
+def join(left: Shape, right: Shape) -> Shape:
+    """The signature that runs ``right`` with what ``left`` returns; new, but for arguments."""
+    which = kind(left)
+    if which == "group":
+        return copied(left) if _is_empty(right) else upgraded(copied(left), copied(right))
+    if which == "chord" and _extends_body(right):
+        return _with_body(left, join(body(left) or chain_shape([]), _unrolled(right)))
+    if which == "chain":
+        return _append(left, right)
+    return chain_shape([copied(left), *_steps_of(_unrolled(right))])
+
+
+def fold(steps: list[Shape]) -> Shape:
+    """``steps[0] | steps[1] | ...``, in one pass: a chain, or what has become of it."""
+    done: list[Shape] = []
+    for index, step in enumerate(steps):
+        if _is_empty(step):
+            continue
+        one = _unrolled(step)
+        if kind(one) == "group" and not done:
+            if index == len(steps) - 1:
+                return copied(one)
+            result = copied(one)
+            for other in steps[index + 1 :]:
+                result = join(result, other)
+            return result
+        for part in _steps_of(one):
+            _push(done, part)
+    return chain_shape(done)
+
+
+def _push(done: list[Shape], step: Shape) -> None:
+    """Add a step to those of a chain, which are its own."""
+    if done and _is_empty(step):
+        return
+    while done and _is_empty(done[-1]):
+        done.pop()
+    last = done[-1] if done else None
+    if last is None:
+        done.append(copied(step))
+    elif kind(last) == "group" and kind(step) != "group":  # of two groups, the first is the header only once sent
+        done[-1] = upgraded(last, copied(step))
+    elif kind(last) == "chord" and kind(step) != "chord":
+        done[-1] = _with_body(last, join(body(last) or chain_shape([]), step))
+    else:
+        done.append(copied(step))
+
+
+def _append(left: Shape, right: Shape) -> Shape:
+    if _is_empty(right):
+        return copied(left)
+    other = _unrolled(right)
+    steps = _steps_of(left)
+    if not steps and kind(other) == "group":
+        return copied(other)
+    for part in _steps_of(other):
+        _push(steps, part)
+    return chain_shape(steps, _kept(left))
+
+
+def _steps_of(sig: Shape) -> list[Shape]:
+    """The steps of a chain, its callbacks and errbacks moved to where they act; else the signature."""
+    if kind(sig) != "chain":
+        return [copied(sig)]
+    steps = [copied(step) for step in members(sig)]
+    if steps:
+        add_links(steps[-1], options(sig).get("link"))
+        for step in steps:
+            add_errors(step, options(sig).get("link_error"))
+        if sig.get("args") and not steps[0].get("immutable"):
+            steps[0] = {**steps[0], "args": (*sig["args"], *steps[0]["args"])}
+    return steps
+
+
+def _kept(chain: Shape) -> dict[str, object]:
+    return {name: value for name, value in options(chain).items() if name not in ("link", "link_error")}
+
+
+def _is_empty(sig: Shape) -> bool:
+    return kind(sig) == "group" and not members(sig)
+
+
+def _unrolled(sig: Shape) -> Shape:
+    """A group of one is that one."""
+    return members(sig)[0] if kind(sig) == "group" and len(members(sig)) == 1 else sig
+
+
+def _extends_body(right: Shape) -> bool:
+    return kind(_unrolled(right)) in ("task", "chord")
+
+
+def _with_body(chord: Shape, then: Shape) -> Shape:
+    new = copied(chord)
+    new["kwargs"]["body"] = then
+    return new

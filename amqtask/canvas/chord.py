@@ -1,0 +1,90 @@
+"""chord: tasks side by side, and one that gets all their results. Owns its class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from amqtask.canvas.shapes import is_shape, kind, members
+from amqtask.canvas.signature import Signature, maybe_signature, shapes_of, types
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amqtask.canvas.app import CanvasApp
+    from amqtask.canvas.handles import Handle
+
+
+class chord(Signature):  # noqa: N801 -- Celery's name
+    """A header, whose tasks run side by side, and a body that runs once with the list of their results.
+
+    Args:
+        header: signatures (any iterable), or a group.
+        body: a signature; may be given when it is called: ``chord(header)(body)``.
+        app: that sends it.
+        **options: for the body and for every member; ``countdown`` and ``eta`` for the members.
+    """
+
+    def __init__(
+        self, header: Any, body: Any = None, args: Sequence[Any] = (), app: CanvasApp | None = None, **options: Any
+    ) -> None:
+        if is_shape(header):
+            tasks = shapes_of([members(header)]) if kind(header) in ("group", "chain") else shapes_of([[header]])
+        else:
+            tasks = shapes_of([header])
+        kwargs = {"kwargs": {}, "header": tasks, "body": maybe_signature(body)}
+        super().__init__("celery.chord", args, kwargs, options, subtask_type="chord", app=app)
+
+    @property
+    def tasks(self) -> Any:
+        """The header: a list of signatures, or a group."""
+        return self["kwargs"]["header"]
+
+    @tasks.setter
+    def tasks(self, value: Any) -> None:
+        self["kwargs"]["header"] = value
+
+    @property
+    def body(self) -> Any:
+        """The body."""
+        return self["kwargs"]["body"]
+
+    @body.setter
+    def body(self, value: Any) -> None:
+        self["kwargs"]["body"] = value
+
+    def __call__(self, body: Any = None, **options: Any) -> Handle:
+        """Send it, with this body if given."""
+        return self.apply_async((), {"body": body} if body is not None else {}, **options)
+
+    def apply_async(self, args: Any = (), kwargs: Any = None, **options: Any) -> Handle:
+        """Send it; ``args`` are for every member of the header, and so are ``kwargs`` but for ``body``."""
+        given = dict(kwargs or {})
+        body = given.pop("body", None)
+        if body is None:
+            return super().apply_async(args, given, **options)
+        new = self.clone()
+        new.body = maybe_signature(body, clone=True)
+        return Signature.apply_async(new, args, given, **options)
+
+    def link(self, callback: Any) -> Any:
+        """Link a callback to the body."""
+        return self.body.link(callback)
+
+    def link_error(self, errback: Any) -> Any:
+        """Link an errback to the body: it is called, once, whichever member fails."""
+        self.body.link_error(errback)
+        return errback
+
+    def set_immutable(self, immutable: bool) -> None:
+        """For every member of the header; not for the body."""
+        for task in members(self):
+            maybe_signature(task).set_immutable(immutable)
+
+    def __len__(self) -> int:
+        return len(members(self)) if "kwargs" in self else dict.__len__(self)
+
+    def __bool__(self) -> bool:
+        return True
+
+
+types["chord"] = chord

@@ -1,0 +1,145 @@
+"""Long chains: most of their steps wait in the broker, so that no message carries them all. Owns how one is cut.
+
+A message of a chain carries what follows it, in Celery's shape; 10,000 steps would be sent 10,000 times. Cut, it is ::
+
+    step, step, ..., amqtask.chain_more(queue, 1)      in messages, as any chain
+    [step, step, ..., amqtask.chain_more(queue, 2)]    first message of the chain's queue
+    [step, step, ..., last step]                       second message of the queue
+
+``amqtask.chain_more`` replaces itself by the segment that it names, with the result that it got. It has the id of the
+chain's last step: what becomes of the chain, its failure included, is always known under that id. The ids of steps that
+a failed chain never comes to stay in the queue: those get no result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from amqtask.canvas.normal import PLACE
+from amqtask.canvas.planned import CHAIN_MORE, Parked
+from amqtask.canvas.shapes import Shape, ends_in_group, first_task, is_shape, kind, members, options, shape
+from amqtask.errors import DecodeError, EncodeError
+from amqtask.topology.declarations import DEFAULT_EXCHANGE
+from amqtask.wire.message import Outgoing, Properties
+
+if TYPE_CHECKING:
+    from amqtask.wire.serializers.base import Serializer
+
+CHAIN_QUEUE_PREFIX: Final = "amqtask.chain."
+_WHERE: Final = ("queue", "exchange", "routing_key")
+_NUMBER: Final = "x-amqtask-segment"
+SEGMENT: Final = 12
+"""Steps of one segment: about 3 kB with small arguments."""
+
+
+def cut(rest: list[Shape]) -> tuple[list[Shape], Parked | None]:
+    """Cut what follows the first step of a chain.
+
+    Args:
+        rest: frozen steps in normal form, the next first.
+
+    Returns:
+        What the messages carry, and what is parked. A chain that ends in a group is not cut: no single id stands
+        for its result.
+    """
+    if len(rest) <= SEGMENT or ends_in_group(rest[-1]):
+        return rest, None
+    end = _end(rest[-1])
+    queue = CHAIN_QUEUE_PREFIX + options(end)["task_id"]
+    kept = {name: options(end)[name] for name in ("task_id", "reply_to", *PLACE) if name in options(end)}
+    segments = [rest[start : start + SEGMENT] for start in range(0, len(rest), SEGMENT)]
+    for number, segment in enumerate(segments[:-1], 1):
+        following = first_task(segments[number][0])  # whose worker is to go on
+        where: dict[str, Any] = {name: options(following)[name] for name in _WHERE if name in options(following)}
+        named = {"queue": queue, "segment": number, "route": following["task"]}
+        segment.append(shape(CHAIN_MORE, (), named, {**where, **kept}))
+        kept = {name: value for name, value in kept.items() if name not in PLACE}  # a replacement keeps its place
+    return segments[0], Parked(queue, tuple(map(tuple, segments[1:])))
+
+
+class Source(Protocol):
+    """Takes messages out of a queue, one by one; :class:`amqtask.broker.admin.Admin` does."""
+
+    def get(self, queue: str) -> Any:
+        """The next message, with ``tag``, ``properties`` and ``body``; None when there is none."""
+
+    def ack(self, tag: int) -> None:
+        """A message is done with."""
+
+    def requeue(self) -> None:
+        """Put back, in their places, all that were taken and not acknowledged."""
+
+
+def messages_of(parked: Parked, serializer: Serializer) -> list[Outgoing]:
+    """The messages to put into the queue of a chain, before its first step is sent.
+
+    Raises:
+        EncodeError: an argument that the serializer can't write.
+    """
+    try:
+        bodies = [serializer.dumps(list(segment)) for segment in parked.segments]
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise EncodeError(f"an argument of a step can't be written by {serializer.name}: {error}") from error
+    return [
+        Outgoing(
+            DEFAULT_EXCHANGE,
+            parked.queue,
+            Properties(
+                serializer.content_type,
+                serializer.content_encoding,
+                {_NUMBER: number},
+                message_id=f"{parked.queue}/{number}",
+            ),
+            body,
+        )
+        for number, body in enumerate(bodies, 1)
+    ]
+
+
+def find(source: Source, queue: str, wanted: int, serializer: Serializer) -> list[Shape] | None:
+    """The steps of a segment, which stays in the queue until a later one is wanted.
+
+    Those before it are done with and leave the queue: a segment is only wanted once all before it is confirmed.
+
+    Args:
+        source: of the messages.
+        queue: of the chain.
+        wanted: number of the segment, from 1.
+        serializer: as they were written.
+
+    Returns:
+        None when the chain has gone on already: what asked is a duplicate, and nothing is to be sent.
+
+    Raises:
+        DecodeError: the segment can't be read.
+    """
+    try:
+        while (received := source.get(queue)) is not None:
+            number = (received.properties.headers or {}).get(_NUMBER)
+            if not isinstance(number, int) or number > wanted:
+                return None
+            if number == wanted:
+                return _steps(serializer, received.body)
+            source.ack(received.tag)
+        return None
+    finally:
+        source.requeue()
+
+
+def _steps(serializer: Serializer, text: bytes) -> list[Shape]:
+    try:
+        steps = serializer.loads(text)
+    except Exception as error:
+        raise DecodeError(f"the steps of a chain can't be read: {error}") from error
+    if not isinstance(steps, list) or not all(map(is_shape, steps)):
+        raise DecodeError("the steps of a chain can't be read: they are no signatures")
+    return steps
+
+
+def _end(sig: Shape) -> Shape:
+    """The task that ends a piece of work in normal form."""
+    which = kind(sig)
+    then = sig["kwargs"].get("body") if which == "chord" else None
+    if then is not None:
+        return _end(then)
+    return _end(members(sig)[-1]) if which == "chain" else sig
