@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
+    from amqtask.canvas.chain import chain
+    from amqtask.canvas.chord import chord
+    from amqtask.canvas.group import group
+    from amqtask.canvas.maps import chunks, xmap, xstarmap
+    from amqtask.canvas.signature import Signature, maybe_signature, signature
+    from amqtask.canvas.stamps import StampingVisitor
     from amqtask.errors import (
         AccessRefused,
         AmqtaskError,
+        BackendError,
         BrokerBlocked,
         BrokerError,
         BrokerUnavailable,
+        ChordError,
         ConfigError,
         ContentRefused,
         DecodeError,
@@ -27,20 +35,29 @@ if TYPE_CHECKING:
         InequivalentArguments,
         MaxRetriesExceeded,
         MessageTooLarge,
+        NoResultBackend,
         PartialPublish,
         PublishError,
         PublishTimeout,
         QueueFull,
         Reject,
+        RemoteError,
+        ResultGone,
+        ResultTimeout,
+        ResultTooLarge,
         Retry,
         SerializationError,
         TaskControl,
+        TaskRevoked,
         TopologyError,
         UnknownTask,
         Unroutable,
+        WorkerLost,
     )
     from amqtask.results.eager import EagerResult
     from amqtask.results.future import AsyncResult
+    from amqtask.results.group import GroupResult, ResultSet
+    from amqtask.results.joining import allow_join_result
     from amqtask.tasks.context import Context
     from amqtask.tasks.task import AsyncTask, Task
     from amqtask.topology.declarations import (
@@ -62,11 +79,13 @@ __all__ = [
     "AmqtaskError",
     "AsyncResult",
     "AsyncTask",
+    "BackendError",
     "Backoff",
     "Binding",
     "BrokerBlocked",
     "BrokerError",
     "BrokerUnavailable",
+    "ChordError",
     "ConfigError",
     "ContentRefused",
     "Context",
@@ -77,10 +96,12 @@ __all__ = [
     "EagerResult",
     "EncodeError",
     "Exchange",
+    "GroupResult",
     "Ignore",
     "InequivalentArguments",
     "MaxRetriesExceeded",
     "MessageTooLarge",
+    "NoResultBackend",
     "PartialPublish",
     "Pool",
     "PublishError",
@@ -88,19 +109,50 @@ __all__ = [
     "Queue",
     "QueueFull",
     "Reject",
+    "RemoteError",
+    "ResultGone",
+    "ResultSet",
+    "ResultTimeout",
+    "ResultTooLarge",
     "Retry",
     "RetryPolicy",
     "Route",
     "SerializationError",
+    "Signature",
+    "StampingVisitor",
     "Task",
     "TaskControl",
+    "TaskRevoked",
     "TopologyError",
     "UnknownTask",
     "Unroutable",
+    "WorkerLost",
     "__version__",
+    "allow_join_result",
+    "chain",
+    "chord",
+    "chunks",
+    "group",
+    "maybe_signature",
+    "signature",
+    "xmap",
+    "xstarmap",
 ]
 
 _HOMES = {
+    "StampingVisitor": "amqtask.canvas.stamps",
+    "maybe_signature": "amqtask.canvas.signature",
+    "xstarmap": "amqtask.canvas.maps",
+    "xmap": "amqtask.canvas.maps",
+    "chunks": "amqtask.canvas.maps",
+    "chord": "amqtask.canvas.chord",
+    "group": "amqtask.canvas.group",
+    "chain": "amqtask.canvas.chain",
+    "signature": "amqtask.canvas.signature",
+    "Signature": "amqtask.canvas.signature",
+    "allow_join_result": "amqtask.results.joining",
+    "ResultSet": "amqtask.results.group",
+    "GroupResult": "amqtask.results.group",
     "Amqtask": "amqtask.app.app",
     "AsyncResult": "amqtask.results.future",
     "AsyncTask": "amqtask.tasks.task",

@@ -18,6 +18,7 @@ from typing import Any
 from pool_app import HOSTILE
 
 from amqtask import Amqtask
+from amqtask.canvas.chord import chord
 from amqtask.errors import Ignore, PublishError, Reject
 
 app = Amqtask("crew", routing="routing.yaml")
@@ -112,6 +113,25 @@ def sends_too_much(label: str, body: int, headers: int) -> None:
         note.apply_async(("x" * body,), headers={"x-big": "x" * headers})
     except PublishError as error:
         record("done", f"{label}: {type(error).__name__}")
+
+
+@app.task(name="gather")
+def gather(results: list[Any], label: str) -> list[Any]:
+    record("done", label, results=results)
+    return results
+
+
+@app.task(name="sends_chord")
+def sends_chord(label: str, size: int) -> str:
+    header = [note.s(f"{label}.{number}").set(queue="work") for number in range(size)]
+    return chord(header, gather.s(label).set(queue="work")).apply_async().id
+
+
+@app.task(name="slow_note")
+def slow_note(label: str, seconds: float) -> str:
+    record("start", label)
+    time.sleep(seconds)
+    return f"noted {label}"
 
 
 @app.task(name="fail")

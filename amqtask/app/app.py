@@ -7,26 +7,39 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, overload
+from weakref import ref
 
 from amqtask.app.conf import Conf
 from amqtask.app.wiring import Wiring
+from amqtask.canvas.current import made
+from amqtask.canvas.signature import signature
 from amqtask.config.sources import Configuration
+from amqtask.results.current import provide
+from amqtask.results.future import AsyncResult
+from amqtask.results.group import GroupResult
 from amqtask.symbols import import_module
 from amqtask.tasks.option_values import refuse_unknown
 from amqtask.tasks.options import SEND_OPTIONS, SendOptions, TaskOptions, task_options
 from amqtask.tasks.registry import TaskRegistry, task_name
 from amqtask.tasks.task import AsyncTask, Task
+from amqtask.wire.accept import checked_accept
 from amqtask.wire.codec import serializers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
+    from amqtask.app.canvas import CanvasSender
     from amqtask.app.decorator import BoundTaskDecorator, TaskDecorator
     from amqtask.app.producer import Producer
     from amqtask.broker.interface import ConnectionOptions, Transport
     from amqtask.broker.url import BrokerURL
+    from amqtask.canvas.planned import Plan, PlanContext
+    from amqtask.canvas.shapes import Shape
+    from amqtask.canvas.signature import Signature
     from amqtask.config.settings import Settings
-    from amqtask.results.future import AsyncResult
+    from amqtask.results.access import ResultAccess
+    from amqtask.results.base import Backend
+    from amqtask.results.node import ResultBase
     from amqtask.tasks.options import TaskOptionArguments
     from amqtask.tasks.sender import Call
     from amqtask.topology.model import Topology
@@ -46,6 +59,7 @@ class Amqtask:
     Args:
         main: name of the application, shown in the broker's list of connections; ``__file__`` is fine too.
         broker: setting ``broker_url``.
+        backend: setting ``result_backend``.
         routing: setting ``routing``: path of routing.yaml, relative to the current folder or else to the
             folder of the module that makes the app.
         include: setting ``include``: modules that define tasks, imported by workers.
@@ -65,22 +79,28 @@ class Amqtask:
         main: str | None = None,
         *,
         broker: str | Sequence[str] | None = None,
+        backend: str | None = None,
         routing: str | Path | None = None,
         include: Iterable[str] | str = (),
         **settings: Any,
     ) -> None:
         caller = sys._getframe(1)  # noqa: SLF001 -- as namedtuple finds its module
+        while str(caller.f_globals.get("__name__")).startswith("amqtask.contrib.") and caller.f_back is not None:
+            caller = caller.f_back  # of a subclass there
         file = main if main is not None and main.endswith(".py") else caller.f_globals.get("__file__")
         home = None if file is None else Path(file).resolve().parent
         self.main = Path(main).stem if main is not None and main == file else main or "amqtask"
-        given = {"broker_url": broker, "routing": None if routing is None else str(routing)}
+        given = {"broker_url": broker, "result_backend": backend, "routing": None if routing is None else str(routing)}
         included = (include,) if isinstance(include, str) else tuple(include)
         configuration = Configuration()
         configuration.update({name: value for name, value in given.items() if value is not None})
         configuration.update({**settings, **({"include": included} if included else {})})
-        self.tasks = TaskRegistry()
+        self.tasks = TaskRegistry(self._builtins)
         self._wiring = Wiring(configuration, self.tasks, self.main, home)
         self.conf = Conf(lambda: self.configuration)
+        made(self)
+        here = ref(self)
+        provide(lambda: None if (app := here()) is None else app.results)
 
     @overload
     def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
@@ -224,15 +244,72 @@ class Amqtask:
         return self._wiring.producer
 
     @property
-    def accept_content(self) -> tuple[str, ...]:
-        """The setting, checked: every name is a serializer that exists.
+    def results_backend(self) -> Backend | None:
+        """Where results are kept; None when they are not.
 
         Raises:
-            ConfigError: one doesn't; names the nearest.
+            ConfigError: ``result_backend`` can't be used: an unknown scheme, or a package that is not installed.
         """
-        for name in self.settings.accept_content:
+        return self._wiring.results_backend
+
+    # ---- as signatures see it (amqtask.canvas.app.CanvasApp)
+
+    @property
+    def canvas(self) -> CanvasSender:
+        """Sends signatures."""
+        return self._wiring.canvas
+
+    @property
+    def always_eager(self) -> bool:
+        """``task_always_eager``."""
+        return self.settings.task_always_eager
+
+    def plan_context(self) -> PlanContext:
+        """For one plan, made in this process."""
+        return self.canvas.plan_context()
+
+    def send(self, plan: Plan) -> None:
+        """Send a plan of a canvas; see :meth:`amqtask.canvas.app.CanvasApp.send`."""
+        self.canvas.send(plan)
+
+    async def asend(self, plan: Plan) -> None:
+        """Like :meth:`send`, without blocking the running loop."""
+        await self.canvas.asend(plan)
+
+    def apply(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        """Run a signature here; see :meth:`amqtask.canvas.app.CanvasApp.apply`."""
+        return self.canvas.apply(sig, args, kwargs, options)
+
+    @property
+    def results(self) -> ResultAccess:
+        """Where handles ask for results."""
+        return self._wiring.results
+
+    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 -- Celery's name
+        """The handle of a task by its id, wherever it was sent."""
+        return AsyncResult(task_id, results=self.results)
+
+    def GroupResult(self, group_id: str, results_list: Iterable[ResultBase] = ()) -> GroupResult[Any]:  # noqa: N802
+        """A handle of tasks; of a group that was saved, use ``GroupResult.restore(id)``."""
+        return GroupResult(group_id, results_list, results=self.results)
+
+    def signature(self, task: Any, *args: Any, **options: Any) -> Signature:
+        """A signature of this app; see :func:`amqtask.canvas.signature.signature`."""
+        return signature(task, *args, app=self, **options)
+
+    # ----
+
+    @property
+    def accept_content(self) -> tuple[str, ...]:
+        """The setting, checked: every name is a serializer that exists, and pickle comes only from whom we trust.
+
+        Raises:
+            ConfigError: one doesn't, names the nearest; or pickle is accepted from anybody.
+        """
+        names = checked_accept(self.settings.accept_content, self.settings)
+        for name in names:
             serializers.get(name)
-        return self.settings.accept_content
+        return names
 
     @property
     def broker_urls(self) -> tuple[BrokerURL, ...]:
@@ -244,13 +321,19 @@ class Amqtask:
         """How connections of this app behave."""
         return self._wiring.connection_options
 
+    def _builtins(self) -> Mapping[str, Task[..., Any]]:
+        from amqtask.execution.builtins import Builtins  # noqa: PLC0415 -- for workers
+
+        return Builtins(self, lambda: self.producer).tasks()
+
     def _declare(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
         if isinstance(function, Task):
             raise TypeError(f"{function.name} is a task already")
         if not callable(function):
             raise TypeError(f"a task is made of a function, not of {function!r}")
         kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
-        task: Task[..., Any] = kind(function, options.name or task_name(function), options, lambda: self.producer)
+        name = options.name or task_name(function)
+        task: Task[..., Any] = kind(function, name, options, lambda: self.producer, self)
         self.tasks.add(task)
         return task
 

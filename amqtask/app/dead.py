@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from amqtask.errors import AmqtaskError
 from amqtask.topology.delays import dead_name
 from amqtask.wire import failure
+from amqtask.wire.accept import without_pickle
 from amqtask.wire.codec import decode
 from amqtask.wire.ids import new_id
 from amqtask.wire.message import PERSISTENT, Outgoing, Properties, strip_broker_headers
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.admin import Admin, Received
     from amqtask.wire.message import PropertiesLike
+    from amqtask.wire.signing import Signer
 
 _NOT_REPLAYED = failure.FAILURE_HEADERS | {"retries", "eta", "expires"}
 """Headers of the failed attempts. ``expires`` too: who replays a message wants it to run."""
@@ -68,10 +70,10 @@ class DeadMessage:
         """Arguments and keyword arguments, or the reason why they can't be read.
 
         Args:
-            accept: names of serializers that may be used.
+            accept: names of serializers that may be used; pickle is not, for a dead letter may be a forged one.
         """
         try:
-            message = decode(self.properties, self.body, accept)
+            message = decode(self.properties, self.body, without_pickle(accept))
         except AmqtaskError as error:
             return str(error)
         return message.args, message.kwargs
@@ -86,10 +88,11 @@ class DeadLetters:
     Args:
         admin: an open connection.
         queue: the queue in which the messages failed.
+        signer: of the app; None signs nothing again.
     """
 
-    def __init__(self, admin: Admin, queue: str) -> None:
-        self._admin, self._queue = admin, queue
+    def __init__(self, admin: Admin, queue: str, signer: Signer | None = None) -> None:
+        self._admin, self._queue, self._signer = admin, queue, signer
         self.name = dead_name(queue)
 
     def __len__(self) -> int:
@@ -134,7 +137,7 @@ class DeadLetters:
                 if ids and found not in ids:
                     continue
                 if replay:
-                    self._admin.publish(replayed(received, self._queue))
+                    self._admin.publish(replayed(received, self._queue, self._signer))
                 self._admin.ack(received.tag)
                 done.append(found)
         finally:
@@ -186,8 +189,14 @@ def identify(properties: PropertiesLike, body: bytes) -> str:
     return f"body-{hashlib.sha256(body).hexdigest()[:12]}"
 
 
-def replayed(received: Received, queue: str) -> Outgoing:
-    """The message for another try from the beginning, without the marks of its failure."""
+def replayed(received: Received, queue: str, signer: Signer | None = None) -> Outgoing:
+    """The message for another try from the beginning, without the marks of its failure.
+
+    Args:
+        received: the dead letter.
+        queue: where to.
+        signer: of the app: what was signed is signed again, whatever its age.
+    """
     old = received.properties
     headers = strip_broker_headers(old.headers)
     headers = {key: value for key, value in headers.items() if key not in _NOT_REPLAYED}
@@ -204,6 +213,8 @@ def replayed(received: Received, queue: str) -> Outgoing:
         type=getattr(old, "type", None),
         app_id=getattr(old, "app_id", None),
     )
+    if signer is not None:
+        properties = signer.renew(old, received.body, properties, received.body)
     return Outgoing("", queue, properties, received.body)
 
 

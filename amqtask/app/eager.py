@@ -15,7 +15,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from amqtask.broker.content import seal
-from amqtask.errors import AmqtaskError, UnknownTask
+from amqtask.errors import AmqtaskError, Replaced, UnknownTask
 from amqtask.execution.executor import Executor, Kept
 from amqtask.execution.job import Job, Kind
 from amqtask.execution.next_attempt import changed
@@ -58,9 +58,18 @@ class Eager:
         app: its tasks and settings.
         messages, router: as for sending.
         options: of the connections there would be, for the limit of a message's size.
+        walk: runs a signature, given ``throw``.
     """
 
-    def __init__(self, app: Tasks, messages: MessageBuilder, router: Router, options: ConnectionOptions) -> None:
+    def __init__(
+        self,
+        app: Tasks,
+        messages: MessageBuilder,
+        router: Router,
+        options: ConnectionOptions,
+        walk: Callable[[Any, bool | None], Any],
+    ) -> None:
+        self._walk = walk
         self._tasks, self._messages, self._router, self._options = app.tasks, messages, router, options
         self._propagates = app.settings.task_eager_propagates
         self._executor = Executor(app, f"eager@{socket.gethostname()}", eager=True)
@@ -151,6 +160,8 @@ class Eager:
         state, error = _STATES.get(outcome.kind, "FAILURE"), kept.error
         if state == "REVOKED":
             error = AmqtaskError(f"{job.headers['task']} {outcome.text}")
+        if isinstance(kept.raised, Replaced):
+            return self._replaced(job, kept.raised, throw)
         result: EagerResult[Any] = EagerResult(
             job.headers["id"],
             job.headers["task"],
@@ -164,6 +175,15 @@ class Eager:
         if throw or (throw is None and self._propagates):
             result.get()
         return result
+
+    def _replaced(self, job: Job, by: Replaced, throw: bool | None) -> EagerResult[Any]:
+        """The result of what takes a task's place, under the task's id."""
+        found = self._walk(by.signature, throw)
+        failed = next((leaf for leaf in found.leaves() if not leaf.successful()), None)
+        task_id, name = job.headers["id"], job.headers["task"]
+        if failed is None:
+            return EagerResult(task_id, name, "SUCCESS", found.get())
+        return EagerResult(task_id, name, failed.state, error=failed.result)
 
     def _delivered(self, message: Outgoing, queue: str | None = None) -> Job:
         """The job a worker makes of this message, its properties read from the bytes they are sent as."""

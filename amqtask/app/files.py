@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amqtask.errors import ConfigError
-from amqtask.topology.model import Topology, default_topology
+from amqtask.topology.model import Topology, default_topology, opened
 
 if TYPE_CHECKING:
     from amqtask.config.settings import Settings
@@ -43,13 +43,17 @@ def load_topology(settings: Settings, home: Path | None) -> Topology:
         ConfigError: routing.yaml is missing, or given beside ``task_queues`` or ``task_routes``.
         DocumentError: routing.yaml has errors; lists them all.
     """
+    celery = settings.interop == "celery"
     in_code = bool(settings.task_queues) or bool(settings.task_routes)
     if settings.routing is not None:
         if in_code:
             raise ConfigError("give either routing or task_queues and task_routes: there is one topology")
         from amqtask.topology.document import load  # noqa: PLC0415 -- loads yaml
 
-        return load(find_routing(settings.routing, home), settings.task_default_queue)
-    if not in_code:
-        return default_topology(settings.task_default_queue)
-    return Topology.from_code(settings.task_queues, settings.task_routes, default_queue=settings.task_default_queue)
+        return load(find_routing(settings.routing, home), settings.task_default_queue, celery=celery)
+    if in_code:
+        default = settings.task_default_queue
+        topology = Topology.from_code(settings.task_queues, settings.task_routes, default_queue=default)
+    else:
+        topology = default_topology(settings.task_default_queue)
+    return opened(topology) if celery else topology

@@ -6,11 +6,13 @@ What is constant for a task (destination, serializer, priority, ...) is worked o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from amqtask.app import times
 from amqtask.app.destination import Destination, call_destination, task_destination
+from amqtask.config.zones import zone
 from amqtask.errors import ConfigError, EncodeError
+from amqtask.results.joining import refused
 from amqtask.tasks.context import current
 from amqtask.tasks.option_values import check_priority
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
@@ -19,10 +21,13 @@ from amqtask.wire.codec import PROTOCOL_HEADERS, encode, encode_body, serializer
 from amqtask.wire.compression import known_compression
 from amqtask.wire.ids import new_id
 from amqtask.wire.message import PERSISTENT, Outgoing, Properties, TaskMessage
+from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime, timedelta
 
+    from amqtask.canvas.plan import Sending
     from amqtask.config.settings import Settings
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
@@ -47,12 +52,25 @@ class _Plan(NamedTuple):
 
 
 class MessageBuilder:
-    """Makes messages of calls. Thread-safe: plans are pure, and kept per task name."""
+    """Makes messages of calls. Thread-safe: plans are pure, and kept per task name.
 
-    def __init__(self, settings: Settings, router: Router) -> None:
-        self._settings, self._router = settings, router
-        self._zone = times.zone(settings.timezone)
+    Args:
+        settings, router: of the app.
+        reply_to: gives the queue of this process for results that come by message; None without such a backend.
+    """
+
+    def __init__(self, settings: Settings, router: Router, reply_to: Callable[[], str] | None = None) -> None:
+        self._settings, self._router, self._reply_to = settings, router, reply_to
+        self._zone = zone(settings.timezone)
         self._plans: dict[str, _Plan] = {}
+        self._celery = settings.interop == "celery"
+        self._signer = Signer(settings)
+
+    @property
+    def reply_to(self) -> str | None:
+        """The queue of this process for results; None when they don't come by message, or nobody here may wait."""
+        # a task that must not wait gets no answers that would pile up unread
+        return None if self._reply_to is None or refused() else self._reply_to()
 
     def build(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> Outgoing:
         """The message of one call; its ``correlation_id`` is the task id.
@@ -69,7 +87,7 @@ class MessageBuilder:
         """
         plan = self._plans.get(task) or self._plan(task, defaults)
         if options or not plan.plain or current() is not None:
-            return self._build(plan, task, call, options or {})
+            return self._build(plan, task, call, options or {}, None, own_reply=True)
         # The common case, written out: see encode() for what it leaves away.
         task_id = new_id()
         headers: dict[str, Any] = {"task": task, "id": task_id}
@@ -87,11 +105,34 @@ class MessageBuilder:
             PERSISTENT,
             plan.priority,
             task_id,
+            None if self._reply_to is None or plan.ignore_result else self._reply_to(),
             message_id=task_id,
         )
         return Outgoing(*plan.destination, properties, body)
 
-    def _build(self, plan: _Plan, task: str, call: Call, options: SendOptions) -> Outgoing:
+    def build_sending(
+        self, sending: Sending, defaults: TaskOptions, *, own_reply: bool = True, route: str | None = None
+    ) -> Outgoing:
+        """The message of one step of a canvas.
+
+        Args:
+            sending: as planned.
+            defaults: options of the task.
+            own_reply: this process waits for the result, unless the step names another queue.
+            route: name of the task whose routes hold; that of the step when None.
+
+        Raises:
+            EncodeError, ConfigError, TypeError: as for :meth:`build`.
+        """
+        route = route or sending.route_name
+        plan = self._plans.get(route) or self._plan(route, defaults)
+        options = cast("SendOptions", sending.options)
+        call = (sending.args, sending.kwargs)
+        return self._build(plan, sending.task, call, options, sending, own_reply=own_reply)
+
+    def _build(
+        self, plan: _Plan, task: str, call: Call, options: SendOptions, place: Sending | None, *, own_reply: bool
+    ) -> Outgoing:
         destination = call_destination(plan.destination, options)
         eta, delay = times.start(options.get("countdown"), options.get("eta"), self._zone)
         given = options.get("expires")
@@ -101,12 +142,17 @@ class MessageBuilder:
             destination, headers = self._delayed(task, destination, headers, delay)
         message = self._message(plan, task, call, options)
         message.eta, message.expires, message.headers = eta, expires, headers
-        properties, body = self._encode(plan, message, options)
+        if place is not None:
+            _put_in_place(message, place)
+        reply_to = options.get("reply_to")
+        if reply_to is None and own_reply and not message.ignore_result:
+            reply_to = self.reply_to
+        properties, body = self._encode(plan, message, options, reply_to)
         if expires is not None and not delay:
             # In a delay queue the broker would pass an expired message on early, as if its delay were over:
             # while delayed, only the header holds, and the worker reads it.
             properties = properties._replace(expiration=times.expiration(expires))
-        return Outgoing(*destination, properties, body)
+        return Outgoing(*destination, self._signer.sign(properties, body), body)
 
     def _message(self, plan: _Plan, task: str, call: Call, options: SendOptions) -> TaskMessage:
         task_id: Any = options.get("task_id")
@@ -115,12 +161,16 @@ class MessageBuilder:
         ignore = options.get("ignore_result")
         message = TaskMessage(task, task_id or new_id(), tuple(call[0]), dict(call[1]))
         message.ignore_result = plan.ignore_result if ignore is None else ignore
+        message.shadow = options.get("shadow")
+        message.timelimit = (options.get("time_limit"), options.get("soft_time_limit"))
         parent = current()
         if parent is not None and parent.id is not None:
             message.parent_id, message.root_id = parent.id, parent.root_id or parent.id
         return message
 
-    def _encode(self, plan: _Plan, message: TaskMessage, options: SendOptions) -> tuple[Properties, bytes]:
+    def _encode(
+        self, plan: _Plan, message: TaskMessage, options: SendOptions, reply_to: str | None
+    ) -> tuple[Properties, bytes]:
         name, asked, priority = options.get("serializer"), options.get("compression"), options.get("priority")
         serializer = plan.serializer if name is None else serializers.get(name)
         compression = plan.compression if asked is None else known_compression(asked)
@@ -131,8 +181,9 @@ class MessageBuilder:
                 compression=compression,
                 compression_min=self._settings.task_compression_min,
                 priority=plan.priority if priority is None else check_priority(priority),
-                reply_to=options.get("reply_to"),
+                reply_to=reply_to,
                 message_id=new_id() if "task_id" in options else None,  # somebody's own id may be used twice
+                celery=self._celery,
             )
         except EncodeError as error:
             call = (message.args, message.kwargs)
@@ -170,7 +221,7 @@ class MessageBuilder:
             None if compression is None else known_compression(compression),
             defaults.expires,
             (settings.task_ignore_result if ignore is None else ignore) or None,
-            compression is None and defaults.expires is None,
+            not (compression or defaults.expires is not None or self._celery or self._signer.signs),
         )
         if len(self._plans) >= _PLANS_KEPT:
             self._plans.clear()
@@ -179,6 +230,14 @@ class MessageBuilder:
 
 
 _NO_EMBED: dict[str, Any] = {}
+
+
+def _put_in_place(message: TaskMessage, place: Sending) -> None:
+    """Fill in what a message says of the canvas around it."""
+    message.embed, message.group, message.group_index = dict(place.embed), place.group, place.group_index
+    message.root_id, message.parent_id = place.root_id, place.parent_id
+    message.stamps, message.stamped_headers = dict(place.stamps), tuple(place.stamps)
+    message.replaced_task_nesting = place.replaced_task_nesting
 
 
 def _own_headers(options: SendOptions) -> dict[str, Any]:

@@ -5,16 +5,16 @@ Owns the mapping from a message to the topology it needs. Nothing is declared wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import Unroutable
 from amqtask.plugins import did_you_mean
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.topology.delays import dead_name, exact_delays, ladder_level, ladder_steps, retry_name
+from amqtask.topology.delays import DEAD_SUFFIX, dead_name, exact_delays, ladder_level, ladder_steps, retry_name
 from amqtask.topology.layout import topology_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from amqtask.broker.interface import Layout
     from amqtask.config.settings import Settings
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Need = tuple[int, tuple[str, ...]]
 """Ladder level (-1: none) and declared queues."""
+
+
+_NO_TASKS = ("amqtask.chord.", "amqtask.reply.", "amq.")
+"""Queues of these names come and go with those who use them."""
 
 
 class Missing:
@@ -52,9 +56,9 @@ class Missing:
         level = ladder_level(message.exchange)
         if level is not None:
             named = headers.get("CC") or ()
-            return level, tuple(name for name in named if name in self._topology.queues)
+            return level, tuple(name for name in named if name in self._topology.queues or self._topology.open)
         if message.exchange == DEFAULT_EXCHANGE:
-            queues = self._around(message.routing_key)
+            queues = self._around(message.routing_key) or self._plain(message.routing_key, headers)
         else:
             queues = self._router.queues_for(message.exchange, message.routing_key, headers)
         return (-1, tuple(queues)) if queues else None
@@ -68,6 +72,13 @@ class Missing:
             for queue in self._topology.queues.values()
             if name == dead_name(queue.name) or name in {retry_name(queue.name, d) for d in exact_delays(queue)}
         ]
+
+    def _plain(self, name: str, headers: Mapping[str, Any]) -> list[str]:
+        """The queue of a Celery deployment that a task, or a dead letter, is for; never a caller's for results."""
+        if not self._topology.open or name.startswith(_NO_TASKS):
+            return []
+        base = name.removesuffix(DEAD_SUFFIX)
+        return [base] if "task" in headers or base != name else []
 
     def unprepared(self, message: Outgoing) -> Need | None:
         """What a delayed message needs, the first time it is needed; see :meth:`prepared`.

@@ -13,6 +13,7 @@ from amqtask.app.missing import Missing
 from amqtask.app.recovery import Recoverable, Recovery
 from amqtask.errors import AmqtaskError, PartialPublish, Unroutable
 from amqtask.results.future import AsyncResult
+from amqtask.tasks.context import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
     from amqtask.app.eager import Eager
     from amqtask.app.messages import MessageBuilder
+    from amqtask.app.tracking import Tracking
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
     from amqtask.errors import QueueFull
+    from amqtask.results.access import ResultAccess
     from amqtask.results.eager import EagerResult
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
@@ -41,6 +44,8 @@ class Producer:
         messages: builds the messages.
         transport: gives the transport in use, which may change (inside a worker).
         eager: gives what runs calls here.
+        results: for handles.
+        watched: told what is about to be sent; None when nobody has to be.
     """
 
     def __init__(
@@ -51,8 +56,10 @@ class Producer:
         messages: MessageBuilder,
         transport: Callable[[], Transport],
         eager: Callable[[], Eager],
+        results: ResultAccess,
+        watched: Tracking | None,
     ) -> None:
-        self._eager = eager
+        self._eager, self._results, self._watched = eager, results, watched
         self._timeout = settings.broker_confirm_timeout
         self._topology, self._transport = topology, transport
         self._missing = Missing(settings, topology, router)
@@ -61,15 +68,22 @@ class Producer:
     def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
         """Send one call; see :meth:`amqtask.tasks.task.Task.delay` for what may be raised."""
         message = self._messages.build(task, defaults, call, options)
+        result: AsyncResult[Any] = AsyncResult(_id(message), task, results=self._results)
+        if self._watched is not None:
+            self._watched.about_to_send([message])
+        self._send(message, delayed=bool(options))
+        _count_as_child(result)
+        return result
+
+    def _send(self, message: Outgoing, *, delayed: bool) -> None:
         transport = self._transport()
-        if options and (need := self._missing.unprepared(message)):
+        if delayed and (need := self._missing.unprepared(message)):
             transport.declare(self._missing.layout(need))
             self._missing.prepared(need)
         try:
             transport.send(message, timeout=self._timeout)
         except Recoverable as error:
             self._send_again(transport, message, error)
-        return AsyncResult(_id(message), task)
 
     def _send_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
         recovery = Recovery(self._missing)
@@ -91,15 +105,22 @@ class Producer:
     ) -> AsyncResult[Any]:
         """Like :meth:`send`, without blocking the running loop."""
         message = self._messages.build(task, defaults, call, options)
+        result: AsyncResult[Any] = AsyncResult(_id(message), task, results=self._results)
+        if self._watched is not None:
+            await self._watched.aabout_to_send([message])
+        await self._asend(message, delayed=bool(options))
+        _count_as_child(result)
+        return result
+
+    async def _asend(self, message: Outgoing, *, delayed: bool) -> None:
         transport = self._transport()
-        if options and (need := self._missing.unprepared(message)):
+        if delayed and (need := self._missing.unprepared(message)):
             await transport.adeclare(self._missing.layout(need))
             self._missing.prepared(need)
         try:
             await transport.asend(message, timeout=self._timeout)
         except Recoverable as error:
             await self._asend_again(transport, message, error)
-        return AsyncResult(_id(message), task)
 
     async def _asend_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
         from asyncio import sleep  # noqa: PLC0415 -- whoever awaits this has loaded it
@@ -126,10 +147,62 @@ class Producer:
         """
         build = self._messages.build
         messages = [build(task, defaults, call, None) for call in calls]
-        ids = [_id(message) for message in messages]
+        if self._watched is not None:
+            self._watched.about_to_send(messages)
+        self._deliver_many(messages)
+        found: list[AsyncResult[Any]] = [AsyncResult(_id(one), task, results=self._results) for one in messages]
+        for result in found:
+            _count_as_child(result)
+        return found
+
+    def _deliver_many(self, messages: list[Outgoing]) -> None:
         if errors := self._send_all(messages):
+            ids = [_id(message) for message in messages]
             raise PartialPublish(self._explained(messages, errors), len(messages), ids)
-        return [AsyncResult(task_id, task) for task_id in ids]
+
+    def deliver(self, messages: list[Outgoing], later: Sequence[str] = ()) -> None:
+        """Send messages that are made already, and wait until all are confirmed.
+
+        Args:
+            messages: in order.
+            later: ids of tasks that follow from them, sent by workers.
+
+        Raises:
+            PublishError: one was not taken, or of several some (PartialPublish).
+        """
+        if self._watched is not None:
+            self._watched.about_to_send(messages, later)
+        delayed = [message for message in messages if "CC" in (message.properties.headers or {})]
+        for message in delayed:
+            if need := self._missing.unprepared(message):
+                self._transport().declare(self._missing.layout(need))
+                self._missing.prepared(need)
+        if len(messages) == 1:
+            self._send(messages[0], delayed=False)
+        elif messages:
+            self._deliver_many(messages)
+
+    async def adeliver(self, messages: list[Outgoing], later: Sequence[str] = ()) -> None:
+        """Like :meth:`deliver`, without blocking the running loop."""
+        from asyncio import gather  # noqa: PLC0415 -- whoever awaits this has loaded it
+
+        if self._watched is not None:
+            await self._watched.aabout_to_send(messages, later)
+        if len(messages) == 1:
+            await self._asend(messages[0], delayed=True)
+            return
+        fates = await gather(*(self._asend(message, delayed=True) for message in messages), return_exceptions=True)
+        errors = {index: fate for index, fate in enumerate(fates) if isinstance(fate, AmqtaskError)}
+        if errors:
+            raise PartialPublish(errors, len(messages), [_id(message) for message in messages])
+        for fate in fates:
+            if fate is not None:
+                raise fate
+
+    @property
+    def transport(self) -> Transport:
+        """The transport in use here."""
+        return self._transport()
 
     def apply(
         self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None
@@ -207,6 +280,11 @@ class EagerProducer(Producer):
     def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> Sequence[AsyncResult[Any]]:
         """Run one call after the other."""
         return [self.apply(task, defaults, call, None, None) for call in calls]
+
+
+def _count_as_child(result: AsyncResult[Any]) -> None:
+    if (task := current()) is not None:
+        task.has_sent(result.as_tuple())
 
 
 def _id(message: Outgoing) -> str:

@@ -5,34 +5,21 @@ Owns their reading. Naive datetimes are in the time zone of the settings.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from amqtask import clock
 from amqtask.durations import parse_duration, to_milliseconds
 from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from amqtask.tasks.options import Seconds
 
 _LONGEST_EXPIRATION = 2**32 - 1
 """Milliseconds; RabbitMQ takes no longer message TTL. Later expiry is left to the worker, which reads the
 header."""
-
-
-def zone(name: str) -> tzinfo:
-    """The time zone of this name.
-
-    Raises:
-        ConfigError: it is unknown here.
-    """
-    if name.upper() == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError) as error:
-        raise ConfigError(f"setting timezone: {name!r} is no time zone this machine knows: {error}") from None
 
 
 def start(countdown: Seconds | None, eta: datetime | None, naive: tzinfo) -> tuple[datetime | None, timedelta]:

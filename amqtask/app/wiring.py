@@ -13,23 +13,29 @@ from typing import TYPE_CHECKING, cast
 from amqtask.app.files import load_topology
 from amqtask.app.messages import MessageBuilder
 from amqtask.app.producer import EagerProducer, Producer
+from amqtask.app.tracking import Tracking
 from amqtask.app.transport import BrokerTransport
 from amqtask.broker.fork_lock import ForkLock
 from amqtask.broker.interface import ConnectionOptions
 from amqtask.broker.url import dev_vhost, parse_urls
 from amqtask.config.sources import Source
+from amqtask.results.access import ResultAccess
 from amqtask.topology.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
+    from amqtask.app.canvas import CanvasSender
     from amqtask.app.eager import Eager
     from amqtask.broker.interface import Transport
     from amqtask.broker.url import BrokerURL
+    from amqtask.canvas.shapes import Shape
     from amqtask.config.settings import Settings
     from amqtask.config.sources import Configuration
+    from amqtask.results.backends.rpc import RpcBackend
+    from amqtask.results.base import Backend
     from amqtask.tasks.registry import TaskRegistry
     from amqtask.topology.model import Topology
 
@@ -73,11 +79,16 @@ class Wiring:
 
     def close(self) -> None:
         """Close the connections for blocking calls; a later send opens them again."""
+        if (results := self.__dict__.get("results")) is not None:
+            results.close()
         if (own := self.__dict__.get("own")) is not None:
             own.close()
 
     async def aclose(self) -> None:
         """Close the connections for coroutines; to be awaited in their loop."""
+        backend = self.results.opened if "results" in self.__dict__ else None
+        if backend is not None:
+            await backend.aclose()
         if (own := self.__dict__.get("own")) is not None:
             await own.aclose()
 
@@ -123,21 +134,77 @@ class Wiring:
                 return cast("Producer", made)
             self.configuration.freeze("producer")
             kind = EagerProducer if self.settings.task_always_eager else Producer
+            backend = self.results_backend
             return kind(
-                self.settings, self.topology, self.router, self.messages, lambda: self.transport, lambda: self.eager
+                self.settings,
+                self.topology,
+                self.router,
+                self.messages,
+                lambda: self.transport,
+                lambda: self.eager,
+                self.results,
+                None if backend is None else Tracking(self.settings, backend),
             )
 
     @cached_property
     def messages(self) -> MessageBuilder:
         """Makes messages of calls."""
-        return MessageBuilder(self.settings, self.router)
+        backend = self.results_backend
+        asks = backend is not None and backend.by_message
+        return MessageBuilder(self.settings, self.router, self._reply_to if asks else None)
+
+    def _reply_to(self) -> str:
+        return cast("RpcBackend", self.results_backend).reply_to
+
+    @cached_property
+    def results(self) -> ResultAccess:
+        """Results, for handles."""
+        self.configuration.freeze("result backend")
+        return ResultAccess(self.settings, self._open_backend)
+
+    @property
+    def results_backend(self) -> Backend | None:
+        """Where results are kept; None when they are not."""
+        return self.results.backend if self.settings.result_backend else None
+
+    def _open_backend(self, url: str, settings: Settings) -> Backend:
+        from amqtask.results.open import open_backend  # noqa: PLC0415 -- apps without results do without
+
+        backend = open_backend(url, settings)
+        if backend.by_message:
+            cast("RpcBackend", backend).bind(self.own, elsewhere=lambda: self.transport is not self.own)
+        return backend
+
+    @cached_property
+    def canvas(self) -> CanvasSender:
+        """Sends signatures."""
+        from amqtask.app.canvas import CanvasSender  # noqa: PLC0415 -- for those who compose work
+
+        return CanvasSender(
+            self.settings,
+            self.tasks,
+            self.messages,
+            lambda: self.producer,
+            self.results,
+            self.results_backend,
+            self.walk,
+        )
 
     @cached_property
     def eager(self) -> Eager:
         """Runs calls here."""
         from amqtask.app.eager import Eager  # noqa: PLC0415 -- for tests; senders do without the executor
 
-        return Eager(self, self.messages, self.router, self.connection_options)
+        def walk(sig: Shape, throw: bool | None) -> Any:
+            return self.walk(sig, (), {}, {"throw": throw})
+
+        return Eager(self, self.messages, self.router, self.connection_options, walk)
+
+    def walk(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        """Run a signature of any kind here."""
+        from amqtask.app.eager_canvas import walk  # noqa: PLC0415 -- for tests; senders do without the executor
+
+        return walk(self.eager, self.tasks, sig, args, kwargs, options)
 
     @property
     def broker_urls(self) -> tuple[BrokerURL, ...]:

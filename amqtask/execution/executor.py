@@ -10,25 +10,31 @@ from __future__ import annotations
 import threading
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
-from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, Retry
+from amqtask.config.zones import zone
+from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, TaskRevoked
 from amqtask.execution.failure import clip, describe, message
+from amqtask.execution.followups import Followups
 from amqtask.execution.job import Kind, Outcome
-from amqtask.execution.next_attempt import next_body, next_headers
+from amqtask.execution.next_attempt import needs_body, next_body, next_headers, signed_again
+from amqtask.execution.sendings import FollowupApp
+from amqtask.results.states import FAILURE, RETRY, REVOKED
 from amqtask.tasks.context import Context, running
 from amqtask.tasks.retry import Decision, Verdict, next_delay
 from amqtask.wire.codec import decode, serializers
+from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Sequence
     from types import TracebackType
 
-    from amqtask.config.settings import Settings
-    from amqtask.execution.job import Job
+    from amqtask.execution.job import After, Job
+    from amqtask.results.base import Record
     from amqtask.tasks.task import Task
     from amqtask.topology.declarations import RetryPolicy
     from amqtask.topology.model import Topology
@@ -36,6 +42,10 @@ if TYPE_CHECKING:
 
 _RESULT_LIMIT = 512
 """Bytes of a result's repr in the log."""
+
+_PUNCTUAL = 0.05
+"""Seconds that a task may start before its eta, for clocks differ. Messages of ours have waited in the broker when
+they come, so this is for those of Celery's clients and retries of its workers, which come at once."""
 
 
 @dataclass(slots=True)
@@ -48,13 +58,9 @@ class Attempt:
     context: Context
 
 
-class Tasks(Protocol):
+class Tasks(FollowupApp, Protocol):
     """What is asked of an app here."""
 
-    @property
-    def settings(self) -> Settings: ...  # noqa: D102
-    @property
-    def tasks(self) -> Mapping[str, Task[..., Any]]: ...  # noqa: D102
     @property
     def topology(self) -> Topology: ...  # noqa: D102
 
@@ -88,13 +94,26 @@ class Executor:
         app: with its tasks imported.
         hostname: the worker's node name, for ``self.request.hostname``.
         log_results: put the repr of results into outcomes.
-        eager: what ``self.request.is_eager`` says.
+        eager: what ``self.request.is_eager`` says; results are not stored then.
+        report: stores the state of a running task, see :class:`~amqtask.worker.pools.base.PoolHost`.
     """
 
-    def __init__(self, app: Tasks, hostname: str, log_results: bool = False, *, eager: bool = False) -> None:
+    def __init__(
+        self,
+        app: Tasks,
+        hostname: str,
+        log_results: bool = False,
+        *,
+        eager: bool = False,
+        report: Callable[[Sequence[Record]], None] | None = None,
+    ) -> None:
         self._app, self._hostname, self._log_results, self._eager = app, hostname, log_results, eager
         self._accept = app.settings.accept_content
         self._tasks = app.tasks
+        self._followups = None if eager else Followups(app, hostname)
+        self._report = report
+        self._signer = Signer(app.settings)
+        self._zone = zone(app.settings.timezone)
         self._local = threading.local()
         for name in self._accept:  # before a fork: looking them up reads the metadata of all packages
             serializers.get(name)
@@ -125,7 +144,7 @@ class Executor:
                     result = attempt.task.run(*args, **kwargs)
         except BaseException as error:
             return self._classify(attempt, error, perf_counter() - started, kept)
-        return self._succeed(job, result, perf_counter() - started, kept)
+        return self._succeed(attempt, result, perf_counter() - started, kept)
 
     async def arun(self, job: Job, kept: Kept | None = None) -> Outcome:
         """Run a job of an ``async def`` task on the running loop; cancelling it fails the task."""
@@ -138,7 +157,7 @@ class Executor:
                 result = await attempt.task.run(*attempt.message.args, **attempt.message.kwargs)
         except BaseException as error:
             return self._classify(attempt, error, perf_counter() - started, kept)
-        return self._succeed(job, result, perf_counter() - started, kept)
+        return self._succeed(attempt, result, perf_counter() - started, kept)
 
     def leave_thread(self) -> None:
         """Close the event loop that this thread has kept, if any; at the end of a thread that called :meth:`run`."""
@@ -152,7 +171,9 @@ class Executor:
     def _open(self, job: Job, kept: Kept | None) -> Attempt | Outcome:
         """Decode, resolve and check; an outcome when there is nothing to call."""
         try:
-            message = decode(job, job.body, self._accept)
+            if self._signer.checks:
+                self._signer.verify(job, job.body)
+            message = decode(job, job.body, self._accept, self._zone)
         except BaseException as error:
             if kept is not None:
                 kept.keep(error, error)
@@ -163,7 +184,16 @@ class Executor:
         if task is None:
             return Outcome(job.key, Kind.UNKNOWN_TASK, text=clip(f"no task is named {message.task!r}", 512))
         if message.expires is not None and message.expires <= clock.utcnow():
-            return Outcome(job.key, Kind.EXPIRED, text=f"expired at {message.expires.isoformat()}")
+            text = f"expired at {message.expires.isoformat()}"
+            after = self._failed(job, message, TaskRevoked("expired"), state=REVOKED)
+            return Outcome(job.key, Kind.EXPIRED, text=text, after=after)
+        left = 0.0 if message.eta is None or self._eager else (message.eta - clock.utcnow()).total_seconds()
+        if message.eta is not None and left > _PUNCTUAL:
+            return Outcome(job.key, Kind.EARLY, text=f"due at {message.eta.isoformat()}", delay=left)
+        if self._report is not None and self._followups is not None:
+            record = self._followups.started(job, message)
+            if record is not None:
+                self._report([record])
         return Attempt(job, message, task, self._context(job, message))
 
     def _context(self, job: Job, message: TaskMessage) -> Context:
@@ -193,7 +223,15 @@ class Executor:
             job.reply_to,
             message.ignore_result,
             is_eager=self._eager,
+            message=message,
+            report=None if self._report is None else partial(self._report_state, job, message),
         )
+
+    def _report_state(self, job: Job, message: TaskMessage, state: str, meta: Any) -> None:
+        assert self._report is not None
+        record = None if self._followups is None else self._followups.state(job, message, state, meta)
+        if record is not None:
+            self._report([record])
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         runner: asyncio.Runner | None = getattr(self._local, "runner", None)
@@ -210,10 +248,34 @@ class Executor:
             raise error
         return result
 
-    def _succeed(self, job: Job, result: Any, runtime: float, kept: Kept | None) -> Outcome:
+    def _succeed(self, attempt: Attempt, result: Any, runtime: float, kept: Kept | None) -> Outcome:
         if kept is not None:
             kept.result = result
-        return Outcome(job.key, Kind.SUCCESS, runtime, _repr(result) if self._log_results else "")
+        job, after = attempt.job, None
+        if self._followups is not None:
+            try:
+                after = self._followups.success(job, attempt.message, result, runtime, attempt.context.children)
+            except BaseException as error:  # the result is user code's, and so are its methods
+                failed = self._failed(job, attempt.message, error, runtime=runtime)
+                return Outcome(job.key, Kind.FAILED, runtime, _short(error), describe(error), after=failed)
+        return Outcome(job.key, Kind.SUCCESS, runtime, _repr(result) if self._log_results else "", after=after)
+
+    def _failed(
+        self,
+        job: Job,
+        message: TaskMessage,
+        error: BaseException,
+        *,
+        runtime: float | None = None,
+        state: str = FAILURE,
+        children: Sequence[Any] = (),
+        traceback: str | None = None,
+    ) -> After | None:
+        if self._followups is None:
+            return None
+        return self._followups.failure(
+            job, message, error, state=state, runtime=runtime, traceback=traceback, children=children
+        )
 
     def _classify(self, attempt: Attempt, error: BaseException, runtime: float, kept: Kept | None) -> Outcome:
         """What an exception means; never raises, and lets go of the exception's frames."""
@@ -231,8 +293,9 @@ class Executor:
         if isinstance(error, Ignore):
             return Outcome(key, Kind.IGNORED, runtime, _short(error))
         if isinstance(error, Reject):
-            kind = Kind.REQUEUE if error.requeue else Kind.REJECTED
-            return Outcome(key, kind, runtime, _short(error), describe(error))
+            if error.requeue:
+                return Outcome(key, Kind.REQUEUE, runtime, _short(error), describe(error))
+            return self._end(attempt, Kind.REJECTED, error, runtime, _short(error))
         decision = next_delay(
             attempt.task,
             self._retry_policy(attempt.job.queue),
@@ -245,25 +308,43 @@ class Executor:
         if decision.verdict is Verdict.RETRY:
             return self._retry(attempt, error, decision, runtime)
         text = f"failed after {decision.limit} retries" if decision.verdict is Verdict.EXHAUSTED else "failed"
-        return Outcome(key, Kind.FAILED, runtime, text, describe(decision.error))
+        return self._end(attempt, Kind.FAILED, decision.error, runtime, text)
+
+    def _end(self, attempt: Attempt, kind: Kind, error: BaseException, runtime: float, text: str) -> Outcome:
+        """The outcome of a task that has failed for good."""
+        described = describe(error)
+        after = self._failed(
+            attempt.job,
+            attempt.message,
+            error,
+            runtime=runtime,
+            children=attempt.context.children,
+            traceback=described[2],
+        )
+        return Outcome(attempt.job.key, kind, runtime, text, described, after=after)
 
     def _retry(self, attempt: Attempt, error: BaseException, decision: Decision, runtime: float) -> Outcome:
         body = None
-        if isinstance(error, Retry) and (error.args_ is not None or error.kwargs_ is not None):
+        if needs_body(attempt.job, error):
             try:
                 body = next_body(attempt.job, attempt.message, error, self._accept)
             except (EncodeError, AmqtaskError) as problem:
-                return Outcome(attempt.job.key, Kind.FAILED, runtime, _short(problem), describe(problem))
+                return self._end(attempt, Kind.FAILED, problem, runtime, _short(problem))
+        headers = next_headers(attempt.message, decision.delay, attempt.job.headers)
+        if self._signer.signs:
+            headers = signed_again(self._signer, attempt.job, headers, body)
+        described = describe(decision.error)
         return Outcome(
             attempt.job.key,
             Kind.RETRY,
             runtime,
             _short(decision.error),
-            describe(decision.error),
+            described,
             decision.delay,
-            next_headers(attempt.message, decision.delay),
+            headers,
             body,
             decision.exact,
+            self._failed(attempt.job, attempt.message, decision.error, state=RETRY, traceback=described[2]),
         )
 
     def _retry_policy(self, queue: str) -> RetryPolicy | None:

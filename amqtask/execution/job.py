@@ -9,7 +9,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from amqtask.wire.message import PropertiesLike, Table
+    from amqtask.results.base import Part, Record
+    from amqtask.wire.message import Outgoing, PropertiesLike, Table
 
 Error = tuple[str, str, str]
 """Exception type path, message and trimmed traceback."""
@@ -107,6 +108,42 @@ class Kind(IntEnum):
     UNKNOWN_TASK = 7
     UNDECODABLE = 8
     REFUSED = 9
+    EARLY = 10
+
+
+class Begin(NamedTuple):
+    """A chord that has to be known before any of its members is sent.
+
+    Attributes:
+        group_id: of the header.
+        size: how many members count; when ``more``, how many are added to a chord that exists.
+        queue: where RabbitMQ collects the completions; None: the result backend counts.
+        lifetime: seconds after which an unused queue may go.
+        more: members are added.
+    """
+
+    group_id: str
+    size: int
+    queue: str | None = None
+    lifetime: float = 0.0
+    more: bool = False
+
+
+class After(NamedTuple):
+    """What follows from a job beside its settlement, in this order; all of it before the ack.
+
+    Attributes:
+        messages: callbacks, the next step of a chain: to be confirmed first, so that a stored result tells the truth
+            about its children.
+        records: states to store.
+        parts: chords to count the task in.
+        chords: to begin before anything else.
+    """
+
+    messages: tuple[Outgoing, ...] = ()
+    records: tuple[Record, ...] = ()
+    parts: tuple[Part, ...] = ()
+    chords: tuple[Begin, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -118,10 +155,11 @@ class Outcome(NamedTuple):
         runtime: seconds inside the task function; 0 when it was not called.
         text: repr of the result (success, when INFO is logged), else the reason in words.
         error: type, message and traceback of the exception, when there was one.
-        delay: seconds until the next attempt, for RETRY.
+        delay: seconds until the next attempt, for RETRY; until the first one is due, for EARLY.
         headers: header changes for the next attempt (None removes one).
         body: body of the next attempt when its arguments changed, else None: keep the received one.
         exact: ``delay`` is one of the queue's own retry delays, so its retry queue exists.
+        after: results and callbacks; None when there are none.
     """
 
     key: int
@@ -133,3 +171,4 @@ class Outcome(NamedTuple):
     headers: dict[str, Any] | None = None
     body: bytes | None = None
     exact: bool = False
+    after: After | None = None

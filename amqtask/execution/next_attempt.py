@@ -6,32 +6,54 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
-from amqtask.errors import EncodeError
-from amqtask.wire.codec import encode_body, serializers
+from amqtask.errors import Retry
+from amqtask.wire.codec import encode_body, lean_headers, serializer_for
 from amqtask.wire.compression import compress
+from amqtask.wire.message import Properties
+from amqtask.wire.signing import SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from amqtask.errors import Retry
     from amqtask.execution.job import Job
     from amqtask.wire.message import Table, TaskMessage
+    from amqtask.wire.signing import Signer
 
 
-def next_headers(message: TaskMessage, delay: float) -> dict[str, Any]:
+def next_headers(message: TaskMessage, delay: float, received: Table | None = None) -> dict[str, Any]:
     """Header changes: same id, one retry more, its own parent; None removes a header.
 
     Args:
         message: of this attempt.
         delay: seconds until the next one.
+        received: headers of this attempt. Those of protocol 1 say nothing, so everything is said then.
     """
     eta = (clock.utcnow() + timedelta(seconds=delay)).isoformat() if delay > 0 else None
     return {
+        **(lean_headers(message) if _is_protocol_1(received) else {}),
         "retries": message.retries + 1,
         "root_id": message.root_id or message.id,
         "parent_id": message.id,
         "eta": eta,
     }
+
+
+def signed_again(signer: Signer, job: Job, changes: dict[str, Any], body: bytes | None) -> dict[str, Any]:
+    """Header changes with the signature of the next attempt, if this one was signed; else without one.
+
+    Args:
+        signer: of the app.
+        job: this attempt.
+        changes: to its headers.
+        body: of the next attempt; None when it stays.
+    """
+    new = Properties(job.content_type, job.content_encoding, changed(job.headers, changes), reply_to=job.reply_to)
+    renewed = signer.renew(job, job.body, new, job.body if body is None else body)
+    return {**changes, SIGNATURE: (renewed.headers or {}).get(SIGNATURE)}
+
+
+def _is_protocol_1(received: Table | None) -> bool:
+    return received is not None and "task" not in received
 
 
 def changed(headers: Table, changes: Table) -> dict[str, Any]:
@@ -40,23 +62,30 @@ def changed(headers: Table, changes: Table) -> dict[str, Any]:
     return {name: value for name, value in merged.items() if value is not None or name not in changes}
 
 
-def next_body(job: Job, message: TaskMessage, retry: Retry, accept: Collection[str]) -> bytes:
+def needs_body(job: Job, error: BaseException) -> bool:
+    """Whether the next attempt has another body than this one: new arguments, or protocol 1 before."""
+    if isinstance(error, Retry) and (error.args_ is not None or error.kwargs_ is not None):
+        return True
+    return _is_protocol_1(job.headers)
+
+
+def next_body(job: Job, message: TaskMessage, error: BaseException, accept: Collection[str]) -> bytes:
     """The body with the retry's arguments, in the format and compression of the received one.
+
+    Args:
+        job: this attempt.
+        message: the same, decoded.
+        error: what the task raised: a Retry may have new arguments.
+        accept: names of serializers.
 
     Raises:
         EncodeError: an argument that the serializer can't write.
+        ContentRefused: the received format is not accepted any more.
     """
-    args = message.args if retry.args_ is None else tuple(retry.args_)
-    kwargs = message.kwargs if retry.kwargs_ is None else dict(retry.kwargs_)
-    for name in accept:
-        serializer = serializers.get(name)
-        if job.content_type in (serializer.content_type, name):
-            body = encode_body(args, kwargs, message.embed, serializer)
-            compression: str | None = job.headers.get("compression")
-            if not compression:
-                return body
-            return compress(body, _COMPRESSORS.get(compression, compression))[0]
-    raise EncodeError(f"no serializer for {job.content_type!r}")
-
-
-_COMPRESSORS = {"application/x-gzip": "zlib", "application/x-bz2": "bz2", "application/x-lzma": "lzma"}
+    args, kwargs = message.args, message.kwargs
+    if isinstance(error, Retry):
+        args = args if error.args_ is None else tuple(error.args_)
+        kwargs = kwargs if error.kwargs_ is None else dict(error.kwargs_)
+    body = encode_body(args, kwargs, message.embed, serializer_for(job.content_type, accept))
+    compression: str | None = job.headers.get("compression")
+    return compress(body, compression)[0] if compression else body

@@ -9,9 +9,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from amqtask.results import joining
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
+
+    from amqtask.wire.message import TaskMessage
 
 
 @dataclass(slots=True)
@@ -35,6 +39,10 @@ class Context:
         ignore_result: what the sender asked for, or None.
         called_directly: it runs as a plain function call, without a message.
         is_eager: it runs in the caller's process, by ``apply()`` or ``task_always_eager``.
+        children: result tuples of what it has sent so far.
+        message: as it was decoded; None when the task was called directly.
+        report: stores a state of this task; None when nobody asks for it.
+        additions: how many members it has added to its chord.
         exhausted: what ``self.retry()`` raised because no retry was left; not to be retried once more.
     """
 
@@ -60,12 +68,39 @@ class Context:
     called_directly: bool = False
     exhausted: BaseException | None = None
     is_eager: bool = False
+    children: list[Any] | tuple[()] = ()
+    message: TaskMessage | None = None
+    report: Callable[[str, Any], None] | None = None
+    additions: int = 0
+
+    @property
+    def stamps(self) -> Mapping[str, Any]:
+        """What a canvas was stamped with."""
+        return {} if self.message is None else self.message.stamps
+
+    @property
+    def stamped_headers(self) -> tuple[str, ...]:
+        """Names of the stamps."""
+        return tuple(self.stamps)
+
+    def has_sent(self, result: Any) -> None:
+        """Note what this task has sent, a result tuple: its document will name it."""
+        if self.id is not None:
+            self.children = [*self.children, result]
 
 
 _current: ContextVar[Context | None] = ContextVar("amqtask_request", default=None)
 
 current = _current.get
 """The context of the innermost running task, or None outside of any."""
+
+
+def _holds_a_slot() -> bool:
+    context = _current.get()
+    return context is not None and not (context.called_directly or context.is_eager)
+
+
+joining.provide(_holds_a_slot)
 
 
 class running:  # noqa: N801 -- used as a function; a class costs a third of a generator, once per task

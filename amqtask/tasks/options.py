@@ -81,6 +81,11 @@ class SendOptions(TypedDict, total=False):
     compression: str | None
     ignore_result: bool | None
     reply_to: str | None
+    shadow: str | None
+    link: Any
+    link_error: Any
+    time_limit: float | None
+    soft_time_limit: float | None
 
 
 SEND_OPTIONS: Final = frozenset(SendOptions.__annotations__)

@@ -15,14 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class TaskRegistry(Mapping[str, Task[..., Any]]):
-    """Task name -> task, in order of declaration. Filled while modules are imported, read afterwards."""
+_BUILTIN = ("celery.", "amqtask.")
 
-    def __init__(self) -> None:
+
+class TaskRegistry(Mapping[str, Task[..., Any]]):
+    """Task name -> task, in order of declaration. Filled while modules are imported, read afterwards.
+
+    Built-in tasks are found by name, but neither listed nor counted.
+
+    Args:
+        builtins: makes them, when one is first asked for.
+    """
+
+    def __init__(self, builtins: Callable[[], Mapping[str, Task[..., Any]]] | None = None) -> None:
         self._tasks: dict[str, Task[..., Any]] = {}
+        self._make_builtins = builtins
+        self._builtins: Mapping[str, Task[..., Any]] | None = None
 
     def __getitem__(self, name: str) -> Task[..., Any]:
-        return self._tasks[name]
+        found = self._tasks.get(name)
+        return self._builtin(name) if found is None else found
+
+    def _builtin(self, name: str) -> Task[..., Any]:
+        if not name.startswith(_BUILTIN) or self._make_builtins is None:
+            raise KeyError(name)
+        if self._builtins is None:
+            self._builtins = self._make_builtins()
+        return self._builtins[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tasks)

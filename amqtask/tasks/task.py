@@ -12,6 +12,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack, cast
 
 from amqtask.errors import Retry
+from amqtask.tasks import in_place
+from amqtask.tasks.composing import Composable
 from amqtask.tasks.context import Context, current, running
 from amqtask.tasks.option_values import refuse_unknown
 from amqtask.tasks.options import (
@@ -29,15 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from amqtask.canvas.app import CanvasApp
+    from amqtask.canvas.signature import Signature
     from amqtask.results.eager import EagerResult
     from amqtask.results.future import AsyncResult
+    from amqtask.results.node import ResultBase
     from amqtask.tasks.sender import Call, Sender
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Task(Generic[P, R]):
+class Task(Composable, Generic[P, R]):
     """A task. Made by ``@app.task``; calling it calls the function, here and now.
 
     Immutable but for what the function does; thread-safe.
@@ -46,15 +51,21 @@ class Task(Generic[P, R]):
         name: by which workers know it.
         run: the function itself, bound to this task when ``bind`` was given. What a worker calls.
         options: as given to ``@app.task``, checked.
+        app: it belongs to, as signatures see it.
         is_async: ``run`` is a coroutine function.
     """
 
     is_async = False
 
     def __init__(
-        self, function: Callable[..., Any], name: str, options: TaskOptions, sender: Callable[[], Sender]
+        self,
+        function: Callable[..., Any],
+        name: str,
+        options: TaskOptions,
+        sender: Callable[[], Sender],
+        app: CanvasApp | None = None,
     ) -> None:
-        self.name, self.options, self._sender = name, options, sender
+        self.name, self.options, self._sender, self.app = name, options, sender, app
         self.run: Callable[..., Any] = MethodType(function, self) if options.bind else function
         update_wrapper(cast("Callable[..., Any]", self), function)
         self.__wrapped__ = self.run  # so that inspect.signature() shows what a caller has to give
@@ -98,7 +109,11 @@ class Task(Generic[P, R]):
             ConfigError: an option value that can't be used; nothing was sent.
             PublishError: as for :meth:`delay`.
         """
+        link, link_error = options.pop("link", None), options.pop("link_error", None)
         call = self._checked(args, kwargs, options)
+        if link or link_error:
+            sig = self.signature(*call, **options, link=link, link_error=link_error)
+            return cast("AsyncResult[R]", sig.apply_async())
         return self._sender().send(self.name, self.options, call, options)
 
     async def aapply_async(
@@ -108,7 +123,11 @@ class Task(Generic[P, R]):
         **options: Unpack[SendOptions],
     ) -> AsyncResult[R]:
         """Like :meth:`apply_async`, for coroutines: never blocks the running loop."""
+        link, link_error = options.pop("link", None), options.pop("link_error", None)
         call = self._checked(args, kwargs, options)
+        if link or link_error:
+            sig = self.signature(*call, **options, link=link, link_error=link_error)
+            return cast("AsyncResult[R]", await sig.aapply_async())
         return await self._sender().asend(self.name, self.options, call, options)
 
     def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> list[AsyncResult[R]]:
@@ -206,6 +225,49 @@ class Task(Generic[P, R]):
         if throw:
             _raise(error, exc)
         return error
+
+    def update_state(self, state: str, meta: Any = None) -> None:
+        """Store a state of the running task, for whoever asks for its result: its progress, for instance.
+
+        It is stored soon, in order and before the result; nothing waits for it, and a crash may lose it.
+
+        Args:
+            state: any name but those of ends, for example ``"PROGRESS"``.
+            meta: what ``result.info`` will be.
+
+        Raises:
+            RuntimeError: the task was called directly.
+            EncodeError: ``meta`` can't be written by ``result_serializer``.
+        """
+        in_place.update_state(self.request, state, meta)
+
+    def replace(self, sig: Signature) -> NoReturn:
+        """End this task and let other work take its place: its caller, callbacks and chord get that result instead.
+
+        Args:
+            sig: any signature; of a group, the result is the list of its results.
+
+        Raises:
+            Ignore: always; let it pass.
+            RuntimeError: the task was called directly.
+            PublishError: the replacement was not taken by the broker; the task goes on.
+        """
+        in_place.replace(self.request, sig, self._canvas)
+
+    def add_to_chord(self, sig: Signature) -> ResultBase:
+        """Add a member to the chord that this task is a member of; its body waits for that one too.
+
+        Raises:
+            ConfigError: the task is a member of no chord.
+            RuntimeError: the task was called directly.
+        """
+        return in_place.add_to_chord(self.request, sig, self._canvas)
+
+    @property
+    def _canvas(self) -> CanvasApp:
+        if self.app is None:
+            raise RuntimeError(f"{self.name} belongs to no app")
+        return self.app
 
     @property
     def request(self) -> Context:

@@ -17,11 +17,12 @@ from amqtask.worker.engine import Engine
 from amqtask.worker.pools.base import PoolHost, pools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from amqtask.app.app import Amqtask
     from amqtask.broker.interface import Loop, PublishDone
-    from amqtask.execution.job import Outcome
+    from amqtask.execution.job import Begin, Outcome
+    from amqtask.results.base import Record
     from amqtask.wire.message import Outgoing
     from amqtask.worker.options import WorkerOptions
 
@@ -60,6 +61,8 @@ class Assembly:
             done=self._done,
             lost=self._lost,
             publish=self._publish,
+            store=self._store,
+            begin=self._begin,
             log_results=logging.getLogger("amqtask.task").isEnabledFor(logging.INFO),
             fair=options.fair,
             failed=self._pool_failed,
@@ -84,6 +87,12 @@ class Assembly:
 
     def _publish(self, message: Outgoing, timeout: float, done: PublishDone) -> None:
         self.engine.outbox.publish(message, timeout, done)
+
+    def _begin(self, chords: Sequence[Begin], key: str, done: Callable[[], None]) -> None:
+        self.engine.begin(chords, key, done)
+
+    def _store(self, records: Sequence[Record]) -> None:
+        self.engine.report(records)
 
     def _pool_failed(self, reason: str) -> None:
         self.engine.fail(AmqtaskError(f"the pool can't go on: {reason}"))

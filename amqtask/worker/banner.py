@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from amqtask.worker.options import WorkerOptions
 
 
-def banner(options: WorkerOptions, *, app: str, version: str, broker: Iterable[str], tasks: Iterable[str]) -> str:
+def banner(
+    options: WorkerOptions,
+    *,
+    app: str,
+    version: str,
+    broker: Iterable[str],
+    results: str | None,
+    tasks: Iterable[str],
+) -> str:
     """The start-up banner.
 
     Args:
@@ -18,6 +26,7 @@ def banner(options: WorkerOptions, *, app: str, version: str, broker: Iterable[s
         app: the app's name.
         version: of amqtask.
         broker: URLs without passwords.
+        results: URL of the result backend, without a password; None when results are not kept.
         tasks: names of the registered tasks.
     """
     width = max(len(name) for name, _ in options.queues)
@@ -31,6 +40,7 @@ def banner(options: WorkerOptions, *, app: str, version: str, broker: Iterable[s
         f" amqtask {version}  {options.hostname}{pool}",
         f"  app          {app}",
         f"  broker       {', '.join(broker)}",
+        f"  results      {results or 'not kept'}",
         f"  pool         {options.pool}, concurrency {options.concurrency}",
         f"  prefetch     {options.prefetch or 'as each queue says'}",
         f"  queues       in {options.order} order",

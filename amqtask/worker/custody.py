@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from amqtask import clock
-from amqtask.execution.job import Job
 from amqtask.worker import narrate
-from amqtask.worker.crashes import Held, Trials, deliveries, judge
+from amqtask.worker.crashes import Held, Trials, judge
 from amqtask.worker.delivery import Delivery, Settlements
+from amqtask.worker.jobs import job_of
 from amqtask.worker.republish import lost_count
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Channel, Loop, Method
     from amqtask.execution.job import Outcome
     from amqtask.wire.message import PropertiesLike
-    from amqtask.worker.outcome import Effects
+    from amqtask.worker.outcome import Effect, Effects
     from amqtask.worker.pools.base import Pool
     from amqtask.worker.ready import Ready
     from amqtask.worker.recent import Recent
@@ -97,6 +97,8 @@ class Custody:
         self.settler: Settler
         self.counts = Counts()
         self.draining = False
+        self.own: dict[str, Callable[[Delivery], None]] = {}
+        """Name of a task -> what does it, without the pool; it calls :meth:`settle_own` in the end."""
         self.on_idle: Callable[[], None] | None = None
         """Called at the end of a turn in which nothing is running or unconfirmed any more, while draining."""
 
@@ -222,11 +224,14 @@ class Custody:
         delivery.since = clock.monotonic()
         self._recent.start(delivery)
         self._running[delivery.key] = delivery
+        if delivery.name in self.own:
+            self.own[delivery.name](delivery)
+            return
         if delivery.name in self._acks_early and not delivery.early:
             delivery.early = True
             self._settlements.finish(delivery.epoch, delivery.tag)
             self._ack_all()  # before it can start, and without waiting for others
-        self._pool.submit(_job(delivery))
+        self._pool.submit(job_of(delivery))
 
     # -- results ----------------------------------------------------------------------------------
 
@@ -246,6 +251,12 @@ class Custody:
                 self.counts.dead += 1
             self.settler.settle(delivery, effect)
         self.schedule_turn()
+
+    def settle_own(self, delivery: Delivery, effect: Effect) -> None:
+        """The worker has done what a message asked of it."""
+        if self._running.pop(delivery.key, None) is not None:  # else given up at a shutdown
+            self.settler.settle(delivery, effect)
+            self.schedule_turn()
 
     def lost(self, blamed: Sequence[int], innocent: Sequence[int], reason: str) -> None:
         """A child died: what it ran is tried again up to a limit, what it only held runs elsewhere.
@@ -364,16 +375,3 @@ class Custody:
     def busy(self) -> int:
         """Jobs in the pool plus deliveries that wait for a confirm."""
         return len(self._running) + len(self.settler)
-
-
-def _job(delivery: Delivery) -> Job:
-    properties = delivery.properties
-    return Job.of(
-        delivery.key,
-        delivery.queue,
-        delivery,
-        properties,
-        properties.headers or {},
-        redelivered=delivery.redelivered,
-        deliveries=deliveries(delivery) or 0,
-    )

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 from amqtask.app.missing import Missing
 from amqtask.broker.link import Link
 from amqtask.broker.publisher import Publisher
+from amqtask.config.zones import zone
 from amqtask.errors import AccessRefused, BrokerError, ConfigError
+from amqtask.topology.chords import WATCH_TASK
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.topology.layout import topology_steps
+from amqtask.wire.accept import without_pickle
+from amqtask.wire.signing import Signer
+from amqtask.wire.upgrade import upgraded
+from amqtask.worker.chord_watch import ChordWatch
 from amqtask.worker.consumer import Consumers
 from amqtask.worker.custody import Custody
 from amqtask.worker.outbox import Outbox
@@ -23,6 +29,7 @@ from amqtask.worker.outcome import Effects
 from amqtask.worker.prefetch import AutoPrefetch
 from amqtask.worker.ready import Ready
 from amqtask.worker.recent import Recent
+from amqtask.worker.results import Results
 from amqtask.worker.settle import Settler
 from amqtask.worker.shutdown import Shutdown
 
@@ -30,8 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from amqtask.app.app import Amqtask
+    from amqtask.broker.interface import Connection, Method
     from amqtask.broker.loop import SelectLoop
+    from amqtask.execution.job import Begin
     from amqtask.topology.declarations import Step, Version
+    from amqtask.wire.message import PropertiesLike
     from amqtask.worker.options import WorkerOptions
     from amqtask.worker.pools.base import Pool
 
@@ -54,11 +64,14 @@ class Engine:
     def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
         self._app, self._options, self._loop, self._pool = app, options, loop, pool
         conf = app.settings
+        self._zone = zone(conf.timezone)
         connection = replace(app.connection_options, name=options.hostname)
         strategy = conf.broker_failover_strategy
         self._auto = AutoPrefetch(options.concurrency)
         self._publisher = Publisher(loop, app.broker_urls, connection, strategy=strategy)
         self.outbox = Outbox(loop, self._publisher, Missing(conf, app.topology, app.router))
+        self._results = Results(app, options.hostname, loop, self.outbox, self._publisher, self._connection)
+        self.report = self._results.carrier.report
         self.custody = self._new_custody()
         self._consumers = self._new_consumers()
         self._automatic = [name for name, _ in options.queues if self._add_queue(name)]
@@ -99,7 +112,12 @@ class Engine:
             # a message that only came back may not have started: it takes a mark to tell, so one loss is no proof
             lost_max=max(2, conf.worker_lost_max_deliveries),
         )
-        custody.settler = Settler(self._loop, self.outbox, conf.broker_confirm_timeout, custody.settled)
+        results = self._results
+        custody.settler = Settler(results.patient, results.carrier, results.losses, custody.settled)
+        watch = ChordWatch(
+            results.chords, effects, custody.settle_own, without_pickle(app.accept_content), Signer(conf)
+        )
+        custody.own[WATCH_TASK] = watch.take
         return custody
 
     def _new_consumers(self) -> Consumers:
@@ -116,12 +134,19 @@ class Engine:
             self._options.hostname,
             layout,
             verify_only=mode != "declare",
-            on_message=self.custody.arrive,
+            on_message=self._arrive,
             on_open=self.custody.open,
             on_ready=self._ready,
             on_lost=self.custody.closed,
             on_fatal=self.fail,
         )
+
+    def _arrive(self, queue: str, method: Method, properties: PropertiesLike, body: bytes) -> None:
+        """Take a message in, in the one protocol that the rest of the worker knows."""
+        if "task" not in (properties.headers or ()):
+            made = upgraded(properties, body, self._app.settings.accept_content, self._zone)
+            properties, body = made or (properties, body)
+        self.custody.arrive(queue, method, properties, body)
 
     def run(self) -> None:
         """Run the I/O thread until the shutdown is complete. Never returns before."""
@@ -140,6 +165,7 @@ class Engine:
             self.failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
             self._pool.terminate()
         finally:
+            self._results.stop()
             self._pool.release_main()
 
     def fail(self, error: Exception) -> None:
@@ -148,9 +174,16 @@ class Engine:
             self.failure = error
         self.shutdown.warm()
 
+    def begin(self, chords: Sequence[Begin], key: str, done: Callable[[], None]) -> None:
+        """Begin chords of a running task; see :class:`~amqtask.worker.pools.base.PoolHost`."""
+        self._results.carrier.begin(chords, key, "A running task", done)
+
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call back on the I/O thread; from any thread and from signal handlers."""
         self._loop.call_soon_threadsafe(callback)
+
+    def _connection(self) -> Connection | None:
+        return self._link.connection
 
     # -- what the parts ask -----------------------------------------------------------------------
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("amqtask.task")
 
+_LATER = {Kind.UNKNOWN_TASK: ("parked; next try", "task-parked"), Kind.EARLY: ("is due", "task-early")}
+"""Kind of an outcome -> what a log line says of a message that waits, and its event."""
+
 
 def _fields(delivery: Delivery, event: str) -> dict[str, object]:
     return {"task": delivery.name, "task_id": delivery.id, "queue": delivery.queue, "event": event}
@@ -57,16 +60,16 @@ def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
     elif effect.dead:
         _dead(delivery, outcome, effect)
     elif effect.delay is not None:
-        unknown = outcome.kind == Kind.UNKNOWN_TASK
+        word, event = _LATER.get(Kind(outcome.kind), ("retry", "task-retried"))
         logger.log(
-            logging.WARNING if unknown else logging.INFO,
+            logging.WARNING if outcome.kind == Kind.UNKNOWN_TASK else logging.INFO,
             "Task %s[%s] %s in %.3gs: %s",
             delivery.name,
             delivery.id,
-            "parked; next try" if unknown else "retry",
+            word,
             effect.delay,
             outcome.text or _cause(outcome),
-            extra=_fields(delivery, "task-parked" if unknown else "task-retried"),
+            extra=_fields(delivery, event),
         )
     else:
         word = "put back" if effect.message is not None else "ignored"

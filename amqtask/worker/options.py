@@ -168,7 +168,7 @@ def _queues(requested: Requested, declared: Pool | None, topology: Topology) -> 
     weights: Mapping[str, int] = declared.queues if declared else dict.fromkeys(topology.queues, 1)
     chosen = list(dict.fromkeys(requested.queues)) or list(weights)
     for name in (*chosen, *requested.exclude):
-        if name not in topology.queues:
+        if name not in topology.queues and not topology.open:
             known = ", ".join(topology.queues)
             raise TopologyError(f"unknown queue {name!r}; there are {known}{did_you_mean(name, topology.queues)}")
     left = tuple((name, weights.get(name, 1)) for name in chosen if name not in requested.exclude)

@@ -1,7 +1,8 @@
 """What follows from each way a job can end: a table from outcome to effect (sans I/O).
 
-Owns the decision only. An effect is at most one message that must be confirmed before the delivery is acked; all
-effects end with that ack. Nothing is refused with nack or reject: the reason would be lost.
+Owns the decision only. An effect is what follows from the task (``Outcome.after``: callbacks, results, parts of
+chords) and at most one message of its own, all of it stored before the delivery is acked; all effects end with that
+ack. Nothing is refused with nack or reject: the reason would be lost.
 
     SUCCESS, IGNORED                            ack
     RETRY                                       next attempt  → Q.retry.<ms> or the delay ladder, ack
@@ -26,6 +27,7 @@ from amqtask.worker.republish import again, dead_letter, lost_count
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from amqtask.execution.job import After
     from amqtask.topology.declarations import Queue
     from amqtask.wire.message import Outgoing
     from amqtask.worker.delivery import Delivery
@@ -51,12 +53,16 @@ class Effect:
         slim: makes the dead letter to send instead, should the message prove unsendable; told why.
         dead: the reason when the message is a dead letter, else an empty text.
         delay: seconds until the next attempt, when there is one.
+        after: results and callbacks, stored before the message, unless the delivery is acked already.
+        lost: the end of a task of which nobody has said yet what follows from it, if ``after`` is None.
     """
 
     message: Outgoing | None = None
     slim: Callable[[str], Outgoing] | None = None
     dead: str = ""
     delay: float | None = None
+    after: After | None = None
+    lost: Outcome | None = None
 
 
 NOTHING = Effect()
@@ -86,13 +92,14 @@ class Effects:
         """The effect of an outcome."""
         kind = outcome.kind
         if kind <= Kind.IGNORED:
-            return NOTHING
-        if kind == Kind.RETRY:
-            return self._retry(delivery, outcome)
+            if outcome.after is None:
+                return NOTHING
+            return Effect(slim=self._unsendable(delivery, "what follows from it"), after=outcome.after)
         if kind == Kind.REQUEUE:
-            return Effect(again(delivery, "", delivery.queue), self._unsendable(delivery))
-        if kind == Kind.UNKNOWN_TASK:
-            return self._park(delivery, outcome)
+            return Effect(again(delivery, "", delivery.queue), self._unsendable(delivery), after=outcome.after)
+        later = {Kind.RETRY: self._retry, Kind.EARLY: self._wait, Kind.UNKNOWN_TASK: self._park}.get(Kind(kind))
+        if later is not None:
+            return later(delivery, outcome)
         return self._dead(delivery, outcome, DEAD_REASONS[Kind(kind)])
 
     def of_loss(self, delivery: Delivery, reason: str) -> Effect:
@@ -116,9 +123,20 @@ class Effects:
             delay = timedelta(seconds=outcome.delay)
             target = retry_target(self._queue_of(delivery.queue), delay, outcome.exact)
         except (ConfigError, ValueError, OverflowError) as error:  # the task has asked for it: too long, or no number
-            return Effect(self._unsendable(delivery)(str(error)), dead=UNSENDABLE)
+            failed = Outcome(delivery.key, Kind.FAILED, text=str(error), error=outcome.error)
+            return Effect(self._unsendable(delivery)(str(error)), dead=UNSENDABLE, lost=failed)
         changes = {"eta": None, LOST: None, **(outcome.headers or {}), **target.headers}
         message = again(delivery, target.exchange, target.routing_key, changes, outcome.body)
+        return Effect(message, self._unsendable(delivery), delay=outcome.delay, after=outcome.after)
+
+    def _wait(self, delivery: Delivery, outcome: Outcome) -> Effect:
+        """Until a task is due its message waits in the broker; Celery's clients leave that to workers."""
+        try:
+            target = delay_target([delivery.queue], timedelta(seconds=outcome.delay))
+        except ConfigError as error:
+            failed = Outcome(delivery.key, Kind.FAILED, text=str(error))
+            return Effect(self._unsendable(delivery)(str(error)), dead=UNSENDABLE, lost=failed)
+        message = again(delivery, target.exchange, target.routing_key, target.headers)
         return Effect(message, self._unsendable(delivery), delay=outcome.delay)
 
     def _park(self, delivery: Delivery, outcome: Outcome) -> Effect:
@@ -144,13 +162,14 @@ class Effects:
                 slim=slim,
             )
 
-        return Effect(build(False), lambda _: build(True), dead=reason)
+        lost = None if outcome.runtime else outcome  # of what has run, the executor has told
+        return Effect(build(False), lambda _: build(True), dead=reason, after=outcome.after, lost=lost)
 
-    def _unsendable(self, delivery: Delivery) -> Callable[[str], Outgoing]:
-        """For a next attempt whose headers leave no room for what it adds to them."""
+    def _unsendable(self, delivery: Delivery, what: str = "its next attempt") -> Callable[[str], Outgoing]:
+        """For a next attempt whose headers leave no room for what it adds to them, and other things too large."""
 
         def build(text: str) -> Outgoing:
-            outcome = Outcome(delivery.key, Kind.FAILED, text=f"its next attempt can't be sent: {text}")
+            outcome = Outcome(delivery.key, Kind.FAILED, text=f"{what} can't be sent: {text}")
             effect = self._dead(delivery, outcome, UNSENDABLE)
             assert effect.slim is not None
             return effect.slim(text)

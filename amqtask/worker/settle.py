@@ -1,101 +1,125 @@
-"""Confirm before ack: publishes what follows from an outcome, and releases the delivery only then.
+"""Confirm before ack: carries out what follows from an outcome, and releases the delivery only then.
 
-Owns deliveries between the end of their task and their ack. A publish that fails is tried again, with the delivery
-kept unacknowledged meanwhile: should this process die, the broker still has the message.
+Owns deliveries between the end of their task and their ack. First comes what follows from the task, then the message
+of the settlement itself (next attempt, dead letter): as long as the former can't be stored, this delivery is the only
+one there is of the task. Of one that is acked already nobody else has a copy, so there it is the other way round.
+Should this process die meanwhile, the broker still has the message.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amqtask.errors import BrokerError, EncodeError, MessageTooLarge
+from amqtask.execution.job import Kind, Outcome
+from amqtask.worker.outcome import UNSENDABLE, Effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amqtask.broker.interface import Loop
-    from amqtask.wire.message import Outgoing
+    from amqtask.worker.carrier import Carrier
     from amqtask.worker.delivery import Delivery
-    from amqtask.worker.outbox import Outbox
-    from amqtask.worker.outcome import Effect
+    from amqtask.worker.losses import Losses
+    from amqtask.worker.patient import Patient
 
 logger = logging.getLogger(__name__)
-
-_RETRY_FIRST = 0.5
-_RETRY_MAX = 30.0
-"""Seconds between attempts to publish what must be stored before an ack."""
-
-_UNSENDABLE = (MessageTooLarge, EncodeError)
-"""Errors of the message itself: trying again would not help."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A delivery whose effect is not confirmed yet, and what was tried."""
-
-    delivery: Delivery
-    effect: Effect
-    message: Outgoing
-    attempts: int = 0
 
 
 class Settler:
     """Carries out effects. Lives on the I/O thread.
 
     Args:
-        loop: of the I/O thread.
-        outbox: publishes for the worker.
-        timeout: seconds to wait for one confirm.
+        patient: publishes.
+        carrier: carries out what follows from tasks.
+        losses: knows what follows when the pool does not.
         settled: called once per delivery, when everything that follows from it is stored.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        outbox: Outbox,
-        timeout: float,
-        settled: Callable[[Delivery], None],
-    ) -> None:
-        self._loop, self._outbox = loop, outbox
-        self._timeout, self._settled = timeout, settled
-        self._pending: dict[int, _Pending] = {}
+    def __init__(self, patient: Patient, carrier: Carrier, losses: Losses, settled: Callable[[Delivery], None]) -> None:
+        self.patient, self.carrier, self.losses = patient, carrier, losses
+        self._settled = settled
+        self._pending: dict[int, _Settling] = {}
 
     def __len__(self) -> int:
-        """How many deliveries wait for a confirm."""
+        """How many deliveries wait for something to be stored."""
         return len(self._pending)
 
     def settle(self, delivery: Delivery, effect: Effect) -> None:
         """Carry out an effect, then release the delivery."""
-        if effect.message is None:
+        if effect.message is None and effect.after is None:
             self._settled(delivery)
             return
-        pending = self._pending[delivery.key] = _Pending(delivery, effect, effect.message)
-        self._publish(pending)
+        settling = self._pending[delivery.key] = _Settling(self, delivery, effect)
+        settling.begin()
 
-    def _publish(self, pending: _Pending) -> None:
-        pending.attempts += 1
-        self._outbox.publish(pending.message, self._timeout, lambda error: self._published(pending, error))
+    def release(self, delivery: Delivery) -> None:
+        """Everything is stored."""
+        del self._pending[delivery.key]
+        self._settled(delivery)
 
-    def _published(self, pending: _Pending, error: BrokerError | EncodeError | None) -> None:
-        if error is None:
-            del self._pending[pending.delivery.key]
-            self._settled(pending.delivery)
-        elif isinstance(error, _UNSENDABLE) and pending.effect.slim is not None:
-            pending.message = pending.effect.slim(str(error))
-            pending.effect = replace(pending.effect, slim=None)
-            self._publish(pending)
+
+class _Settling:
+    """A delivery whose effect is not stored yet."""
+
+    __slots__ = ("_delivery", "_effect", "_settler", "_who")
+
+    def __init__(self, settler: Settler, delivery: Delivery, effect: Effect) -> None:
+        self._settler, self._delivery, self._effect = settler, delivery, effect
+        self._who = f"Task {delivery.name}[{delivery.id}]"
+
+    def begin(self) -> None:
+        if self._delivery.early:
+            self._publish(lambda: self._carry(self._release))
         else:
-            self._later(pending, error)
+            self._carry(lambda: self._publish(self._release))
 
-    def _later(self, pending: _Pending, error: Exception) -> None:
-        pause = min(_RETRY_MAX, _RETRY_FIRST * 2 ** (pending.attempts - 1))
-        logger.error(
-            "Task %s[%s]: what follows from it can't be stored (%s); the message is kept, next attempt in %.1fs",
-            pending.delivery.name,
-            pending.delivery.id,
-            error,
-            pause,
-        )
-        self._loop.call_later(pause, lambda: self._publish(pending))
+    def _release(self) -> None:
+        self._settler.release(self._delivery)
+
+    def _carry(self, then: Callable[[], None]) -> None:
+        effect, carrier = self._effect, self._settler.carrier
+        if effect.after is not None and effect.message is None:
+            carrier.carry(effect.after, self._who, lambda error: self._carried(error, then))
+        elif effect.after is not None:
+            carrier.carry_rest(effect.after, self._who, then)
+        elif effect.lost is not None:
+            self._settler.losses.ask(
+                self._delivery, effect.lost, lambda after: carrier.carry_rest(after, self._who, then)
+            )
+        else:
+            then()
+
+    def _carried(self, error: Exception | None, then: Callable[[], None]) -> None:
+        if error is None:
+            then()
+        else:
+            self._fail(error)
+
+    def _publish(self, then: Callable[[], None]) -> None:
+        effect = self._effect
+        if effect.message is None:
+            then()
+            return
+
+        def published(error: Exception | None) -> None:
+            if error is None:
+                then()
+            elif effect.dead and effect.slim is not None:
+                self._effect = replace(effect, message=effect.slim(str(error)), slim=None)
+                self._publish(then)
+            else:
+                self._fail(error)
+
+        self._settler.patient.publish(effect.message, self._who, published, last=effect.slim is None)
+
+    def _fail(self, error: Exception) -> None:
+        """What follows from a success, or a next attempt, can never be sent: the task has failed after all."""
+        effect, text = self._effect, str(error)
+        assert effect.slim is not None
+        logger.error("%s dead-lettered (%s): %s", self._who, UNSENDABLE, text)
+        kind = type(error)
+        described = (f"{kind.__module__}.{kind.__qualname__}", text, "")
+        lost = Outcome(self._delivery.key, Kind.FAILED, text=text, error=described)
+        self._effect = Effect(effect.slim(text), dead=UNSENDABLE, lost=lost)
+        self.begin()

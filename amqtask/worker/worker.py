@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import amqtask
 from amqtask import clock
+from amqtask.broker.url import mask
 from amqtask.execution.job import Kind
 from amqtask.worker.assembly import Assembly, load_tasks
 from amqtask.worker.banner import banner
@@ -118,6 +119,7 @@ class Worker:
             app=self._app.main,
             version=amqtask.__version__,
             broker=[str(url) for url in self._app.broker_urls],
+            results=None if (results := self._app.settings.result_backend) is None else mask(results),
             tasks=self._app.tasks,
         )
         print(text, flush=True)  # noqa: T201 -- the banner is this command's output

@@ -13,7 +13,8 @@ from amqtask.cli.main import cli, commands, main
 from amqtask.cli.setup import Setup
 
 COMMANDS = [
-    "broker", "call", "dead", "demo", "dev", "init", "purge", "queue", "report", "routes", "topology", "up", "worker",
+    "broker", "call", "dead", "demo", "dev", "init", "purge", "queue", "report", "result", "routes", "topology", "up",
+    "worker",
 ]  # fmt: skip
 
 

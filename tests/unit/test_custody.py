@@ -10,11 +10,15 @@ from worker_messages import delivery
 from amqtask.broker.pika_driver import new_loop
 from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.declarations import Queue
+from amqtask.worker.carrier import Carrier
 from amqtask.worker.custody import Custody
+from amqtask.worker.losses import Losses
 from amqtask.worker.outcome import Effects
+from amqtask.worker.patient import Patient
 from amqtask.worker.ready import Ready
 from amqtask.worker.recent import Recent
 from amqtask.worker.settle import Settler
+from amqtask.worker.storing import Storing
 
 
 class Bench:
@@ -40,7 +44,9 @@ class Bench:
             observe=lambda _: None,
             lost_max=3,
         )
-        self.custody.settler = Settler(self.loop, outbox, 1.0, self.custody.settled)
+        patient, storing = Patient(self.loop, outbox, 1.0), Storing(self.loop, None)
+        carrier = Carrier(patient, storing, by_message=False, persistent=True)
+        self.custody.settler = Settler(patient, carrier, Losses(storing, None), self.custody.settled)
         self.open()
 
     def open(self):

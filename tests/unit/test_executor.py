@@ -43,6 +43,23 @@ def test_message_without_the_headers_of_a_task_is_undecodable(headers: dict[str,
     assert run(job_for(1, "add", 1)._replace(headers=headers)).kind == Kind.UNDECODABLE
 
 
+def test_task_of_a_client_that_leaves_the_waiting_to_workers_is_early() -> None:
+    due = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    outcome = run(job_for(1, "add", 1, headers={"eta": due}))
+    assert outcome.kind == Kind.EARLY
+    assert 59 < outcome.delay <= 60
+
+
+def test_task_that_is_due_runs_whatever_way_its_message_took() -> None:
+    due = (datetime.now(UTC) + timedelta(milliseconds=20)).isoformat()  # clocks differ
+    assert run(job_for(1, "add", 1, headers={"eta": due, "CC": ["q"]})).kind == Kind.SUCCESS
+
+
+def test_retry_of_a_celery_worker_is_early_though_it_copies_what_an_earlier_delay_left() -> None:
+    due = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    assert run(job_for(1, "add", 1, headers={"eta": due, "CC": ["q"], "x-death": [{}]})).kind == Kind.EARLY
+
+
 def test_header_of_the_wrong_type_is_undecodable() -> None:
     assert run(job_for(1, "add", 1, headers={"eta": "soon"})).kind == Kind.UNDECODABLE
 

@@ -135,3 +135,16 @@ def test_a_dead_letter_can_be_sent_whatever_its_retries_claim(effects):
     effect = effects.of(delivery(retries=2**63 - 1), Outcome(1, Kind.FAILED))
     for message in (effect.message, effect.slim("")):
         assert seal(message, ConnectionOptions())
+
+
+def test_task_that_is_not_due_waits_in_the_delay_ladder_and_comes_back_to_its_queue(effects):
+    effect = effects.of(delivery(eta="2030-01-01T00:00:00+00:00"), Outcome(1, Kind.EARLY, delay=90.0))
+    headers = effect.message.properties.headers
+    assert effect.message.exchange == "amqtask.delay.2"
+    assert (headers["CC"], headers["eta"]) == (["q"], "2030-01-01T00:00:00+00:00")
+    assert (effect.delay, effect.dead) == (90.0, "")
+
+
+def test_task_that_is_due_later_than_anything_can_wait_is_dead_lettered(effects):
+    effect = effects.of(delivery(), Outcome(1, Kind.EARLY, delay=400 * 86_400.0))
+    assert (effect.dead, effect.message.routing_key) == ("unsendable", "q.dead")

@@ -36,6 +36,11 @@ class Inbox(Generic[T]):
         self._items.extend(items)
         self._wake()
 
+    def flush(self) -> None:
+        """Hand over what has gathered, now; on the I/O thread."""
+        if self._items:
+            self._take()
+
     def _wake(self) -> None:
         # Added before this look, and the flag falls before the queue is emptied: nothing is overlooked. Two threads
         # may both wake the loop; the second time finds less, or nothing.

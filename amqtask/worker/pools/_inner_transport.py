@@ -1,4 +1,4 @@
-"""``delay()`` inside a running task: publishing through the worker's own connection.
+"""``delay()`` and states inside a running task: through the worker's own connection, and its own way to the backend.
 
 Owns what all pools share: waiting for confirms and windows. How a message reaches the I/O thread is up to the
 subclass: :class:`HopTransport` for user code in the worker's process, the prefork child's for a pipe.
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from amqtask.broker.interface import Layout, PublishDone
+    from amqtask.execution.job import Begin
+    from amqtask.results.base import Record
     from amqtask.wire.message import Outgoing
     from amqtask.worker.pools.base import PoolHost
 
@@ -33,6 +35,22 @@ class InnerTransport(ABC):
     Thread-safe, but not for the I/O thread itself, which would wait for its own work. The worker's publisher keeps
     every deadline and declares what is missing, so nothing is declared here.
     """
+
+    @abstractmethod
+    def store(self, records: Sequence[Record]) -> None:
+        """Store states of the task that calls this: soon, in order, and before its result. Does not wait."""
+
+    @abstractmethod
+    def begin(self, chords: Sequence[Begin], key: str) -> None:
+        """Have the worker begin chords, and wait until whoever counts knows them.
+
+        Args:
+            chords: to begin.
+            key: the same when a task does this again because its message came again.
+        """
+
+    def flush_states(self) -> None:  # noqa: B027 -- nothing, where states and outcomes take one way
+        """On the I/O thread: hand over the states that have come from other threads."""
 
     @abstractmethod
     def _exchange(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
@@ -70,12 +88,48 @@ class InnerTransport(ABC):
         """Nothing: the connection is the worker's."""
 
 
+class States:
+    """What an executor reports the states of running tasks to. The transport comes later than the executor."""
+
+    def __init__(self) -> None:
+        self._transport: InnerTransport | None = None
+
+    def go_through(self, transport: InnerTransport) -> None:
+        """Use this transport, from the first task on."""
+        self._transport = transport
+
+    def __call__(self, records: Sequence[Record]) -> None:
+        """Store states soon; see :meth:`InnerTransport.store`."""
+        if self._transport is not None:
+            self._transport.store(records)
+
+    def flush(self) -> None:
+        """On the I/O thread, when outcomes have come: their states go first."""
+        if self._transport is not None:
+            self._transport.flush_states()
+
+
 class HopTransport(InnerTransport):
     """Hands messages to the I/O thread of this very process."""
 
     def __init__(self, host: PoolHost) -> None:
         self._host = host
         self._posts: Inbox[Post] = Inbox(host.loop, self._publish)
+        self._records: Inbox[Record] = Inbox(host.loop, host.store)
+
+    def store(self, records: Sequence[Record]) -> None:
+        """Hand states to the I/O thread, before the outcome of the task."""
+        self._records.put_all(records)
+
+    def begin(self, chords: Sequence[Begin], key: str) -> None:
+        """Ask the I/O thread, and wait."""
+        begun = threading.Event()
+        self._host.loop.call_soon_threadsafe(lambda: self._host.begin(chords, key, begun.set))
+        begun.wait()
+
+    def flush_states(self) -> None:
+        """Hand over the states that have come from other threads."""
+        self._records.flush()
 
     def _exchange(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
         fates: list[Exception | None] = [None] * len(messages)

@@ -17,16 +17,18 @@ import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from amqtask.execution.job import Kind
+from amqtask.execution.job import Kind, Outcome
 from amqtask.worker.pools._prefork_frames import Frame
 from amqtask.worker.pools._prefork_pipe import ChildPipe, PipeTransport
+from amqtask.worker.pools._prefork_values import plain_outcome
 
 if TYPE_CHECKING:
     import socket
 
     from amqtask.app.app import Amqtask
     from amqtask.execution.executor import Executor
-    from amqtask.execution.job import Job, Outcome
+    from amqtask.execution.job import Job
+    from amqtask.worker.pools._inner_transport import States
     from amqtask.worker.pools._prefork_cells import Cells
 
 _LONG = 0.05
@@ -86,7 +88,7 @@ class Child:
         if self._forked:
             os._exit(1)  # a fork that the task made and let slip; its outcome is not ours
         with self._report:
-            self._results.append(outcome)
+            self._results.append(plain_outcome(outcome))
         self._cells.end(self._slot)
         self._started = 0.0
 
@@ -97,8 +99,15 @@ class Child:
                 return
             try:
                 self._pipe.write(Frame.DONE, results)
-            except (TypeError, ValueError, OverflowError) as error:
-                self._pipe.write(Frame.DONE, [_unreportable(result, error) for result in results])
+            except (TypeError, ValueError, OverflowError):
+                for result in results:
+                    self._report_alone(result)
+
+    def _report_alone(self, outcome: Outcome) -> None:
+        try:
+            self._pipe.write(Frame.DONE, [outcome])
+        except (TypeError, ValueError, OverflowError) as error:
+            self._pipe.write(Frame.DONE, [_unreportable(outcome, error)])
 
     def _wake_keeper(self) -> None:
         self._busy.set()
@@ -135,20 +144,25 @@ class Child:
 
 
 def _unreportable(outcome: Outcome, error: Exception) -> Outcome:
-    """What is left of an outcome when its batch can't be written: another attempt's headers hold odd values."""
-    if outcome.headers is None:
+    """What is left of an outcome that can't be written: headers of what follows from it hold odd values."""
+    if outcome.headers is None and (outcome.after is None or not outcome.after.messages):
         return outcome
-    text = f"the next attempt can't be sent: {error}"
-    kind = type(error)
-    return outcome._replace(kind=Kind.FAILED, text=text, error=(kind.__qualname__, text, ""), headers=None, body=None)
+    what = "what follows from it" if outcome.headers is None else "the next attempt"
+    text = f"{what} can't be sent: {error}"
+    kind = (type(error).__qualname__, text, "")
+    return Outcome(outcome.key, Kind.FAILED, text=text, error=kind)
 
 
-def child_main(app: Amqtask, executor: Executor, cells: Cells, slot: int, sock: socket.socket) -> NoReturn:
+def child_main(
+    app: Amqtask, executor: Executor, states: States, cells: Cells, slot: int, sock: socket.socket
+) -> NoReturn:
     """Everything between fork and exit of a child; never returns."""
     status = 1
     try:
         pipe = ChildPipe(sock)
-        app.use_transport(PipeTransport(pipe))
+        transport = PipeTransport(pipe)
+        app.use_transport(transport)
+        states.go_through(transport)
         child = Child(executor, pipe, cells, slot)
         _signals(child)
         child.run()

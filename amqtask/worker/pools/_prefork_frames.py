@@ -38,6 +38,10 @@ class Frame(IntEnum):
     """From the child: a list of (request number, outgoing message, timeout)."""
     BACK = 6
     """From the child: keys of jobs that it will not start, because the one before them takes long."""
+    BEGIN = 8
+    """From the child: request number, a list of chords to begin, and their key; answered by REPLY."""
+    STORE = 7
+    """From the child: a list of records to store, of a task that still runs."""
 
 
 class ProtocolError(Exception):

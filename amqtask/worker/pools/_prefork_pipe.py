@@ -6,6 +6,7 @@ One thread reads at a time and serves the others, so no thread of its own is nee
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -16,10 +17,13 @@ from amqtask import errors
 from amqtask.execution.job import Job
 from amqtask.worker.pools._inner_transport import InnerTransport
 from amqtask.worker.pools._prefork_frames import Frame, FrameReader, FrameWriter, ProtocolError
+from amqtask.worker.pools._prefork_values import plain_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from amqtask.execution.job import Begin
+    from amqtask.results.base import Record
     from amqtask.wire.message import Outgoing
 
 _CHUNK = 65_536
@@ -83,11 +87,23 @@ class ChildPipe:
     def publish(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
         """Publish through the parent and wait for all confirms; the fate of each."""
         numbers = [next(self._numbers) for _ in messages]
-        requests = [(number, _plain(message), timeout) for number, message in zip(numbers, messages, strict=True)]
+        plain = map(plain_message, messages)
+        requests = [(number, message, timeout) for number, message in zip(numbers, plain, strict=True)]
+        return self._ask(numbers, Frame.PUBLISH, requests)
+
+    def begin(self, chords: Sequence[Begin], key: str) -> None:
+        """Have the parent begin chords, and wait for that."""
+        number = next(self._numbers)
+        (fate,) = self._ask([number], Frame.BEGIN, number, chords, key)
+        if fate is not None:
+            raise fate
+
+    def _ask(self, numbers: Sequence[int], *frame: Any) -> list[Exception | None]:
+        """Write a frame and wait for its answers."""
         with self._turn:
             self._waiting.update(numbers)
         try:
-            self.write(Frame.PUBLISH, requests)
+            self.write(*frame)
             self._serve_until(lambda: self._gone or self._waiting.isdisjoint(numbers))
         except OSError:
             self._gone = True
@@ -151,12 +167,14 @@ class PipeTransport(InnerTransport):
     def _exchange(self, messages: Sequence[Outgoing], timeout: float) -> list[Exception | None]:
         return self._pipe.publish(messages, timeout) if messages else []
 
+    def begin(self, chords: Sequence[Begin], key: str) -> None:
+        """Have the parent begin chords, and wait for that."""
+        self._pipe.begin(chords, key)
 
-def _plain(message: Outgoing) -> Any:
-    properties = message.properties
-    if properties.headers is not None:
-        properties = properties._replace(headers=dict(properties.headers))
-    return message._replace(properties=properties)
+    def store(self, records: Sequence[Record]) -> None:
+        """Store states of the running task; the frame of its outcome comes later."""
+        with contextlib.suppress(OSError):  # the parent is gone; this process follows
+            self._pipe.write(Frame.STORE, records)
 
 
 def _error(name: str, text: str) -> Exception:

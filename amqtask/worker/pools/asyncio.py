@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.execution.executor import Executor
 from amqtask.worker.pools._inbox import Inbox
-from amqtask.worker.pools._inner_transport import HopTransport
+from amqtask.worker.pools._inner_transport import HopTransport, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,8 @@ class AsyncioPool:
 
     def __init__(self, host: PoolHost) -> None:
         self._host = host
-        self._executor = Executor(host.app, host.hostname, host.log_results)
+        self._states = States()
+        self._executor = Executor(host.app, host.hostname, host.log_results, report=self._states)
         self._gathered: deque[Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(min(_THREADS_MAX, host.concurrency), "amqtask-task", host.enter)
@@ -45,7 +46,9 @@ class AsyncioPool:
 
     def start(self) -> None:
         """Be ready for outcomes."""
-        self._host.lend(HopTransport(self._host))
+        transport = HopTransport(self._host)
+        self._host.lend(transport)
+        self._states.go_through(transport)
         self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
 
     def free(self) -> int:
@@ -143,6 +146,7 @@ class AsyncioPool:
     def _report(self, outcomes: list[Outcome]) -> None:
         self._busy -= len(outcomes)
         if not self._terminated:
+            self._states.flush()
             self._host.done(outcomes)
 
 

@@ -17,12 +17,22 @@ if TYPE_CHECKING:
 
     from amqtask.app.app import Amqtask
     from amqtask.broker.interface import Loop, PublishDone, Transport
-    from amqtask.execution.job import Job, Outcome
+    from amqtask.execution.job import Begin, Job, Outcome
+    from amqtask.results.base import Record
     from amqtask.wire.message import Outgoing
 
 
 def _log_failure(reason: str) -> None:
     logging.getLogger("amqtask.worker").critical("the pool can't go on: %s", reason)
+
+
+def _begin_nothing(_chords: Sequence[Begin], _key: str, done: Callable[[], None]) -> None:
+    """A host that counts no chords."""
+    done()
+
+
+def _keep_nothing(_: Sequence[Record]) -> None:
+    """A host without results."""
 
 
 @dataclass(slots=True)
@@ -38,6 +48,8 @@ class PoolHost:
             there is room again.
         lost: (blamed, innocent, reason): a child died; ``blamed`` keys were running, ``innocent`` ones
             were handed over but not started.
+        store: keeps states of running tasks; nobody waits for it.
+        begin: (chords, key, done): makes chords known that a running task begins.
         publish: confirmed publish through the worker's connection, for ``delay()`` inside tasks. It declares what is
             missing (declare on miss) and keeps the deadline; any exception may come back.
         log_results: whether successful outcomes carry the repr of their result.
@@ -53,6 +65,8 @@ class PoolHost:
     done: Callable[[Iterable[Outcome]], None]
     lost: Callable[[Sequence[int], Sequence[int], str], None]
     publish: Callable[[Outgoing, float, PublishDone], None]
+    store: Callable[[Sequence[Record]], None] = _keep_nothing
+    begin: Callable[[Sequence[Begin], str, Callable[[], None]], None] = _begin_nothing
     log_results: bool = False
     fair: bool = False
     failed: Callable[[str], None] = _log_failure

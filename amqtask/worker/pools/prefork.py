@@ -2,10 +2,10 @@
 
 ``prepare()`` forks a fork server while the process is young; it makes the children. Each child has a socket pair with
 the parent (:mod:`._prefork_frames`): batches of jobs in, batches of outcomes out, and the publishes of ``delay()``
-calls inside tasks. A child gets one job at a time, several only of tasks known to be short (:mod:`._prefork_pace`);
-should one of those turn out long, the child hands back those behind it. Which job a child was running when it died is
-read from shared memory (:mod:`._prefork_cells`). A crashed child is replaced at once; children that keep dying before
-they are up are replaced with growing pauses.
+calls and the states of tasks that still run. A child gets one job at a time, several only of tasks known to be short
+(:mod:`._prefork_pace`); should one of those turn out long, the child hands back those behind it. Which job a child was
+running when it died is read from shared memory (:mod:`._prefork_cells`). A crashed child is replaced at once; children
+that keep dying before they are up are replaced with growing pauses.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Kind, Outcome
-from amqtask.wire.message import Outgoing, Properties
+from amqtask.worker.pools._inner_transport import States
 from amqtask.worker.pools._prefork_cells import Cells
 from amqtask.worker.pools._prefork_child import child_main
 from amqtask.worker.pools._prefork_frames import Frame, ProtocolError
 from amqtask.worker.pools._prefork_pace import SHORT, WINDOW, Pace
 from amqtask.worker.pools._prefork_server import BORN, ForkServer
 from amqtask.worker.pools._prefork_slot import Slot
+from amqtask.worker.pools._prefork_values import begins_of, message_of, outcome_of, records_of
 
 if TYPE_CHECKING:
     from amqtask.execution.job import Job
@@ -67,9 +68,10 @@ class PreforkPool:
             import asyncio  # noqa: F401, PLC0415 -- once here instead of once in each child
         host = self._host
         host.app.producer  # noqa: B018 -- made before the fork, to be shared by the children
-        executor = Executor(host.app, host.hostname, host.log_results)
+        states = States()
+        executor = Executor(host.app, host.hostname, host.log_results, report=states)
         self._cells = Cells(host.concurrency)
-        start = partial(child_main, host.app, executor, self._cells)
+        start = partial(child_main, host.app, executor, states, self._cells)
         sys.stdout.flush()
         sys.stderr.flush()
         gc.collect()
@@ -129,8 +131,7 @@ class PreforkPool:
     # ---- jobs
 
     def _place(self, job: Job) -> bool:
-        name = job.headers.get("task")
-        short = isinstance(name, str) and self._pace.is_short(name)
+        short = self._pace.is_short(_name(job))
         best: Slot | None = None
         most = 0
         for slot in self._slots:
@@ -187,11 +188,16 @@ class PreforkPool:
     def _handle(self, slot: Slot, frame: list[Any]) -> None:
         kind = frame[0]
         if kind == Frame.DONE:
-            self._on_done(slot, [Outcome(*fields) for fields in frame[1]])
+            self._on_done(slot, [outcome_of(fields) for fields in frame[1]])
         elif kind == Frame.PUBLISH:
-            for number, (exchange, routing_key, properties, body), timeout in frame[1]:
-                message = Outgoing(exchange, routing_key, Properties(*properties), body)
-                self._host.publish(message, timeout, slot.replier(number))
+            for number, message, timeout in frame[1]:
+                self._host.publish(message_of(message), timeout, slot.replier(number))
+        elif kind == Frame.BEGIN:
+            number, chords, key = frame[1:]
+            replier = slot.replier(number)
+            self._host.begin(begins_of(chords), key, lambda: replier(None))
+        elif kind == Frame.STORE:
+            self._host.store(records_of(frame[1]))
         elif kind == Frame.BACK:
             self._on_back(slot, frame[1])
         elif kind == Frame.READY:
@@ -205,7 +211,7 @@ class PreforkPool:
                 continue
             taken.append(outcome)
             if outcome.runtime > 0:
-                self._pace.observe(job.headers["task"], outcome.runtime)
+                self._pace.observe(_name(job), outcome.runtime)
         if self._calm is not self._pace.calm:
             self._calm = self._pace.calm
             for other in self._slots:
@@ -217,7 +223,7 @@ class PreforkPool:
     def _on_back(self, slot: Slot, keys: list[int]) -> None:
         jobs = [job for key in keys if (job := slot.take(key)) is not None]
         for job in slot.jobs.values():
-            self._pace.observe(job.headers["task"], SHORT)
+            self._pace.observe(_name(job), SHORT)
             break
         slot.slow_down()
         self._recount(slot)
@@ -261,7 +267,7 @@ class PreforkPool:
 
     def _on_death(self, slot: Slot, status: int) -> None:
         for frame in slot.drain():
-            if frame[0] in (Frame.DONE, Frame.READY):
+            if frame[0] in (Frame.DONE, Frame.READY, Frame.STORE):
                 self._handle(slot, frame)
         reason, ready, pid = _describe(status), slot.ready, slot.pid
         blamed, innocent = self._bury(slot)
@@ -324,6 +330,12 @@ def _describe(status: int) -> str:
             name = "unknown"
         return f"signal {number} ({name})"
     return f"exit status {os.waitstatus_to_exitcode(status)}"
+
+
+def _name(job: Job) -> str:
+    """Of the task; empty for strangers' messages that say it elsewhere, or not at all."""
+    name = job.headers.get("task")
+    return name if isinstance(name, str) else ""
 
 
 POOL = PreforkPool

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.execution.executor import Executor
 from amqtask.worker.pools._inbox import Inbox
-from amqtask.worker.pools._inner_transport import HopTransport
+from amqtask.worker.pools._inner_transport import HopTransport, States
 
 if TYPE_CHECKING:
     from amqtask.execution.job import Job, Outcome
@@ -23,7 +23,8 @@ class SoloPool:
 
     def __init__(self, host: PoolHost) -> None:
         self._host = host
-        self._executor = Executor(host.app, host.hostname, host.log_results)
+        self._states = States()
+        self._executor = Executor(host.app, host.hostname, host.log_results, report=self._states)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._busy = 0
         self._closed = self._terminated = False
@@ -33,7 +34,9 @@ class SoloPool:
 
     def start(self) -> None:
         """Be ready for outcomes."""
-        self._host.lend(HopTransport(self._host))
+        transport = HopTransport(self._host)
+        self._host.lend(transport)
+        self._states.go_through(transport)
         self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
 
     def free(self) -> int:
@@ -70,6 +73,7 @@ class SoloPool:
     def _report(self, outcomes: list[Outcome]) -> None:
         self._busy -= len(outcomes)
         if not self._terminated:
+            self._states.flush()
             self._host.done(outcomes)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.execution.executor import Executor
 from amqtask.worker.pools._inbox import Inbox
-from amqtask.worker.pools._inner_transport import HopTransport
+from amqtask.worker.pools._inner_transport import HopTransport, States
 
 if TYPE_CHECKING:
     from amqtask.execution.job import Job, Outcome
@@ -24,7 +24,8 @@ class ThreadPool:
 
     def __init__(self, host: PoolHost) -> None:
         self._host = host
-        self._executor = Executor(host.app, host.hostname, host.log_results)
+        self._states = States()
+        self._executor = Executor(host.app, host.hostname, host.log_results, report=self._states)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._busy = 0
         self._closed = self._terminated = False
@@ -35,7 +36,9 @@ class ThreadPool:
 
     def start(self) -> None:
         """Start the threads; they are daemons, so that a stuck task can't keep the process alive."""
-        self._host.lend(HopTransport(self._host))
+        transport = HopTransport(self._host)
+        self._host.lend(transport)
+        self._states.go_through(transport)
         self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
         for number in range(self._host.concurrency):
             threading.Thread(target=self._work, name=f"amqtask-task-{number}", daemon=True).start()
@@ -81,6 +84,7 @@ class ThreadPool:
     def _report(self, outcomes: list[Outcome]) -> None:
         self._busy -= len(outcomes)
         if not self._terminated:
+            self._states.flush()
             self._host.done(outcomes)
 
 

@@ -1,0 +1,190 @@
+"""Sends what the canvas plans: an app as signatures see it. Owns the order: chords begin, then messages are sent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from amqtask import clock
+from amqtask.canvas.parking import messages_of
+from amqtask.canvas.planned import CHORD_OPTION, PlanContext, Sending
+from amqtask.canvas.shapes import first_task
+from amqtask.execution.job import Begin
+from amqtask.tasks.context import current
+from amqtask.tasks.options import TaskOptions
+from amqtask.topology.chords import WATCH_TASK, watch_pause
+from amqtask.topology.declarations import QueueDeclare
+from amqtask.wire.codec import serializers
+from amqtask.wire.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from amqtask.app.messages import MessageBuilder
+    from amqtask.app.producer import Producer
+    from amqtask.broker.interface import Layout
+    from amqtask.canvas.planned import ChordStart, Plan
+    from amqtask.canvas.shapes import Shape
+    from amqtask.config.settings import Settings
+    from amqtask.results.access import ResultAccess
+    from amqtask.results.base import Backend
+    from amqtask.tasks.registry import TaskRegistry
+    from amqtask.wire.message import Outgoing
+
+_NO_OPTIONS = TaskOptions()
+_LONG_CHAIN = 64
+"""Steps that a message of a chain carries at most; see :mod:`amqtask.canvas.parking`."""
+_WHERE = ("queue", "exchange", "routing_key")
+
+
+@runtime_checkable
+class Beginner(Protocol):
+    """A transport that leads to a worker, which begins chords itself."""
+
+    def begin(self, chords: Sequence[Begin], key: str) -> None:
+        """Make chords known; returns when they are."""
+
+
+class CanvasSender:
+    """Implements :class:`amqtask.canvas.app.CanvasApp`. Thread-safe.
+
+    Args:
+        settings, tasks: of the app.
+        messages: builds messages.
+        producer: sends them.
+        results: of the app, for handles.
+        backend: where results are kept, if they are.
+        apply: runs a signature here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tasks: TaskRegistry,
+        messages: MessageBuilder,
+        producer: Callable[[], Producer],
+        results: ResultAccess,
+        backend: Backend | None,
+        apply: Callable[[Shape, Sequence[Any], Mapping[str, Any], Mapping[str, Any]], Any],
+    ) -> None:
+        self._settings, self.tasks, self._messages, self._producer = settings, tasks, messages, producer
+        self._results, self._backend, self._apply = results, backend, apply
+        # Celery's workers know nothing of it; and what is parked carries no signature.
+        plain = settings.interop != "celery" and settings.message_signing_key is None
+        self._park_after = _LONG_CHAIN if plain and not settings.message_signing_required else None
+
+    @property
+    def always_eager(self) -> bool:
+        """``task_always_eager``."""
+        return self._settings.task_always_eager
+
+    def plan_context(self) -> PlanContext:
+        """For one plan, made in this process: ids, queue for answers, the running task as parent."""
+        context = PlanContext(
+            reply_to=self._messages.reply_to,
+            results=self._results,
+            native_chords=self._backend is not None and self._backend.chords is not None,
+            chord_expires=self._settings.chord_expires,
+            park_after=self._park_after,
+        )
+        task = current()
+        return context if task is None or task.id is None else context.within(task.id, task.root_id)
+
+    def send(self, plan: Plan) -> None:
+        """Send a plan: chords begun first, then every message confirmed.
+
+        Raises:
+            EncodeError, ConfigError: nothing was sent.
+            PublishError, BackendError: some of it may have been.
+        """
+        messages = self.outgoing(plan)
+        chords = self.begins(plan)
+        if chords:
+            self._begin(chords, plan.sendings[0].id)
+        self._producer().deliver(messages, plan.task_ids)
+        _note_children(plan)
+
+    async def asend(self, plan: Plan) -> None:
+        """Like :meth:`send`, without blocking the running loop."""
+        import asyncio  # noqa: PLC0415 -- whoever awaits this has loaded it
+
+        if plan.parked:  # thousands of messages, whose order counts
+            await asyncio.to_thread(self.send, plan)
+            return
+        messages = self.outgoing(plan)
+        if chords := self.begins(plan):
+            await asyncio.to_thread(self._begin, chords, plan.sendings[0].id)
+        await self._producer().adeliver(messages, plan.task_ids)
+        _note_children(plan)
+
+    def apply(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        """Run a signature of any kind here, step by step."""
+        return self._apply(sig, args, kwargs, options)
+
+    def outgoing(self, plan: Plan, *, own_reply: bool = True) -> list[Outgoing]:
+        """The messages of a plan.
+
+        Args:
+            plan: to send.
+            own_reply: this process waits for results of steps that name no queue for them.
+
+        Raises:
+            EncodeError, ConfigError, TypeError: a step that can't be sent.
+        """
+        build = self._messages.build_sending
+        serializer = serializers.get(self._settings.task_serializer)
+        made = [message for parked in plan.parked for message in messages_of(parked, serializer)]
+        made += [self._watch(start) for start in plan.chords if CHORD_OPTION in start.body["options"]]
+        made += [build(one, self._options_of(one.route_name), own_reply=own_reply) for one in plan.sendings]
+        return made
+
+    def _watch(self, start: ChordStart) -> Outgoing:
+        """The message that has workers look after a chord that RabbitMQ counts; it goes where the body will go."""
+        first = first_task(start.body)
+        left = max(start.body["options"][CHORD_OPTION]["deadline"] - clock.wall(), 0.0) + 1.0
+        pause = min(watch_pause(0), timedelta(seconds=left))
+        options: dict[str, Any] = {"task_id": new_id(), "countdown": pause, "ignore_result": True}
+        options.update({name: first["options"][name] for name in _WHERE if first["options"].get(name) is not None})
+        watch = Sending(WATCH_TASK, (start.body,), {}, options, {}, start.group_id)
+        name = first["task"]
+        return self._messages.build_sending(watch, self._options_of(name), own_reply=False, route=name)
+
+    def _options_of(self, name: str) -> TaskOptions:
+        task = self.tasks.get(name)
+        return _NO_OPTIONS if task is None else task.options
+
+    def _begin(self, chords: list[Begin], key: str) -> None:
+        """Make chords known to whoever counts them; a task has its worker do that."""
+        transport = self._producer().transport
+        if isinstance(transport, Beginner):
+            transport.begin(chords, key)
+            return
+        counting = None if self._backend is None else self._backend.chords
+        for chord in chords:
+            if chord.queue is not None:
+                transport.declare(chord_queue(chord))
+            elif counting is not None:
+                (counting.grow if chord.more else counting.begin)(chord.group_id, chord.size)
+
+    def begins(self, plan: Plan) -> list[Begin]:
+        """The chords of a plan, to be begun before its messages are sent."""
+        lifetime = max(2 * self._settings.chord_expires, 3600.0)
+        begun = []
+        for start in plan.chords:
+            counted = start.body["options"].get(CHORD_OPTION)
+            begun.append(Begin(start.group_id, start.size, counted["queue"] if counted else None, lifetime))
+        begun += [Begin(parked.queue, len(parked.segments), parked.queue, lifetime) for parked in plan.parked]
+        return [*begun, *(Begin(group_id, by, more=True) for group_id, by in plan.grows)]
+
+
+def _note_children(plan: Plan) -> None:
+    task = current()
+    if task is not None and plan.tree is not None:
+        task.has_sent(plan.tree.as_tuple())
+
+
+def chord_queue(begin: Begin) -> Layout:
+    """The queue in which RabbitMQ keeps the completions of a chord; see :mod:`amqtask.worker.chords`."""
+    assert begin.queue is not None
+    step = QueueDeclare(begin.queue, arguments={"x-queue-type": "classic", "x-expires": int(begin.lifetime * 1000)})
+    return lambda _version: [step]

@@ -1,0 +1,136 @@
+"""Signatures of every kind run here, step by step, as ``apply()`` and ``task_always_eager`` want them. Owns the walk.
+
+The tasks themselves run as eager calls do (:mod:`amqtask.app.eager`). A failure ends a chain, and a chord before its
+body; errbacks get the id of the failed task, as they would from a worker that does not know them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from amqtask.canvas.normal import normal
+from amqtask.canvas.shapes import body, kind, listed, members, merged_call, merged_options
+from amqtask.errors import ChordError
+from amqtask.results.eager import EagerResult
+from amqtask.results.group import GroupResult
+from amqtask.tasks.options import SEND_OPTIONS, TaskOptions
+from amqtask.wire.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from amqtask.app.eager import Eager
+    from amqtask.canvas.shapes import Shape
+    from amqtask.tasks.registry import TaskRegistry
+
+_NO_OPTIONS = TaskOptions()
+_LATER = frozenset({"countdown", "eta"})
+"""Nobody waits here."""
+
+
+def walk(
+    eager: Eager,
+    tasks: TaskRegistry,
+    sig: Shape,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Any:
+    """Run a signature.
+
+    Args:
+        eager: runs single tasks.
+        tasks: of the app.
+        sig: any signature.
+        args: go before its own.
+        kwargs: go beside its own.
+        options: over its own; ``throw`` raises what a task raises.
+
+    Returns:
+        An ``EagerResult``, or a ``GroupResult`` of such; its ``parent`` leads to what went before.
+    """
+    given = dict(options)
+    throw = given.pop("throw", None)
+    return _Walk(eager, tasks, throw).any(normal(sig), args, kwargs, given)
+
+
+class _Walk:
+    def __init__(self, eager: Eager, tasks: TaskRegistry, throw: bool | None) -> None:
+        self._eager, self._tasks, self._throw = eager, tasks, throw
+
+    def any(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        which = kind(sig)
+        if which == "chain":
+            return self._chain(sig, args, kwargs)
+        if which == "group":
+            return self._group(sig, args, kwargs)
+        if which == "chord":
+            return self._chord(sig, args, kwargs)
+        return self._task(sig, args, kwargs, options)
+
+    def _task(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        merged = merged_options(sig.get("options") or {}, options)
+        callbacks, errbacks = listed(merged.get("link")), listed(merged.get("link_error"))
+        call = merged_call(sig, args, kwargs)
+        known = {name: value for name, value in merged.items() if name in SEND_OPTIONS and name not in _LATER}
+        task = self._tasks.get(sig["task"])
+        defaults = _NO_OPTIONS if task is None else task.options
+        result = self._eager.run(sig["task"], defaults, call, known, self._throw)  # type: ignore[arg-type]
+        if result.successful():
+            for callback in callbacks:
+                self.any(normal(callback), (result.result,), {}, {})
+        else:
+            for errback in errbacks:
+                self.any(normal(errback), (result.id,), {}, {})
+        return result
+
+    def _chain(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        result: Any = None
+        for place, step in enumerate(members(sig)):
+            given, named = (args, kwargs) if place == 0 else ((_value(result),), {})
+            following = self.any(step, given, named, {})
+            if place:
+                _first(following).parent = result
+            result = following
+            if not _succeeded(result):
+                break
+        return result
+
+    def _group(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        given, _ = merged_call(sig, args, {})
+        results = [self.any(member, given, kwargs, {}) for member in members(sig)]
+        return GroupResult(str(sig["options"].get("task_id") or new_id()), results)
+
+    def _chord(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        header: Shape = sig["kwargs"]["header"]
+        then = body(sig)
+        assert then is not None
+        given, _ = merged_call({**sig, "kwargs": {}}, args, {})
+        group = self._group({**header, "args": ()}, given, kwargs)
+        failed = next((one for one in group.results if not _succeeded(one)), None)
+        if failed is None:
+            result = self.any(then, (_value(group),), {}, {})
+            _first(result).parent = group
+            return result
+        error = ChordError(f"Dependency {failed.id} raised {failed.result!r}")
+        if self._throw:
+            raise error
+        task_id = str(then["options"].get("task_id") or new_id())
+        for errback in listed(then["options"].get("link_error")):
+            self.any(normal(errback), (task_id,), {}, {})
+        return EagerResult(task_id, then["task"], "FAILURE", error=error)
+
+
+def _succeeded(result: Any) -> bool:
+    return bool(result.successful())
+
+
+def _value(result: Any) -> Any:
+    return [_value(one) for one in result.results] if isinstance(result, GroupResult) else result.result
+
+
+def _first(result: Any) -> Any:
+    """The handle of the first of the steps that a result stands for."""
+    while result.parent is not None:
+        result = result.parent
+    return result

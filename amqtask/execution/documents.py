@@ -1,0 +1,140 @@
+"""Result documents of attempts, as records for a backend. Owns which states are stored, and with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from amqtask import clock
+from amqtask.errors import EncodeError, ResultTooLarge
+from amqtask.results.base import Record
+from amqtask.results.meta import Meta, dump
+from amqtask.results.states import EXCEPTION_STATES, READY_STATES
+from amqtask.wire.codec import serializers
+from amqtask.wire.compression import known_compression
+from amqtask.wire.message import TaskMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amqtask.config.settings import Settings
+    from amqtask.results.base import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks for the result of a message, and where it was run.
+
+    Attributes:
+        message: of the task.
+        reply_to: queue of the caller.
+        correlation_id: for the answer.
+        queue: that delivered it.
+        ignored: nobody asks for it.
+    """
+
+    message: TaskMessage
+    reply_to: str | None
+    correlation_id: str | None
+    queue: str
+    ignored: bool
+
+    def of_another(self, task_id: str, name: str, reply_to: str | None) -> Asked:
+        """The same for a task that will never run because of this one."""
+        mine = self.message
+        message = TaskMessage(name, task_id, parent_id=mine.id, root_id=mine.root_id or mine.id)
+        return Asked(message, reply_to, task_id, self.queue, self.ignored)
+
+
+class Documents:
+    """Makes records. Thread-safe.
+
+    Args:
+        settings: of the app.
+        backend: where they will go; None keeps nothing.
+        hostname: node name of the worker.
+    """
+
+    def __init__(self, settings: Settings, backend: Backend | None, hostname: str) -> None:
+        self._backend, self.hostname = backend, hostname
+        self._errors_too = settings.task_store_errors_even_if_ignored
+        self._extended = settings.result_extended
+        self._limit = settings.result_max_size
+        self._serializer = serializers.get(settings.result_serializer)
+        named = settings.result_compression
+        self._compression = None if named is None or backend is None or backend.by_message else known_compression(named)
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a backend at all."""
+        return self._backend is not None
+
+    def wanted(self, asked: Asked, state: str) -> bool:
+        """Whether this state of a task is to be stored."""
+        if self._backend is None or (self._backend.by_message and not asked.reply_to):
+            return False
+        return not asked.ignored or (self._errors_too and state in EXCEPTION_STATES)
+
+    def record(
+        self,
+        asked: Asked,
+        state: str,
+        result: Any,
+        *,
+        traceback: str | None = None,
+        runtime: float | None = None,
+        children: Sequence[Any] = (),
+    ) -> Record:
+        """The record of a state.
+
+        Args:
+            asked: what is known of the task.
+            state: to store.
+            result: what it returned; of a failure its document (:mod:`amqtask.results.failures`).
+            traceback: of its exception.
+            runtime: seconds inside the task function.
+            children: result tuples of what it has sent.
+
+        Raises:
+            EncodeError: the serializer can't write the result.
+            ResultTooLarge: more than ``result_max_size`` bytes.
+        """
+        message, final = asked.message, state in READY_STATES
+        meta = Meta(
+            message.id,
+            state,
+            result,
+            traceback,
+            list(children),
+            clock.utcnow().isoformat() if final else None,
+            message.group,
+            message.parent_id,
+            extra=dict(message.stamps),
+        )
+        if self._extended:
+            meta.name, meta.worker, meta.queue = message.task, self.hostname, asked.queue
+            meta.retries, meta.runtime = message.retries, runtime
+        document, content_type, encoding = dump(meta, self._serializer, self._compression, limit=self._limit)
+        reply_to, correlation_id = asked.reply_to, asked.correlation_id or message.id
+        return Record(message.id, state, document, content_type, encoding, reply_to, correlation_id, final)
+
+    def failure(
+        self,
+        asked: Asked,
+        state: str,
+        document: dict[str, Any],
+        *,
+        traceback: str | None = None,
+        runtime: float | None = None,
+        children: Sequence[Any] = (),
+    ) -> Record:
+        """Like :meth:`record`, of an exception's document; what makes it too large is left out."""
+        try:
+            return self.record(asked, state, document, traceback=traceback, runtime=runtime, children=children)
+        except (EncodeError, ResultTooLarge):
+            plain = {"exc_type": document["exc_type"], "exc_message": [], "exc_module": document["exc_module"]}
+            return self.record(asked, state, plain, runtime=runtime)
+
+    def part(self, task_id: str, state: str, result: Any) -> bytes:
+        """The end of a chord's member, as Celery keeps it in Redis: ``[1, id, state, result]``."""
+        return self._serializer.dumps([1, task_id, state, result])

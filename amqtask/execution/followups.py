@@ -1,0 +1,188 @@
+"""What follows from an attempt beside the settlement of its message: results, callbacks, parts of chords.
+
+Owns putting these together. What a canvas asks for is decided in :mod:`amqtask.canvas.after`, how a document looks in
+:mod:`amqtask.execution.documents`; a worker carries it all out before it acks the message.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from amqtask.canvas.after import Followup, after_failure, after_success, context_of
+from amqtask.execution.documents import Asked, Documents
+from amqtask.execution.errbacks import call, errbacks_of
+from amqtask.execution.job import After
+from amqtask.execution.sendings import Sendings
+from amqtask.results.base import Part
+from amqtask.results.failures import named, to_document
+from amqtask.results.states import FAILURE, RETRY, STARTED, SUCCESS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amqtask.canvas.after import Failed, Member
+    from amqtask.execution.job import Job
+    from amqtask.execution.sendings import FollowupApp
+    from amqtask.results.base import Record
+    from amqtask.wire.message import TaskMessage
+
+
+class Followups:
+    """Works out what follows. Thread-safe.
+
+    Args:
+        app: its settings, tasks, backend and canvas.
+        hostname: node name of the worker.
+    """
+
+    def __init__(self, app: FollowupApp, hostname: str) -> None:
+        settings = app.settings
+        self._tasks = app.tasks
+        self._ignored = settings.task_ignore_result
+        self._track_started = settings.task_track_started
+        self._celery = settings.interop == "celery"
+        self._documents = Documents(settings, app.results_backend, hostname)
+        self._sendings = Sendings(app)
+        self._kept = self._documents.kept
+
+    def asked(self, job: Job, message: TaskMessage) -> Asked:
+        """Who asks for the result of a job."""
+        ignored = message.ignore_result
+        if ignored is None:
+            task = self._tasks.get(message.task)
+            ignored = None if task is None else task.options.ignore_result
+        ignored = self._ignored if ignored is None else ignored
+        return Asked(message, job.reply_to, job.correlation_id, job.queue, ignored)
+
+    def started(self, job: Job, message: TaskMessage) -> Record | None:
+        """The record of a task that begins, with ``task_track_started``."""
+        if not self._track_started:
+            return None
+        return self.state(job, message, STARTED, {"pid": os.getpid(), "hostname": self._documents.hostname})
+
+    def state(self, job: Job, message: TaskMessage, state: str, result: Any) -> Record | None:
+        """The record of a state on the way, such as those of ``update_state``; None when nobody asks for it.
+
+        Raises:
+            EncodeError: the serializer can't write it.
+            ResultTooLarge: it is larger than ``result_max_size``.
+        """
+        asked = self.asked(job, message)
+        return self._documents.record(asked, state, result) if self._documents.wanted(asked, state) else None
+
+    def success(
+        self, job: Job, message: TaskMessage, value: Any, runtime: float, children: Sequence[Any] = ()
+    ) -> After | None:
+        """What follows from a task that returned.
+
+        Raises:
+            EncodeError: the result, or a callback with it, can't be written.
+            ResultTooLarge: the result is larger than ``result_max_size``.
+        """
+        if not self._kept and not message.embed:
+            return None
+        asked = self.asked(job, message)
+        followup = Followup()
+        if message.embed:
+            followup = after_success(message, value, context_of(message, self._sendings.context(), job.reply_to))
+        after = self._sendings.after(followup.plans)
+        if self._documents.wanted(asked, SUCCESS):
+            all_children = [*children, *followup.children]
+            record = self._documents.record(asked, SUCCESS, value, runtime=runtime, children=all_children)
+            after = after._replace(records=(record,))
+        if followup.member is not None:
+            after = after._replace(parts=(self._part(followup.member, message.id, SUCCESS, value),))
+        return after if any(after) else None
+
+    def failure(
+        self,
+        job: Job,
+        message: TaskMessage,
+        error: BaseException,
+        *,
+        state: str = FAILURE,
+        runtime: float | None = None,
+        traceback: str | None = None,
+        children: Sequence[Any] = (),
+    ) -> After | None:
+        """What follows from a task that failed for good, was revoked or, with ``state`` RETRY, is tried again.
+
+        Errbacks that take the exception itself are called here.
+        """
+        if not self._kept and not message.embed:
+            return None
+        document = to_document(error, celery=self._celery)
+        followup = self._after_failure(job, message, state)
+        for errback in followup.calls:
+            call(self._tasks[errback.signature["task"]], errback, message, error, traceback)
+        return self._failed(job, message, document, state, followup, runtime, traceback, children)
+
+    def lost(self, job: Job, message: TaskMessage, state: str, path: str, text: str) -> After | None:
+        """What follows from a task of which only the end is known: its process died, it was unknown, and so on.
+
+        No code of users is called here: errbacks that take the exception are called by a task of their own.
+
+        Args:
+            job: that was to be run.
+            message: what could be read of it.
+            state: FAILURE, REVOKED or DEAD.
+            path: type of the exception that says so, ``module.Name``.
+            text: what it says.
+        """
+        document = named(path, text, celery=self._celery)
+        followup = self._after_failure(job, message, state)
+        after = self._failed(job, message, document, state, followup) or After()
+        called = self._sendings.errbacks(followup.calls, message.task, document, None)
+        after = after._replace(messages=(*after.messages, *called))
+        return after if any(after) else None
+
+    def _after_failure(self, job: Job, message: TaskMessage, state: str) -> Followup:
+        if state == RETRY or not message.embed:
+            return Followup()
+        context = context_of(message, self._sendings.context(), job.reply_to)
+        return after_failure(message, context, errbacks_of(self._tasks))
+
+    def _failed(
+        self,
+        job: Job,
+        message: TaskMessage,
+        document: dict[str, Any],
+        state: str,
+        followup: Followup,
+        runtime: float | None = None,
+        traceback: str | None = None,
+        children: Sequence[Any] = (),
+    ) -> After | None:
+        asked = self.asked(job, message)
+        after = self._sendings.after(followup.plans)
+        records: list[Record] = []
+        if self._documents.wanted(asked, state):
+            all_children = [*children, *followup.children]
+            records.append(
+                self._documents.failure(
+                    asked, state, document, traceback=traceback, runtime=runtime, children=all_children
+                )
+            )
+        records += self._passed_on(asked, followup.failed, document, traceback)
+        members = [] if followup.member is None else [(followup.member, message.id)]
+        members += [(failed.member, failed.task_id) for failed in followup.failed if failed.member is not None]
+        parts = [self._part(member, task_id, state, document) for member, task_id in members]
+        after = after._replace(records=tuple(records), parts=tuple(parts))
+        return after if any(after) else None
+
+    def _passed_on(
+        self, asked: Asked, failed: Sequence[Failed], document: dict[str, Any], traceback: str | None
+    ) -> list[Record]:
+        """The same failure, for what will never run because of it."""
+        made = []
+        for one in failed:
+            other = asked.of_another(one.task_id, one.name, one.reply_to)
+            if self._documents.wanted(other, FAILURE):
+                made.append(self._documents.failure(other, FAILURE, document, traceback=traceback))
+        return made
+
+    def _part(self, member: Member, task_id: str, state: str, result: Any) -> Part:
+        encoded = self._documents.part(task_id, state, result)
+        chord, group_id, index = member
+        return Part(chord, group_id, index, task_id, state, encoded)

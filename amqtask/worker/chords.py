@@ -1,0 +1,141 @@
+"""Counts the members of chords: in the result backend where that can count, else in a queue per chord.
+
+Owns both ways. Where RabbitMQ counts, each member that has ended leaves a message with its result in the chord's queue;
+then the queue is looked at, and whoever sees that enough are there collects them and sends the body
+(:mod:`.chord_state`, :mod:`.chord_join`). No store is needed for that, and no worker is special.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from amqtask.errors import Unroutable
+from amqtask.topology.declarations import DEFAULT_EXCHANGE
+from amqtask.wire.message import Outgoing, Properties
+from amqtask.worker.chord_body import name_of
+from amqtask.worker.chord_join import INDEX, ChordJoin
+from amqtask.worker.chord_looks import Looks
+from amqtask.worker.chord_place import ChordPlace, chord_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amqtask.broker.interface import Connection, Loop
+    from amqtask.results import base
+    from amqtask.worker.chord_body import BodySender
+    from amqtask.worker.patient import Patient
+    from amqtask.worker.storing import Storing
+
+logger = logging.getLogger(__name__)
+
+
+class Chords:
+    """Lives on the I/O thread; see :class:`~amqtask.worker.carrier.Parts`.
+
+    Args:
+        loop: of the I/O thread.
+        connection: the worker's, when there is one.
+        patient: publishes completions.
+        storing: calls the backend.
+        backend: counts in the result backend; None where that can't.
+        polled: results are kept where others can look for them.
+        bodies: sends bodies.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        connection: Callable[[], Connection | None],
+        *,
+        patient: Patient,
+        storing: Storing,
+        backend: base.Chords | None,
+        bodies: BodySender,
+        polled: bool,
+    ) -> None:
+        self.loop, self.connection = loop, connection
+        self.looks = Looks(loop, connection)
+        self._patient, self._storing, self._backend, self._bodies = patient, storing, backend, bodies
+        self._polled = polled
+        self._joins: dict[str, ChordJoin] = {}
+
+    def count(self, part: base.Part, who: str, done: Callable[[], None]) -> None:
+        """Count a member; ``done`` once that is stored, and the body is if this was the last one."""
+        place = chord_place(part.chord)
+        if place is not None:
+            self._count_in_queue(place, part, who, done)
+        elif self._backend is not None:
+            self._count_in_backend(self._backend, part, who, done)
+        else:
+            # with a store that can't count, a task of Celery's client looks for the results now and then
+            level = logging.DEBUG if self._polled else logging.ERROR
+            logger.log(level, "%s: nothing counts it in its chord (%s)", who, name_of(part.chord))
+            done()
+
+    # ---- in the backend
+
+    def _count_in_backend(self, chords: base.Chords, part: base.Part, who: str, done: Callable[[], None]) -> None:
+        def counted(joined: base.Joined | None, error: Exception | None) -> None:
+            if error is not None:
+                logger.error("%s: can't be counted (%s): %r", who, name_of(part.chord), error)
+            if joined is None:
+                done()
+            else:
+                self._bodies.send(part.chord, part.group_id, joined.results, lambda: self._forget(chords, joined, done))
+
+        self._storing.run(lambda: chords.complete(part), counted, backend=True)
+
+    def _forget(self, chords: base.Chords, joined: base.Joined, done: Callable[[], None]) -> None:
+        self._storing.run(lambda: chords.dispatched(joined), lambda _, __: done(), backend=True)
+
+    # ---- in a queue
+
+    def _count_in_queue(self, place: ChordPlace, part: base.Part, who: str, done: Callable[[], None]) -> None:
+        def published(error: Exception | None) -> None:
+            if error is None:
+                self.look(place, part.chord, lambda _: done())
+                return
+            if not isinstance(error, Unroutable):  # else the chord is over
+                logger.error("%s: can't be counted (%s): %s", who, name_of(part.chord), error)
+            done()
+
+        self._patient.publish(_completion(place, part), who, published, unroutable=1)
+
+    def look(
+        self, place: ChordPlace, signature: dict[str, Any], done: Callable[[bool], None], *, expired: bool = False
+    ) -> None:
+        """Look at a chord's queue, and go on from there; ``done`` is told whether the chord is over.
+
+        Args:
+            place: the queue.
+            signature: of the body.
+            done: called once.
+            expired: the deadline has passed: the body fails unless all members are there.
+        """
+        join = self._joins.get(place.queue)
+        if join is None or join.state.over:
+            join = self._joins[place.queue] = ChordJoin(self, place, signature)
+
+        def looked(over: bool) -> None:
+            if join.idle and self._joins.get(place.queue) is join:
+                del self._joins[place.queue]
+            done(over)
+
+        join.want(looked, expired=expired)
+
+    def dispatch(self, join: ChordJoin, results: list[bytes] | None, done: Callable[[], None]) -> None:
+        """Send the body of a chord, or fail it."""
+        if results is None:
+            text = f"{join.state.missing} of its members did not end in time"
+            self._bodies.fail(join.signature, join.place.group_id, text, done)
+        else:
+            self._bodies.send(join.signature, join.place.group_id, results, done)
+
+
+def _completion(place: ChordPlace, part: base.Part) -> Outgoing:
+    headers: dict[str, Any] = {"task": "amqtask.chord_part", "state": part.state}
+    if part.group_index is not None:
+        headers[INDEX] = part.group_index
+    properties = Properties("application/json", "utf-8", headers, message_id=part.task_id)
+    return Outgoing(DEFAULT_EXCHANGE, place.queue, properties, part.result)

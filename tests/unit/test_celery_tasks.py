@@ -1,0 +1,187 @@
+"""Celery's ways to declare tasks: base classes, hooks, shared tasks, tasks that are classes."""
+
+from __future__ import annotations
+
+import pytest
+
+from amqtask.contrib.celery import Celery, Task, current_app, current_task, shared_task
+from amqtask.contrib.celery.absent import Unavailable
+from amqtask.errors import ConfigError
+
+
+class Noting(Task):
+    """Notes its hooks."""
+
+    max_retries = 1
+    default_retry_delay = 0.0
+
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def before_start(self, task_id, args, kwargs):
+        self.notes.append(("before", args))
+
+    def on_success(self, retval, task_id, args, kwargs):
+        self.notes.append(("success", retval))
+
+    def on_retry(self, exc, task_id, args, kwargs, einfo):
+        self.notes.append(("retry", str(exc)))
+
+    def on_failure(self, exc, task_id, args, kwargs, einfo):
+        self.notes.append(("failure", str(exc), "Traceback" in str(einfo)))
+
+    def after_return(self, status, retval, task_id, args, kwargs, einfo):
+        self.notes.append(("after", status))
+
+
+@pytest.fixture
+def app():
+    return Celery("hooks")
+
+
+def test_hooks_of_a_success(app):
+    @app.task(base=Noting)
+    def double(x):
+        return 2 * x
+
+    assert double.apply((2,)).get() == 4
+    assert double.notes == [("before", (2,)), ("success", 4), ("after", "SUCCESS")]
+    assert double(3) == 6
+    assert len(double.notes) == 3
+
+
+def test_hooks_of_retries_and_of_the_failure(app):
+    @app.task(base=Noting, bind=True)
+    def fail(self):
+        raise self.retry(exc=ValueError("no"))
+
+    assert fail.apply().state == "FAILURE"
+    first = [("before", ()), ("retry", "no"), ("after", "RETRY")]
+    assert fail.notes == [*first, ("before", ()), ("failure", "no", True), ("after", "FAILURE")]
+    assert fail.options.max_retries == 1
+
+
+def test_hooks_of_a_coroutine_function(app):
+    @app.task(base=Noting)
+    async def double(x):
+        return 2 * x
+
+    assert double.is_async
+    assert double.apply((2,)).get() == 4
+    assert [note[0] for note in double.notes] == ["before", "success", "after"]
+
+
+def test_failing_hook_is_logged_and_changes_nothing(app, caplog):
+    class Broken(Task):
+        def on_success(self, retval, task_id, args, kwargs):
+            raise RuntimeError("hook")
+
+    @app.task(base=Broken)
+    def one():
+        return 1
+
+    assert one.apply().get() == 1
+    assert "on_success of" in caplog.text
+
+
+def test_call_of_a_base_surrounds_the_function(app):
+    calls = []
+
+    class InContext(Task):
+        def __call__(self, *args, **kwargs):
+            calls.append(self.request.id)
+            return super().__call__(*args, **kwargs)
+
+    app.Task = InContext
+
+    @app.task(bind=True)
+    def one(self):
+        return self.request.id
+
+    done = one.apply()
+    assert done.get() == done.id
+    assert calls == [done.id]
+
+
+def test_task_that_is_a_class(app):
+    class Add(Task):
+        name = "add.numbers"
+
+        def run(self, x, y):
+            return x + y
+
+    add = app.register_task(Add())
+    assert app.tasks["add.numbers"] is add
+    assert add.apply((1, 2)).get() == 3
+
+
+def test_shared_task_is_one_of_every_app(app):
+    @shared_task(name="shared.double")
+    def double(x):
+        return 2 * x
+
+    later = Celery("later")
+    assert app.tasks["shared.double"].apply((1,)).get() == 2
+    assert later.tasks["shared.double"].apply((2,)).get() == 4
+    assert double.s(3).task == "shared.double"
+    assert double(4) == 8
+
+
+def test_current_app_and_task(app):
+    @app.task
+    def name():
+        return current_task.name, current_task.request.id
+
+    done = name.apply()
+    assert list(done.get()) == [name.name, done.id]
+    assert not current_task
+    assert current_app == app
+
+
+def test_modules_of_tasks_are_discovered(app, tmp_path, monkeypatch):
+    for package in ("with_tasks", "without"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+    text = "from amqtask.contrib.celery import shared_task\n\n@shared_task\ndef found():\n    return 1\n"
+    (tmp_path / "with_tasks" / "tasks.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    app.autodiscover_tasks(lambda: ["with_tasks", "without"])
+    assert "with_tasks.tasks.found" not in app.tasks
+    app.load_tasks()
+    assert "with_tasks.tasks.found" in app.tasks
+
+
+def test_discovery_without_django_wants_names(app):
+    with pytest.raises(ConfigError, match="name the packages"):
+        app.autodiscover_tasks(force=True)
+
+
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        (lambda app: app.control.revoke("id"), "remote control"),
+        (lambda app: app.control.inspect(), "remote control"),
+        (lambda app: app.events.Receiver(), "events of workers"),
+        (lambda app: app.connection(), "hands out no connections"),
+        (lambda app: app.worker_main(["worker"]), "amqtask worker -A"),
+        (lambda app: app.start(), "amqtask worker -A"),
+        (lambda app: app.Beat(), "the scheduler is not there yet"),
+    ],
+)
+def test_what_is_missing_says_so_when_it_is_used(app, use, text):
+    with pytest.raises(Unavailable, match=text):
+        use(app)
+
+
+def test_receivers_are_called_once_the_app_is_configured(app):
+    called = []
+
+    @app.on_after_configure.connect
+    def early(sender, **kwargs):
+        called.append(("early", sender))
+
+    app.load_tasks()
+    app.load_tasks()
+    app.on_after_configure.connect(lambda sender, **kwargs: called.append(("late", sender)))
+    assert called == [("early", app), ("late", app)]

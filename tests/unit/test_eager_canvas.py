@@ -1,0 +1,103 @@
+"""Composed work run in the calling process: ``apply()`` and ``task_always_eager``."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from amqtask import Amqtask, ChordError, chain, chord, group
+
+
+@pytest.fixture
+def app():
+    return Amqtask("eager", broker="amqp://nobody@127.0.0.1:1/")
+
+
+@pytest.fixture
+def tasks(app):
+    seen: list[object] = []
+    functions = {
+        "add": lambda x, y: x + y,
+        "xsum": sum,
+        "fail": lambda *_args: int("no luck"),
+        "note": seen.append,
+    }
+    made = {name: app.task(name=name, retry=False)(function) for name, function in functions.items()}
+    return SimpleNamespace(seen=seen, **made)
+
+
+def test_chains_groups_and_chords_give_what_workers_would(tasks):
+    add, xsum = tasks.add, tasks.xsum
+    assert chain(add.s(2, 2), add.s(4), add.s(8)).apply().get() == 16
+    assert group(add.s(i, i) for i in range(4)).apply().get() == [0, 2, 4, 6]
+    assert chord([add.s(i, i) for i in range(10)], xsum.s()).apply().get() == 90
+    assert (group(add.s(1, 1), add.s(2, 2)) | xsum.s() | add.s(10)).apply().get() == 16
+    assert chain(add.s(1, 1), group(add.s(1), add.s(2)), xsum.s()).apply().get() == 7
+
+
+def test_the_steps_before_can_be_asked(tasks):
+    result = chain(tasks.add.s(2, 2), tasks.add.s(4), tasks.add.s(8)).apply()
+    assert (result.parent.get(), result.parent.parent.get()) == (8, 4)
+
+
+def test_maps_and_chunks_call_the_task_for_each_item(tasks):
+    assert tasks.xsum.map([range(3), [4]]).apply().get() == [3, 4]
+    assert tasks.add.starmap([(1, 2), (3, 4)]).apply().get() == [3, 7]
+    assert tasks.add.chunks(zip(range(5), range(5), strict=True), 2).apply().get() == [[0, 2], [4, 6], [8]]
+
+
+def test_callbacks_follow_success_and_errbacks_failure(tasks):
+    tasks.add.s(1, 2).set(link=tasks.note.s()).apply()
+    assert tasks.seen == [3]
+    failed = tasks.fail.s().set(link=tasks.note.s(), link_error=tasks.note.s()).apply()
+    assert tasks.seen == [3, failed.id]
+
+
+def test_a_failure_ends_a_chain(tasks):
+    result = chain(tasks.add.s(1, 1), tasks.fail.s(), tasks.note.s()).apply()
+    with pytest.raises(ValueError, match="no luck"):
+        result.get()
+    assert tasks.seen == []
+
+
+def test_the_body_of_a_chord_fails_when_a_member_does(tasks):
+    body = tasks.xsum.s().on_error(tasks.note.s())
+    result = chord([tasks.add.s(1, 1), tasks.fail.s()], body).apply()
+    with pytest.raises(ChordError, match=r"raised ValueError"):
+        result.get()
+    assert tasks.seen == [result.id]
+
+
+def test_with_task_always_eager_signatures_are_not_sent(tasks, app):
+    with app.rebound(task_always_eager=True):
+        assert chain(tasks.add.s(1, 1), tasks.add.s(2)).delay().get() == 4
+        assert chord([tasks.add.s(1, 1)], tasks.xsum.s())().get() == 2
+
+
+def test_arguments_are_serialised_as_for_sending(tasks):
+    with pytest.raises(TypeError, match="argument 1 can't be sent"):
+        tasks.add.s(object(), 1).apply()
+
+
+def test_a_task_may_let_other_work_take_its_place(app, tasks):
+    @app.task(name="spread", bind=True)
+    def spread(self, values):
+        self.replace(group(tasks.add.s(value, 1) for value in values))
+
+    @app.task(name="doomed", bind=True)
+    def doomed(self):
+        self.replace(tasks.fail.s())
+
+    result = spread.apply(([1, 2],))
+    assert (result.get(), result.name) == ([2, 3], "spread")
+    with pytest.raises(ValueError, match="invalid literal"):
+        doomed.apply().get()
+
+
+def test_what_a_task_was_stamped_with_is_in_its_request():
+    from amqtask import Context
+    from amqtask.wire.message import TaskMessage
+
+    context = Context("t", "i", message=TaskMessage("t", "i", stamps={"user": "ann"}))
+    assert (context.stamps, context.stamped_headers, Context("t").stamps) == ({"user": "ann"}, ("user",), {})
