@@ -142,7 +142,7 @@ def _reference_errors(topology: Topology) -> Iterator[Problem]:
             yield Problem(where, f"alternate {_unknown_exchange(topology, alternate)}")
     for pool in topology.pools.values():
         for name in pool.queues:
-            if name not in topology.queues:
+            if name not in topology.queues and not topology.open:
                 near = did_you_mean(name, topology.queues)
                 yield Problem(
                     place(topology, "pool", pool.name, pool.where),

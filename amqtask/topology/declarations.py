@@ -117,6 +117,7 @@ class Queue:
         consumer_timeout: how long a delivery may stay unacknowledged (RabbitMQ >= 4.3 enforces it per queue).
         overflow: what a full queue does; ``reject-publish`` makes producers see QueueFull.
         consumer_priority: ``x-priority`` of our consumers on this queue.
+        plain: declared as Celery declares it, see :mod:`amqtask.topology.plain`.
         arguments: raw x-arguments, last resort; they win over the derived ones.
     """
 
@@ -139,6 +140,7 @@ class Queue:
     consumer_timeout: timedelta | None = None
     consumer_priority: int | None = None
     single_active_consumer: bool = False
+    plain: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     where: str = field(default="", compare=False)
 
@@ -207,7 +209,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeDeclare:
-    """Step: an exchange exists with exactly these properties (AMQP exchange.declare)."""
+    """Step: an exchange exists with exactly these properties (AMQP exchange.declare).
+
+    When ``lenient``, one that exists with other properties will do.
+    """
 
     name: str
     type: str
@@ -215,17 +220,22 @@ class ExchangeDeclare:
     auto_delete: bool = False
     internal: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDeclare:
-    """Step: a queue exists with exactly these properties (AMQP queue.declare)."""
+    """Step: a queue exists with exactly these properties (AMQP queue.declare).
+
+    When ``lenient``, one that exists with other properties will do.
+    """
 
     name: str
     durable: bool = True
     exclusive: bool = False
     auto_delete: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

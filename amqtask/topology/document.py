@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from amqtask.errors import DocumentError, Problem
 from amqtask.topology.build import build
 from amqtask.topology.checks import check
-from amqtask.topology.model import DEFAULT_QUEUE
+from amqtask.topology.model import DEFAULT_QUEUE, opened
 from amqtask.topology.nodes import Report, parse
 from amqtask.topology.schema import DOCUMENT
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from amqtask.topology.model import Topology
 
 
-def load(path: str | os.PathLike[str], default_queue: str = DEFAULT_QUEUE) -> Topology:
+def load(path: str | os.PathLike[str], default_queue: str = DEFAULT_QUEUE, *, celery: bool = False) -> Topology:
     """Read a routing file.
 
     Args:
         path: of the file; its name as given is what messages carry.
         default_queue: name of the queue for tasks that no route matches.
+        celery: it is for a member of a Celery deployment, see :func:`amqtask.topology.model.opened`.
 
     Raises:
         DocumentError: the file can't be read, or can't be used; carries every problem found.
@@ -32,16 +33,19 @@ def load(path: str | os.PathLike[str], default_queue: str = DEFAULT_QUEUE) -> To
         text = Path(path).read_bytes()
     except OSError as error:
         raise DocumentError([Problem(str(path), f"can't read it: {error.strerror or error}")]) from None
-    return loads(text, str(path), default_queue)
+    return loads(text, str(path), default_queue, celery=celery)
 
 
-def loads(text: str | bytes, name: str = "routing.yaml", default_queue: str = DEFAULT_QUEUE) -> Topology:
+def loads(
+    text: str | bytes, name: str = "routing.yaml", default_queue: str = DEFAULT_QUEUE, *, celery: bool = False
+) -> Topology:
     """Read a routing document.
 
     Args:
         text: YAML, UTF-8 when it is bytes.
         name: for messages: ``name:line:column``.
         default_queue: name of the queue for tasks that no route matches.
+        celery: as in :func:`load`.
 
     Raises:
         DocumentError: with every problem found, in the order of the file.
@@ -50,6 +54,8 @@ def loads(text: str | bytes, name: str = "routing.yaml", default_queue: str = DE
     values = DOCUMENT.read(parse(text, report), report)
     report.raise_problems()
     topology = build(values, name, default_queue)
+    if celery:
+        topology = opened(topology)
     if problems := check(topology):
         raise DocumentError(problems)
     return topology

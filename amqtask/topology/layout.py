@@ -35,6 +35,7 @@ from amqtask.topology.delays import (
     holding_arguments,
     retry_name,
 )
+from amqtask.topology.plain import plain_arguments, plain_exchange, plain_steps
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -52,6 +53,8 @@ def queue_type(queue: Queue, version: Version | None) -> QueueType:
         return cast("QueueType", raw)  # whether it is one is for the checks to say
     if queue.type is not None:
         return queue.type
+    if queue.plain:
+        return "classic"
     native = version is None or version.at_least(*NATIVE_PRIORITIES)
     return "quorum" if queue.max_priority is None or native else "classic"
 
@@ -67,6 +70,8 @@ def holder_type(queue: Queue) -> HolderType:
 
 def queue_steps(queue: Queue, version: Version) -> tuple[Step, ...]:
     """Q.dead, Q.retry.*, Q and Q's bindings, in this order; without the exchanges of the bindings."""
+    if queue.plain:
+        return plain_steps(queue)
     holder = holder_type(queue)
     steps: list[Step] = [QueueDeclare(dead_name(queue.name), arguments=_dead_arguments(queue, holder))]
     for delay in exact_delays(queue):
@@ -126,13 +131,16 @@ def topology_steps(topology: Topology, version: Version, queues: Collection[str]
         if wanted is None or exchange.name in wanted
         for step in exchange_steps(exchange)
     ]
-    declares = [step for step in exchanges if isinstance(step, ExchangeDeclare)]
+    plain = {q.exchange.name: plain_exchange(q.exchange) for q in chosen if q.plain and q.exchange is not None}
+    declares = [step for step in exchanges if isinstance(step, ExchangeDeclare) and step.name not in plain]
     binds = [step for step in exchanges if isinstance(step, ExchangeBind)]
-    return (*declares, *binds, *(step for queue in chosen for step in queue_steps(queue, version)))
+    return (*declares, *plain.values(), *binds, *(step for queue in chosen for step in queue_steps(queue, version)))
 
 
 def queue_arguments(queue: Queue, version: Version) -> dict[str, Any]:
     """The x-arguments of Q itself; raw ``arguments`` win over derived ones."""
+    if queue.plain:
+        return plain_arguments(queue)
     kind = queue_type(queue, version)
     drops = queue.arguments.get("x-overflow", queue.overflow) == "drop-head"
     arguments: dict[str, Any] = {

@@ -7,7 +7,7 @@ default: one queue on the default exchange.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from amqtask.plugins import did_you_mean
 from amqtask.topology.celery_routes import by_name, read_queues, read_routes
 from amqtask.topology.declarations import Exchange, Pool, Queue, Route
 from amqtask.topology.matching import catches_all
+from amqtask.topology.plain import made_plain, plain_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,6 +32,7 @@ class Topology:
         default_queue: where tasks go that no route matches. It is one of ``queues``, unless a route matches
             every name.
         source: the file it was read from, for messages.
+        open: it belongs to a Celery deployment: a queue of any other name is a plain one of Celery's.
     """
 
     exchanges: Mapping[str, Exchange]
@@ -39,14 +41,17 @@ class Topology:
     pools: Mapping[str, Pool]
     default_queue: Queue
     source: str = field(default="", compare=False)
+    open: bool = False
 
     def queue(self, name: str) -> Queue:
         """The queue of this name.
 
         Raises:
-            TopologyError: it is not declared; names the nearest.
+            TopologyError: it is not declared, and the topology is not open; names the nearest.
         """
         queue = self.queues.get(name)
+        if queue is None and self.open:
+            return plain_queue(name)
         if queue is None:
             raise TopologyError(self._unknown("queue", name, self.queues))
         return queue
@@ -108,6 +113,32 @@ class Topology:
 def default_topology(queue_name: str = DEFAULT_QUEUE) -> Topology:
     """What holds without any declaration: one quorum queue on the default exchange."""
     return assemble(default=Queue(queue_name))
+
+
+def opened(topology: Topology) -> Topology:
+    """The topology as part of a Celery deployment: what no file declares is declared as Celery does.
+
+    Queues of a file stay as they are; of those made in code only the ones that ask for a ``type`` or for retries do.
+    """
+
+    def fitted(queue: Queue) -> Queue:
+        if topology.source:
+            return queue if queue.where else plain_queue(queue.name)
+        return queue if queue.type is not None or queue.retry is not None else made_plain(queue)
+
+    queues = {name: fitted(queue) for name, queue in topology.queues.items()}
+    default = queues.get(topology.default_queue.name) or fitted(topology.default_queue)
+    exchanges = dict(topology.exchanges)
+    for queue in queues.values():
+        if queue.plain and queue.exchange is not None:
+            exchanges.setdefault(queue.exchange.name, queue.exchange)
+    return replace(
+        topology,
+        exchanges=MappingProxyType(exchanges),
+        queues=MappingProxyType(queues),
+        default_queue=default,
+        open=True,
+    )
 
 
 def assemble(

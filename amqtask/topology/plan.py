@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Action = Literal["create", "same", "exists", "differs", "bind"]
 """create: it is missing. same: it exists as declared. exists: it exists, but may not be compared (no
-configure permission). differs: it exists with other arguments. bind: AMQP can't tell whether a binding
-exists; binding again is harmless."""
+configure permission), or need not be as declared. differs: it exists with other arguments. bind: AMQP can't tell
+whether a binding exists; binding again is harmless."""
 
 
 class Probe(Protocol):
@@ -152,6 +152,8 @@ def _item(step: Step, probe: Probe) -> Item:
     try:
         probe.declare(step)
     except InequivalentArguments as error:
+        if step.lenient:
+            return Item("exists", step)
         return Item("differs", step, f"{error.argument} is {error.existing}, wanted {error.wanted}")
     except AccessRefused:
         return Item("exists", step)

@@ -55,7 +55,7 @@ def route_warnings(topology: Topology, version: Version | None) -> Iterator[Prob
         if route.priority is None:
             continue
         for name in _queues_of(router, route):
-            if topology.queues[name].max_priority is None:
+            if topology.queue(name).max_priority is None:
                 yield Problem(
                     _place(route),
                     f"priority {route.priority} has no effect on {version}: queue {name!r} has no max_priority",
@@ -78,7 +78,7 @@ def covers(first: str, second: str) -> bool:
 def _route_errors(topology: Topology, route: Route) -> Iterator[str]:
     if (route.queue is None) == (route.exchange is None):
         yield f"the route for {route.task!r} needs either a queue or an exchange"
-    if route.queue is not None and route.queue not in topology.queues:
+    if route.queue is not None and route.queue not in topology.queues and not topology.open:
         near = did_you_mean(route.queue, topology.queues)
         yield f"the route for {route.task!r} leads to the queue {route.queue!r}, which is not declared{near}"
     exchange = route.exchange

@@ -1,4 +1,4 @@
-"""The README's quick start and its example with RabbitMQ, word for word, and its links."""
+"""What the README and two how-tos show, run word for word; and the links of every page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 QUICK_START = README.partition("## Quick start")[2].partition("\n## ")[0]
 BY_HAND = README.partition("## With RabbitMQ")[2].partition("\n## ")[0]
-FILES = dict(re.findall(r"^`([\w.]+)`\n\n```\w+\n(.*?)^```", BY_HAND, flags=re.MULTILINE | re.DOTALL))
+RESULTS = README.partition("## Results")[2].partition("\n## ")[0]
+COMPOSING = README.partition("## Composing work")[2].partition("\n## ")[0]
+
+
+def files(text: str) -> dict[str, str]:
+    """The files in it: a name in backticks, then a block with the content."""
+    return dict(re.findall(r"^`([\w.]+)`\n\n```\w+\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+
+
+FILES = files(BY_HAND)
 
 
 def commands(text: str) -> list[str]:
@@ -90,6 +99,79 @@ def test_the_example_with_rabbitmq_works_as_it_is_written(shop):
     assert code == 0
     assert "welcomed ada@example.org" in log.read_text()
     assert log.read_text().count("succeeded in") == 2
+
+
+def promised(program: str) -> list[str]:
+    """What a program says that it prints: the comment behind each ``print``."""
+    return re.findall(r"^print\(.*\)  # (.*)$", program, flags=re.MULTILINE)
+
+
+def test_results_and_composed_work_are_what_the_comments_say(tmp_path, vhost_url, user):
+    programs = files(RESULTS) | files(COMPOSING)
+    assert set(programs) == {"calc.py", "ask.py", "compose.py"}
+    for name, content in programs.items():
+        (tmp_path / name).write_text(content)
+    environment = user | {"AMQTASK_BROKER_URL": vhost_url}
+    worker, *asking = [line for block in commands(RESULTS + COMPOSING) for line in block.strip().splitlines()]
+    assert worker.endswith(" &")
+    assert asking == ["python ask.py", "python compose.py"]
+    log = tmp_path / "worker.log"
+    with log.open("w") as output:
+        running = subprocess.Popen(
+            ["bash", "-c", f"exec {worker.removesuffix(' &')}"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        for command in asking:
+            answer = subprocess.run(
+                ["bash", "-ec", command], cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
+            )
+            expected = promised(programs[command.split()[-1]])
+            assert len(expected) >= 2
+            assert (answer.returncode, answer.stdout.splitlines()) == (0, expected), answer.stderr + log.read_text()
+    finally:
+        running.terminate()
+        code = running.wait(timeout=30)
+    assert code == 0, log.read_text()
+
+
+@pytest.mark.parametrize("page", ["results.md", "canvas.md"])
+def test_the_programs_of_a_how_to_run_beside_its_worker(page, tmp_path, vhost_url, user):
+    text = (ROOT / "docs/how-to" / page).read_text()
+    programs = files(text)
+    for name, content in programs.items():
+        (tmp_path / name).write_text(content)
+    (module,) = (name.removesuffix(".py") for name in programs)
+    environment = user | {"AMQTASK_BROKER_URL": vhost_url}
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = [block for block in blocks if block not in programs.values()]
+    assert len(blocks) >= 5
+    log = tmp_path / "worker.log"
+    with log.open("w") as output:
+        running = subprocess.Popen(
+            ["amqtask", "worker", "-A", module, "-P", "threads"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        for block in blocks:
+            ended = subprocess.run(
+                [sys.executable, "-c", block],
+                cwd=tmp_path,
+                env=environment,
+                text=True,
+                capture_output=True,
+                check=False,
+            )
+            assert ended.returncode == 0, f"{block}\n{ended.stderr}\n{log.read_text()}"
+    finally:
+        running.terminate()
+        running.wait(timeout=30)
 
 
 def test_a_fresh_machine_takes_exactly_two_commands():

@@ -1,0 +1,42 @@
+"""What Celery has and amqtask has not, yet or at all: it says so when it is used. Owns that error and its wording."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from amqtask.errors import AmqtaskError
+
+
+class Unavailable(AmqtaskError, NotImplementedError):
+    """A part of Celery that amqtask does not have; says what to do instead, if anything can be done."""
+
+
+class Absent:
+    """Stands in the place of such a part: it can be passed around, but not used.
+
+    Args:
+        name: as users write it, for example ``app.control``.
+        text: what is missing, and what to do.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        self.__dict__.update(_name=name, _text=text)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        raise Unavailable(f"{self._name}.{name}: {self._text}")
+
+    def __call__(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Says what is missing."""
+        raise Unavailable(f"{self._name}(): {self._text}")
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: unavailable>"
+
+
+REMOTE_CONTROL = "remote control of workers is not there yet; settings and a restart of the workers do meanwhile"
+EVENTS = "events of workers are not there yet; their logs (--logformat json) tell the same meanwhile"
+CONNECTIONS = "amqtask hands out no connections; app.send_task() and app.transport publish"
+SCHEDULER = "the scheduler is not there yet: schedules are kept, and run by Celery's beat meanwhile"
+COMMAND_LINE = "start workers by the command line: amqtask worker -A PROJECT"

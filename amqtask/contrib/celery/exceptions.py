@@ -1,0 +1,51 @@
+"""``celery.exceptions``: Celery's names for the errors of amqtask. Both are the same classes."""
+
+from __future__ import annotations
+
+from amqtask.errors import (
+    AmqtaskError,
+    BackendError,
+    BrokerError,
+    ChordError,
+    ConfigError,
+    Ignore,
+    MaxRetriesExceeded,
+    Reject,
+    ResultTimeout,
+    Retry,
+    SerializationError,
+    TaskControl,
+    TaskRevoked,
+    UnknownTask,
+    WorkerLost,
+)
+
+CeleryError = AmqtaskError
+ImproperlyConfigured = ConfigError
+MaxRetriesExceededError = MaxRetriesExceeded
+NotRegistered = UnknownTask
+OperationalError = BrokerError
+TaskError = AmqtaskError
+TaskPredicate = TaskControl
+TaskRevokedError = TaskRevoked
+TimeoutError = ResultTimeout  # noqa: A001 -- Celery's name
+WorkerLostError = WorkerLost
+
+__all__ = [
+    "BackendError",
+    "CeleryError",
+    "ChordError",
+    "Ignore",
+    "ImproperlyConfigured",
+    "MaxRetriesExceededError",
+    "NotRegistered",
+    "OperationalError",
+    "Reject",
+    "Retry",
+    "SerializationError",
+    "TaskError",
+    "TaskPredicate",
+    "TaskRevokedError",
+    "TimeoutError",
+    "WorkerLostError",
+]
