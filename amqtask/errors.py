@@ -219,6 +219,14 @@ class TaskRevoked(AmqtaskError):
     """The task did not run: it was revoked, or had expired."""
 
 
+class TimeLimitExceeded(AmqtaskError):
+    """The task ran longer than its hard time limit and was stopped."""
+
+
+class SoftTimeLimitExceeded(AmqtaskError):
+    """Raised inside a task that has run longer than its soft time limit; it may clean up and end."""
+
+
 class TaskControl(AmqtaskError):
     """Raised inside a task to say what becomes of its message."""
 

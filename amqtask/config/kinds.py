@@ -5,6 +5,7 @@ Owns the checks and their wording; knows no setting by name. Every check raises 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -192,6 +193,19 @@ def _parse_secrets(text: str) -> dict[str, str]:
     return {name: secret for name, _, secret in pairs}
 
 
+_MEMORY = re.compile(r"(\d+)\s*(k|m|g)?(i?b)?", re.IGNORECASE)
+_KIBIBYTES = {"k": 1, "m": 1024, "g": 1024 * 1024}
+
+
+def _check_memory(value: Any) -> int:
+    """KiB: a number as it is (Celery's unit), a text with a unit."""
+    if isinstance(value, str) and (found := _MEMORY.fullmatch(value.strip())):
+        value = int(found[1]) * _KIBIBYTES[(found[2] or "k").lower()]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise Unfit("KiB as a number, or a text such as 512MiB, is wanted")
+    return value
+
+
 def _check_any(value: Any) -> Any:
     return value
 
@@ -207,5 +221,6 @@ seconds = Kind("seconds, or a duration such as 5s", _check_seconds, _seconds_tex
 texts = Kind("list of texts", _check_texts, _split)
 urls = Kind("URL, or list of URLs", _check_texts, lambda value: (value,))
 durations = Kind("list of durations", _check_durations, _split)
+memory = Kind("KiB, or a size such as 512MiB", _check_memory)
 secrets = Kind("mapping of names to secrets", _check_secrets, _parse_secrets, secret=True)
 anything = Kind("see text", _check_any, _not_text)

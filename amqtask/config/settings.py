@@ -6,11 +6,15 @@ and ``amqtask report`` are made from it; :mod:`amqtask.config.sources` fills it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from amqtask.config import kinds
+from amqtask.config.beat_settings import BeatSettings
+from amqtask.config.field import setting
+from amqtask.config.limit_settings import LimitSettings
+from amqtask.config.operation_settings import OperationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,13 +24,8 @@ if TYPE_CHECKING:
 _MEBIBYTE = 1024 * 1024
 
 
-def setting(default: Any, kind: Kind, doc: str) -> Any:
-    """A field of :class:`Settings` with its kind and its description."""
-    return field(default=default, metadata={"kind": kind, "doc": doc})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(LimitSettings, OperationSettings, BeatSettings):
     """One consistent set of settings; immutable. Times in seconds, sizes in bytes."""
 
     broker_url: tuple[str, ...] = setting(
@@ -187,7 +186,7 @@ class Settings:
     )
     timezone: str = setting("UTC", kinds.text, "Time zone of eta and expires values without one.")
     include: tuple[str, ...] = setting((), kinds.texts, "Modules that define tasks; workers import them.")
-    worker_pool: str = setting("prefork", kinds.text, "What runs tasks: prefork, threads, asyncio or solo.")
+    worker_pool: str = setting("prefork", kinds.text, "What runs tasks: prefork, threads, asyncio, gevent or solo.")
     worker_concurrency: int | None = setting(
         None,
         kinds.optional(kinds.integer(1, unit="slots")),

@@ -37,6 +37,7 @@ class Job(NamedTuple):
 
     ``key`` identifies the delivery inside this worker; ``deliveries`` is how often it was delivered before without
     being settled (0 when the broker does not tell); ``lost`` how many workers or children died running it.
+    ``time_limit`` and ``soft_time_limit``, in seconds, are kept by the pool.
     """
 
     key: int
@@ -53,6 +54,8 @@ class Job(NamedTuple):
     priority: int | None
     headers: Table
     body: bytes
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
 
     @classmethod
     def of(
@@ -109,6 +112,10 @@ class Kind(IntEnum):
     UNDECODABLE = 8
     REFUSED = 9
     EARLY = 10
+    TIMED_OUT = 11
+    """Stopped by the hard time limit."""
+    REVOKED = 12
+    """Not run, or stopped, because it was revoked."""
 
 
 class Begin(NamedTuple):

@@ -29,6 +29,8 @@ _ENDS = {
     Kind.UNKNOWN_TASK: (DEAD, _OURS + "UnknownTask"),
     Kind.UNDECODABLE: (DEAD, _OURS + "DecodeError"),
     Kind.REFUSED: (DEAD, _OURS + "ContentRefused"),
+    Kind.TIMED_OUT: (FAILURE, _OURS + "TimeLimitExceeded"),
+    Kind.REVOKED: (REVOKED, _OURS + "TaskRevoked"),
 }
 """State, and the exception that stands for it when there was none. Celery's clients know FAILURE only, not DEAD."""
 

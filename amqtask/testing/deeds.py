@@ -9,7 +9,7 @@ from amqtask.execution.job import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amqtask.worker.custody import Counts
+    from amqtask.worker.counts import Counts
 
 
 class Deeds(NamedTuple):

@@ -15,6 +15,7 @@ from amqtask.broker.pika_driver import new_loop
 from amqtask.errors import AmqtaskError, ConfigError
 from amqtask.worker.engine import Engine
 from amqtask.worker.pools.base import PoolHost, pools
+from amqtask.worker.steps.base import in_order, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,12 +67,15 @@ class Assembly:
             log_results=logging.getLogger("amqtask.task").isEnabledFor(logging.INFO),
             fair=options.fair,
             failed=self._pool_failed,
+            restart=self._restart,
             shared=shared,
         )
         self.pool = pools.get(options.pool)(host)
         self.pool.prepare()
         self._loop = host.loop = new_loop()
-        self.engine = Engine(app, options, self._loop, self.pool)
+        engine = self.engine = Engine(app, options, self._loop, self.pool)
+        every = [steps.get(name) for name in steps.names()]
+        engine.steps.extend(step(engine) for step in in_order(step for step in every if step.wanted(engine)))
 
     def close(self) -> None:
         """Release the loop; the engine has ended."""
@@ -93,6 +97,9 @@ class Assembly:
 
     def _store(self, records: Sequence[Record]) -> None:
         self.engine.report(records)
+
+    def _restart(self, reason: str) -> None:
+        self.engine.ask_restart(reason)
 
     def _pool_failed(self, reason: str) -> None:
         self.engine.fail(AmqtaskError(f"the pool can't go on: {reason}"))

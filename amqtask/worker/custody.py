@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from amqtask import clock
-from amqtask.worker import narrate
+from amqtask.worker import acks, narrate
+from amqtask.worker.acks import Acks
+from amqtask.worker.counts import Counting
 from amqtask.worker.crashes import Held, Trials, judge
-from amqtask.worker.delivery import Delivery, Settlements
+from amqtask.worker.delivery import Delivery
 from amqtask.worker.jobs import job_of
 from amqtask.worker.republish import lost_count
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Channel, Loop, Method
     from amqtask.execution.job import Outcome
     from amqtask.wire.message import PropertiesLike
+    from amqtask.worker.gates import Gate, Observer
     from amqtask.worker.outcome import Effect, Effects
     from amqtask.worker.pools.base import Pool
     from amqtask.worker.ready import Ready
@@ -35,26 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ACK_DELAY = 0.005
-"""Seconds a finished tag may wait behind a gap for its neighbours."""
-
-_HOLD_FRACTION = 8
-"""At most one in this many unsettled tags waits behind a gap; with few messages held, none does."""
-
-
 _TRIAL = 1.0
 """Seconds that suspects of killing their worker wait for one that was sent again before them."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What this worker has done since it started; for the last log line and for reports."""
-
-    received: int = 0
-    duplicates: int = 0
-    ended: dict[int, int] = field(default_factory=dict)
-    dead: int = 0
-    lost: int = 0
 
 
 class Custody:
@@ -88,17 +72,24 @@ class Custody:
         self._copies: dict[int, str | None] = {}
         """Key of a marked message -> message id of its copy, until the former is acked: both must not exist when
         the copy starts, and kills."""
-        self._settlements = Settlements()
-        self._channel: Channel | None = None
+        self._acks = Acks(loop)
+        self._settlements = self._acks.settlements
         self._running: dict[int, Delivery] = {}
         self._keys = itertools.count(1)
         self._turn_scheduled = False
-        self._ack_timer: object | None = None
         self.settler: Settler
-        self.counts = Counts()
         self.draining = False
         self.own: dict[str, Callable[[Delivery], None]] = {}
         """Name of a task -> what does it, without the pool; it calls :meth:`settle_own` in the end."""
+        self.gates: list[Gate] = []
+        """Asked in this order before a delivery is handed to the pool."""
+        counting = Counting()
+        self.counts = counting.counts
+        self.observers: list[Observer] = [counting]
+        self.limits_of: Callable[[Delivery], tuple[float | None, float | None]] = lambda _: (None, None)
+        """Hard and soft time limit of a delivery, in seconds."""
+        self.paused = False
+        """Nothing is started while it is set; call :meth:`schedule_turn` after clearing it."""
         self.on_idle: Callable[[], None] | None = None
         """Called at the end of a turn in which nothing is running or unconfirmed any more, while draining."""
 
@@ -106,18 +97,19 @@ class Custody:
 
     def open(self, channel: Channel) -> None:
         """A new consume channel: the broker has everything back that was not settled on the last one."""
-        self._channel = channel
+        self._acks.channel = channel
         self._forget_waiting()
 
     def closed(self) -> None:
         """The consume channel is gone. What runs goes on; what waits comes again."""
-        self._channel = None
+        self._acks.channel = None
         self._forget_waiting()
 
     def _forget_waiting(self) -> None:
         self._settlements.open()
         self._trials.clear()
-        for delivery in self._ready.clear():
+        kept = [delivery for gate in self.gates for delivery in gate.clear()]
+        for delivery in (*self._ready.clear(), *kept):
             if delivery.early:  # acked already: nobody but us has it
                 self._ready.push(delivery)
             else:
@@ -138,12 +130,13 @@ class Custody:
             body,
         )
         settlements.delivered(delivery.tag)
-        self.counts.received += 1
         self.schedule_turn()
         arrival = self._recent.arrive(delivery)
         if arrival == "new":
             delivery.excused = self._held.excuses(delivery)
             narrate.received(delivery)
+            for observer in self.observers:
+                observer.received(delivery)
             if self.draining:
                 self.hand_back(delivery)
             else:
@@ -164,10 +157,10 @@ class Custody:
 
     def _end_turn(self) -> None:
         self._turn_scheduled = False
-        if not self.draining:
+        if not self.draining and not self.paused:
             self._hand_out()
         self._pool.flush()
-        self._write_acks()
+        self._acks.write(all_now=self.draining)
         if self.draining and self.on_idle is not None and not self._running and not len(self.settler):
             self.on_idle()
 
@@ -176,10 +169,37 @@ class Custody:
         while pool.free() > 0 and (delivery := ready.pop()) is not None:
             if self._copies and delivery.properties.message_id in self._copies.values():
                 early.append(delivery)
-            elif not delivery.redelivered or delivery.excused or self._fit(delivery):
+            elif (not delivery.redelivered or delivery.excused or self._fit(delivery)) and self._admitted(delivery):
                 self._start(delivery)
         for delivery in early:
             ready.push(delivery)
+
+    def _admitted(self, delivery: Delivery) -> bool:
+        return delivery.name in self.own or all(gate.admit(delivery) for gate in self.gates)
+
+    def readmit(self, delivery: Delivery) -> None:
+        """A gate lets go of a delivery that may start now, or when it is asked again."""
+        if self.draining:
+            self.hand_back(delivery)
+        elif delivery.early or delivery.epoch == self._settlements.epoch:
+            self._ready.push(delivery)
+        self.schedule_turn()
+
+    def finish(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery that is not in the pool ends like this; a gate has decided so."""
+        self._recent.start(delivery)
+        self._end(delivery, outcome)
+        self.schedule_turn()
+
+    @property
+    def running(self) -> Collection[Delivery]:
+        """What was handed to the pool and has not ended."""
+        return self._running.values()
+
+    @property
+    def waiting(self) -> Collection[Delivery]:
+        """What has arrived and was not handed to the pool; without what gates keep."""
+        return list(self._ready)
 
     def _fit(self, delivery: Delivery) -> bool:
         """May a redelivered message run, or is it a suspect or a proven killer of workers?"""
@@ -194,11 +214,8 @@ class Custody:
                 self._begin_trial(self._mark(delivery, verdict.lost))
             return False
         reason = "the worker that ran it went away"
-        effect = self._effects.crash_loop(delivery, verdict.lost, reason)
-        narrate.lost(delivery, effect, reason)
-        self.counts.dead += 1
         self._recent.start(delivery)
-        self.settler.settle(delivery, effect)
+        self._lose(delivery, self._effects.crash_loop(delivery, verdict.lost, reason), reason)
         return False
 
     def _mark(self, delivery: Delivery, lost: int) -> str | None:
@@ -230,27 +247,31 @@ class Custody:
         if delivery.name in self._acks_early and not delivery.early:
             delivery.early = True
             self._settlements.finish(delivery.epoch, delivery.tag)
-            self._ack_all()  # before it can start, and without waiting for others
-        self._pool.submit(job_of(delivery))
+            self._acks.write_all()  # before it can start, and without waiting for others
+        hard, soft = self.limits_of(delivery)
+        self._pool.submit(job_of(delivery, hard, soft))
+        for observer in self.observers:
+            observer.started(delivery)
 
     # -- results ----------------------------------------------------------------------------------
 
     def done(self, outcomes: Iterable[Outcome]) -> None:
         """The pool reports ended jobs."""
-        counts = self.counts.ended
         for outcome in outcomes:
             delivery = self._running.pop(outcome.key, None)
             if delivery is None:
                 continue  # given up at a shutdown
             if outcome.runtime > 0:  # refused ones say nothing about how long tasks run
                 self._observe(outcome.runtime)
-            effect = self._effects.of(delivery, outcome)
-            narrate.ended(delivery, outcome, effect)
-            counts[outcome.kind] = counts.get(outcome.kind, 0) + 1
-            if effect.dead:
-                self.counts.dead += 1
-            self.settler.settle(delivery, effect)
+            self._end(delivery, outcome)
         self.schedule_turn()
+
+    def _end(self, delivery: Delivery, outcome: Outcome) -> None:
+        effect = self._effects.of(delivery, outcome)
+        narrate.ended(delivery, outcome, effect)
+        for observer in self.observers:
+            observer.ended(delivery, outcome, effect)
+        self.settler.settle(delivery, effect)
 
     def settle_own(self, delivery: Delivery, effect: Effect) -> None:
         """The worker has done what a message asked of it."""
@@ -273,7 +294,7 @@ class Custody:
                 ended.append(key)
                 continue
             del self._running[key]
-            self._recent.abandon(delivery)
+            self._abandon(delivery)
             if self.draining:
                 self.hand_back(delivery)
             elif delivery.epoch == self._settlements.epoch:
@@ -284,23 +305,32 @@ class Custody:
             delivery = self._running.pop(key, None)
             if delivery is None:
                 continue
-            self.counts.lost += 1
-            effect = self._effects.of_loss(delivery, reason)
-            narrate.lost(delivery, effect, reason)
-            if effect.dead:
-                self.counts.dead += 1
-            self.settler.settle(delivery, effect)
+            self._lose(delivery, self._effects.of_loss(delivery, reason), reason)
         self.schedule_turn()
+
+    def _lose(self, delivery: Delivery, effect: Effect, reason: str) -> None:
+        narrate.lost(delivery, effect, reason)
+        for observer in self.observers:
+            observer.lost(delivery, effect, reason)
+        self.settler.settle(delivery, effect)
+
+    def _abandon(self, delivery: Delivery) -> None:
+        """It was handed to the pool, has not ended and is not run there any more."""
+        self._recent.abandon(delivery)
+        for observer in self.observers:
+            observer.gone(delivery)
 
     def settled(self, delivery: Delivery) -> None:
         """Everything that follows from a delivery is stored: it may be acked."""
         self._recent.finish(delivery)
+        for observer in self.observers:
+            observer.settled(delivery)
         for suspect in self._trials.end(delivery.properties.message_id):
             self._ready.push(suspect)
         if not delivery.early:
             self._settlements.finish(delivery.epoch, delivery.tag)
         if delivery.key in self._copies:
-            self._loop.call_later(2 * _ACK_DELAY, lambda: self._release(delivery.key))
+            self._loop.call_later(2 * acks.DELAY, lambda: self._release(delivery.key))
         self.schedule_turn()
 
     def _release(self, key: int) -> None:
@@ -308,36 +338,13 @@ class Custody:
         self._copies.pop(key, None)
         self.schedule_turn()
 
-    def _write_acks(self) -> None:
-        channel = self._channel
-        if channel is None or not channel.is_open or not self._settlements.waiting:
-            return
-        hold = 0 if self.draining else len(self._settlements) // _HOLD_FRACTION
-        if self._settlements.waiting < hold:  # plenty of messages are here: the broker can wait for a fuller ack
-            if self._ack_timer is None:
-                self._ack_timer = self._loop.call_later(_ACK_DELAY, self._ack_rest)
-            return
-        for ack in self._settlements.acks(hold):
-            channel.basic_ack(ack.tag, ack.multiple)
-        if self._settlements.waiting and self._ack_timer is None:
-            self._ack_timer = self._loop.call_later(_ACK_DELAY, self._ack_rest)
-
-    def _ack_rest(self) -> None:
-        self._ack_timer = None
-        self._ack_all()
-
-    def _ack_all(self) -> None:
-        channel = self._channel
-        if channel is not None and channel.is_open:
-            for ack in self._settlements.acks():
-                channel.basic_ack(ack.tag, ack.multiple)
-
     # -- shutdown ---------------------------------------------------------------------------------
 
     def drain(self) -> None:
         """Start no more jobs; hand back what has not started."""
         self.draining = True
-        for delivery in (*self._ready.clear(), *self._trials.clear()):
+        kept = [delivery for gate in self.gates for delivery in gate.clear()]
+        for delivery in (*self._ready.clear(), *self._trials.clear(), *kept):
             self.hand_back(delivery)
         self.schedule_turn()
 
@@ -350,7 +357,7 @@ class Custody:
         left = list(self._running.values())
         self._running.clear()
         for delivery in left:
-            self._recent.abandon(delivery)
+            self._abandon(delivery)
             if not delivery.early:
                 self.hand_back(delivery)
         return left
@@ -366,10 +373,8 @@ class Custody:
         if delivery.early or (suspect and delivery.epoch == self._settlements.epoch):
             self._recent.start(delivery)
             self.settler.settle(delivery, self._effects.marked(delivery, lost_count(delivery)))
-        elif self._settlements.give_back(delivery.epoch, delivery.tag):
-            channel = self._channel
-            if channel is not None and channel.is_open:  # else its end returns the message
-                channel.basic_nack(delivery.tag, requeue=True)
+        else:
+            self._acks.give_back(delivery)
 
     @property
     def busy(self) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from amqtask import clock
 from amqtask.app.missing import Missing
 from amqtask.broker.link import Link
 from amqtask.broker.publisher import Publisher
@@ -51,6 +52,17 @@ _PREFETCH_CHECK = 1.0
 """Seconds between looks at whether the automatic prefetch should change."""
 
 
+class Part(Protocol):
+    """What is asked of a step; see :class:`amqtask.worker.steps.base.Step`."""
+
+    def start(self) -> None: ...  # noqa: D102
+    def connected(self, connection: Connection) -> None: ...  # noqa: D102
+    def disconnected(self) -> None: ...  # noqa: D102
+    def ready(self) -> None: ...  # noqa: D102
+    def stopping(self) -> None: ...  # noqa: D102
+    def stop(self, done: Callable[[], None]) -> None: ...  # noqa: D102
+
+
 class Engine:
     """Everything that lives on the I/O thread, from start to the end of its loop.
 
@@ -62,38 +74,44 @@ class Engine:
     """
 
     def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
-        self._app, self._options, self._loop, self._pool = app, options, loop, pool
+        self.app, self.options, self.loop, self.pool = app, options, loop, pool
         conf = app.settings
         self._zone = zone(conf.timezone)
         connection = replace(app.connection_options, name=options.hostname)
         strategy = conf.broker_failover_strategy
         self._auto = AutoPrefetch(options.concurrency)
-        self._publisher = Publisher(loop, app.broker_urls, connection, strategy=strategy)
-        self.outbox = Outbox(loop, self._publisher, Missing(conf, app.topology, app.router))
-        self._results = Results(app, options.hostname, loop, self.outbox, self._publisher, self._connection)
+        self.publisher = Publisher(loop, app.broker_urls, connection, strategy=strategy)
+        self.outbox = Outbox(loop, self.publisher, Missing(conf, app.topology, app.router))
+        self._results = Results(app, options.hostname, loop, self.outbox, self.publisher, self._connection)
         self.report = self._results.carrier.report
         self.custody = self._new_custody()
-        self._consumers = self._new_consumers()
+        self.consumers = self._new_consumers()
         self._automatic = [name for name, _ in options.queues if self._add_queue(name)]
-        self._link = Link(
-            loop, app.broker_urls, connection, on_up=self._consumers.connected, on_down=self._down, strategy=strategy
-        )
+        self.link = Link(loop, app.broker_urls, connection, on_up=self._up, on_down=self._down, strategy=strategy)
         self.shutdown = Shutdown(
             loop,
-            consumers=self._consumers,
+            consumers=self.consumers,
             custody=self.custody,
             pool=pool,
-            link=self._link,
-            publisher=self._publisher,
+            link=self.link,
+            publisher=self.publisher,
             grace=options.shutdown_timeout,
         )
+        self.shutdown.on_begin, self.shutdown.on_end = self._stopping, self._stop_steps
+        self.steps: list[Part] = []
+        """In the order of their start."""
+        self.restart: Callable[[str], None] | None = None
+        """Replaces this process by a fresh one, without a gap; None where nobody can."""
+        self.exit_status = 0
+        """Of the process, when it ends by itself and without a failure."""
+        self.started = clock.monotonic()
         self.failure: Exception | None = None
         """Why the worker can't go on, when it ended by itself."""
         self.on_ready: Callable[[], None] | None = None
         """Called on the I/O thread when every queue is consumed, at the start and after each reconnect."""
 
     def _new_custody(self) -> Custody:
-        app, conf, options = self._app, self._app.settings, self._options
+        app, conf, options = self.app, self.app.settings, self.options
         parked = conf.unknown_task_delays if conf.unknown_task_policy == "retry" else ()
         effects = Effects(
             app.topology.queue,
@@ -102,8 +120,8 @@ class Engine:
             conf.worker_lost_max_deliveries,
         )
         custody = Custody(
-            self._loop,
-            self._pool,
+            self.loop,
+            self.pool,
             ready=Ready(dict(options.queues), options.order),
             recent=Recent(conf.worker_dedupe_window),
             effects=effects,
@@ -121,8 +139,8 @@ class Engine:
         return custody
 
     def _new_consumers(self) -> Consumers:
-        app, mode = self._app, self._app.settings.topology_mode
-        names = [name for name, _ in self._options.queues]
+        app, mode = self.app, self.app.settings.topology_mode
+        names = [name for name, _ in self.options.queues]
 
         def layout(version: Version) -> Sequence[Step]:
             if mode == "none":
@@ -130,8 +148,8 @@ class Engine:
             return topology_steps(app.topology, version, names)
 
         return Consumers(
-            self._loop,
-            self._options.hostname,
+            self.loop,
+            self.options.hostname,
             layout,
             verify_only=mode != "declare",
             on_message=self._arrive,
@@ -144,29 +162,31 @@ class Engine:
     def _arrive(self, queue: str, method: Method, properties: PropertiesLike, body: bytes) -> None:
         """Take a message in, in the one protocol that the rest of the worker knows."""
         if "task" not in (properties.headers or ()):
-            made = upgraded(properties, body, self._app.settings.accept_content, self._zone)
+            made = upgraded(properties, body, self.app.settings.accept_content, self._zone)
             properties, body = made or (properties, body)
         self.custody.arrive(queue, method, properties, body)
 
     def run(self) -> None:
         """Run the I/O thread until the shutdown is complete. Never returns before."""
         try:
-            self._pool.start()
-            self._publisher.start()
-            self._link.start()
+            self.pool.start()
+            for step in self.steps:
+                step.start()
+            self.publisher.start()
+            self.link.start()
             if self._automatic:
-                self._loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
-            self._loop.run()
+                self.loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
+            self.loop.run()
         except ConfigError as error:  # TLS files that can't be used
             self.failure = error
-            self._pool.terminate()
+            self.pool.terminate()
         except BaseException as error:
             logger.critical("The I/O thread failed", exc_info=True)
             self.failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self._pool.terminate()
+            self.pool.terminate()
         finally:
             self._results.stop()
-            self._pool.release_main()
+            self.pool.release_main()
 
     def fail(self, error: Exception) -> None:
         """End the worker because of an error; warm, so that what runs may finish."""
@@ -178,39 +198,81 @@ class Engine:
         """Begin chords of a running task; see :class:`~amqtask.worker.pools.base.PoolHost`."""
         self._results.carrier.begin(chords, key, "A running task", done)
 
+    @property
+    def connection(self) -> Connection | None:
+        """The one that consumes, while it stands; for channels of a step's own."""
+        return self.link.connection
+
+    def ask_restart(self, reason: str) -> None:
+        """Replace this process by a fresh one as soon as that can be done without a gap; see :attr:`restart`."""
+        if self.restart is None:
+            logger.error("This worker can't restart itself (%s)", reason)
+        else:
+            self.restart(reason)
+
+    def leave(self, status: int) -> None:
+        """End warm, by itself, with this exit status."""
+        self.exit_status = status
+        self.shutdown.warm()
+
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call back on the I/O thread; from any thread and from signal handlers."""
-        self._loop.call_soon_threadsafe(callback)
+        self.loop.call_soon_threadsafe(callback)
 
     def _connection(self) -> Connection | None:
-        return self._link.connection
+        return self.link.connection
 
     # -- what the parts ask -----------------------------------------------------------------------
 
     def _add_queue(self, name: str) -> bool:
         """Consume a queue; True when its prefetch is automatic."""
-        queue = self._app.topology.queue(name)
-        prefetch = self._options.prefetch or queue.prefetch
-        self._consumers.add(name, prefetch or self._auto.value, queue.consumer_priority)
+        queue = self.app.topology.queue(name)
+        prefetch = self.options.prefetch or queue.prefetch
+        self.consumers.add(name, prefetch or self._auto.value, queue.consumer_priority)
         return prefetch is None
 
+    def _up(self, connection: Connection) -> None:
+        for step in self.steps:
+            step.connected(connection)
+        self.consumers.connected(connection)
+
     def _down(self, error: BrokerError) -> None:
-        self._consumers.disconnected(error)
-        if not self._app.settings.broker_connection_retry_on_startup and not isinstance(error, AccessRefused):
-            self._consumers.fail_unless_ready(error)
+        for step in reversed(self.steps):
+            step.disconnected()
+        self.consumers.disconnected(error)
+        if not self.app.settings.broker_connection_retry_on_startup and not isinstance(error, AccessRefused):
+            self.consumers.fail_unless_ready(error)
 
     def _ready(self) -> None:
-        names = ", ".join(name for name, _ in self._options.queues)
-        logger.info("%s ready, consuming %s", self._options.hostname, names)
+        names = ", ".join(name for name, _ in self.options.queues)
+        logger.info("%s ready, consuming %s", self.options.hostname, names)
+        for step in self.steps:
+            step.ready()
         if self.on_ready is not None:
             self.on_ready()
+
+    def _stopping(self) -> None:
+        for step in reversed(self.steps):
+            step.stopping()
+
+    def _stop_steps(self, done: Callable[[], None]) -> None:
+        """Let every step say goodbye, the last one first."""
+        left = list(self.steps)
+
+        def next_one() -> None:
+            if left:
+                left.pop().stop(next_one)
+            else:
+                done()
+
+        next_one()
 
     def _adapt_prefetch(self) -> None:
         prefetch = self._auto.change()
         if prefetch is not None:
             for name in self._automatic:
-                self._consumers.set_prefetch(name, prefetch)
-        self._loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
+                self.consumers.set_prefetch(name, prefetch)
+        self.loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
 
 
 def _acked_early(app: Amqtask) -> Iterator[str]:

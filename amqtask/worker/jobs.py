@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from amqtask.worker.delivery import Delivery
 
 
-def job_of(delivery: Delivery) -> Job:
-    """The job that a delivery is."""
+def job_of(delivery: Delivery, time_limit: float | None = None, soft_time_limit: float | None = None) -> Job:
+    """The job that a delivery is, with its limits in seconds."""
     properties = delivery.properties
-    return Job.of(
+    job = Job.of(
         delivery.key,
         delivery.queue,
         delivery,
@@ -23,3 +23,6 @@ def job_of(delivery: Delivery) -> Job:
         redelivered=delivery.redelivered,
         deliveries=deliveries(delivery) or 0,
     )
+    if time_limit is None and soft_time_limit is None:
+        return job
+    return job._replace(time_limit=time_limit, soft_time_limit=soft_time_limit)

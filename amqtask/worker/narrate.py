@@ -57,6 +57,9 @@ def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
                 outcome.text,
                 extra={**_fields(delivery, "task-succeeded"), "runtime": outcome.runtime},
             )
+    elif outcome.kind == Kind.REVOKED:
+        extra = _fields(delivery, "task-revoked")
+        logger.info("Task %s[%s] revoked: %s", delivery.name, delivery.id, outcome.text, extra=extra)
     elif effect.dead:
         _dead(delivery, outcome, effect)
     elif effect.delay is not None:

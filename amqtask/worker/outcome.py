@@ -8,7 +8,8 @@ ack. Nothing is refused with nack or reject: the reason would be lost.
     RETRY                                       next attempt  → Q.retry.<ms> or the delay ladder, ack
     REQUEUE                                     the same      → Q, ack
     FAILED, REJECTED, EXPIRED, UNDECODABLE,
-    REFUSED, crash loop                         dead letter   → Q.dead, ack
+    REFUSED, TIMED_OUT, crash loop              dead letter   → Q.dead, ack
+    REVOKED                                     ack; its result says so
     UNKNOWN_TASK                                the same, parked with a growing delay; at last Q.dead, ack
 """
 
@@ -39,6 +40,7 @@ DEAD_REASONS = {
     Kind.UNKNOWN_TASK: "unknown_task",
     Kind.UNDECODABLE: "undecodable",
     Kind.REFUSED: "refused_content",
+    Kind.TIMED_OUT: "time_limit",
 }
 WORKER_LOST = "worker_lost"
 UNSENDABLE = "unsendable"
@@ -95,6 +97,8 @@ class Effects:
             if outcome.after is None:
                 return NOTHING
             return Effect(slim=self._unsendable(delivery, "what follows from it"), after=outcome.after)
+        if kind == Kind.REVOKED:
+            return Effect(after=outcome.after, lost=None if outcome.after else outcome)
         if kind == Kind.REQUEUE:
             return Effect(again(delivery, "", delivery.queue), self._unsendable(delivery), after=outcome.after)
         later = {Kind.RETRY: self._retry, Kind.EARLY: self._wait, Kind.UNKNOWN_TASK: self._park}.get(Kind(kind))
@@ -162,7 +166,8 @@ class Effects:
                 slim=slim,
             )
 
-        lost = None if outcome.runtime else outcome  # of what has run, the executor has told
+        told = outcome.after is not None or (outcome.runtime and outcome.kind != Kind.TIMED_OUT)
+        lost = None if told else outcome  # of what has ended by itself, the executor has told
         return Effect(build(False), lambda _: build(True), dead=reason, after=outcome.after, lost=lost)
 
     def _unsendable(self, delivery: Delivery, what: str = "its next attempt") -> Callable[[str], Outgoing]:

@@ -47,7 +47,7 @@ class Settler:
 
     def settle(self, delivery: Delivery, effect: Effect) -> None:
         """Carry out an effect, then release the delivery."""
-        if effect.message is None and effect.after is None:
+        if effect.message is None and effect.after is None and effect.lost is None:
             self._settled(delivery)
             return
         settling = self._pending[delivery.key] = _Settling(self, delivery, effect)

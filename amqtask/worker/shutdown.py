@@ -4,7 +4,7 @@ Owns the sequence of a warm shutdown and its short cut, the cold one:
 
     cancel consumers ─► hand back what has not started ─► wait for running tasks, at most the grace time
       ─► stop stragglers and hand them back ─► close the channel (its answer proves that all acks arrived)
-      ─► close connections ─► end of the I/O loop
+      ─► steps say goodbye ─► close connections ─► end of the I/O loop
 
 Heartbeats go on until the end: the I/O loop runs all the time.
 """
@@ -54,6 +54,10 @@ class Shutdown:
         self._pool, self._link, self._publisher, self._grace = pool, link, publisher, grace
         self._step = 0
         self._timer: object | None = None
+        self.on_begin: Callable[[], None] = lambda: None
+        """Called when a shutdown begins."""
+        self.on_end: Callable[[Callable[[], None]], None] = lambda done: done()
+        """Called when nothing runs any more, while the connection stands; the end goes on when it calls back."""
         self.stopped: list[str] = []
         """Tasks that had started and did not end in time, as ``name[id]``; their messages were handed back."""
 
@@ -62,6 +66,7 @@ class Shutdown:
         if self._step:
             return
         self._step = 1
+        self.on_begin()
         self._within(_ANSWER, self._drain)
         self._consumers.cancel_all(self._drain)
 
@@ -69,6 +74,7 @@ class Shutdown:
         """Stop running tasks now and hand their messages back; harmless when that has happened."""
         if self._step < 1:
             self._step = 1
+            self.on_begin()
             self._consumers.cancel_all(lambda: None)
         self._drain()
         self._stop_running()
@@ -110,12 +116,19 @@ class Shutdown:
             return
         self._step = 4
         self._pool.close()
-        self._within(_ANSWER, self._close_link)
-        self._consumers.close_channel(self._close_link)
+        self._within(_ANSWER, self._take_leave)
+        self._consumers.close_channel(self._take_leave)
 
-    def _close_link(self) -> None:
+    def _take_leave(self) -> None:
         if self._step >= 5:  # noqa: PLR2004
             return
         self._step = 5
+        self._within(_ANSWER, self._close_link)
+        self.on_end(self._close_link)
+
+    def _close_link(self) -> None:
+        if self._step >= 6:  # noqa: PLR2004
+            return
+        self._step = 6
         self._within(2 * _ANSWER, self._loop.stop)
         self._link.stop(lambda: self._publisher.stop(self._loop.stop))

@@ -70,7 +70,7 @@ class Worker:
         queue. A second one, or SIGQUIT, ends it cold: running tasks are stopped and their messages go back.
 
         Returns:
-            The exit code: 0.
+            The exit code: 0, or what a part of the worker has ended it with (75: it wants to be started again).
 
         Raises:
             ConfigError, TopologyError, AccessRefused, BrokerError: why the worker can't consume.
@@ -85,8 +85,8 @@ class Worker:
         if engine.failure is not None:
             raise engine.failure
         if engine.shutdown.stopped:
-            _leave()  # a thread that still runs a stopped task would keep the process alive
-        return 0
+            _leave(engine.exit_status)  # a thread that still runs a stopped task would keep the process alive
+        return engine.exit_status
 
     def _run(self) -> Engine:
         load_tasks(self._app)

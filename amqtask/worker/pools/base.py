@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from amqtask.plugins import Registry
 
@@ -55,6 +55,7 @@ class PoolHost:
         log_results: whether successful outcomes carry the repr of their result.
         fair: no slot ever holds a second job, however short jobs are (``-O fair``).
         failed: the pool can't go on, with the reason; everything it held was reported by ``lost`` before.
+        restart: the process should be replaced by a fresh one without a gap, for this reason; running jobs may end.
         shared: the process has other users of the app. What the pool lends is for its own threads only then.
     """
 
@@ -70,6 +71,7 @@ class PoolHost:
     log_results: bool = False
     fair: bool = False
     failed: Callable[[str], None] = _log_failure
+    restart: Callable[[str], None] = _log_failure
     shared: bool = False
     _lent: Transport | None = field(default=None, init=False)
 
@@ -87,8 +89,25 @@ class PoolHost:
             self.app.use_transport_here(self._lent)
 
 
+class Running(NamedTuple):
+    """A job that has been begun.
+
+    Attributes:
+        key: of the job.
+        since: when, as epoch seconds.
+        pid: process that runs it.
+    """
+
+    key: int
+    since: float
+    pid: int
+
+
 class Pool(Protocol):
     """Runs jobs in user code's own place: children, threads, an event loop or the main thread.
+
+    Jobs carry their limits (``Job.time_limit``, ``Job.soft_time_limit``). At the soft one ``SoftTimeLimitExceeded`` is
+    raised in the task; at the hard one the task is stopped and its outcome is ``Kind.TIMED_OUT``, reported once.
 
     A class that forks has an attribute ``forks = True``: it can't be embedded in another program.
     """
@@ -107,6 +126,43 @@ class Pool(Protocol):
 
     def flush(self) -> None:
         """End of a loop turn: write what :meth:`submit` has gathered."""
+
+    @property
+    def size(self) -> int:
+        """Slots there are, those that are about to end left out."""
+
+    def grow(self, slots: int) -> None:
+        """More slots."""
+
+    def shrink(self, slots: int) -> None:
+        """Fewer slots, one at least; idle ones end at once, busy ones after their task."""
+
+    def running(self) -> Sequence[Running]:
+        """Jobs that have been begun."""
+
+    def stop_job(self, key: int, signal: str, outcome: Outcome) -> bool:
+        """Stop a job that was submitted; ``outcome`` is reported for it instead of its own.
+
+        Args:
+            key: of the job.
+            signal: name (``SIGTERM``) sent to the child, where there are children.
+            outcome: as if the job had ended like this.
+
+        Returns:
+            False when it can't be stopped, or has ended.
+        """
+
+    def info(self) -> dict[str, Any]:
+        """Plain values for remote control, as Celery names them.
+
+        ``implementation``, ``max-concurrency`` and what the pool has to tell; ``processes`` lists pids of children.
+        """
+
+    def ping(self, done: Callable[[bool], None]) -> None:
+        """Find out whether idle slots and what dispatches to them still answer.
+
+        ``done`` is called once, with False at the latest after ``worker_proc_alive_timeout``.
+        """
 
     def close(self) -> None:
         """No more jobs will come; running ones go on. Idle slots end."""

@@ -1,0 +1,56 @@
+"""Settings for operating workers: their life, remote control, events. Owns this part of the list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amqtask.config import kinds
+from amqtask.config.field import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationSettings:
+    """Life of a worker, remote control, events. Times in seconds."""
+
+    worker_health: str | None = setting(
+        None,
+        kinds.optional(kinds.text),
+        "Address for health checks over HTTP, [HOST]:PORT: /livez, /readyz, /startupz.",
+    )
+    worker_watchdog_interval: float = setting(
+        30.0,
+        kinds.positive_seconds,
+        "How often a worker proves that the broker sees its consumers and children answer.",
+    )
+    worker_watchdog_timeout: float = setting(
+        90.0,
+        kinds.seconds,
+        "When that proof has failed for so long, stacks are written, work is handed back and the worker exits with 75; "
+        "0 turns the watchdog off.",
+    )
+    no_progress_after: float | None = setting(
+        None,
+        kinds.optional(kinds.positive_seconds),
+        "Alarm when a consumed queue holds messages and this worker has finished nothing for so long.",
+    )
+    no_progress_command: str | None = setting(
+        None, kinds.optional(kinds.text), "Shell command that such an alarm runs; AMQTASK_ALARM holds its text."
+    )
+    worker_enable_remote_control: bool = setting(True, kinds.flag, "Listen to remote control.")
+    control_exchange: str = setting(
+        "celery", kinds.text, "Prefix of the control exchanges: NAME.pidbox and reply.NAME.pidbox."
+    )
+    control_queue_ttl: float = setting(300.0, kinds.positive_seconds, "Life of messages in control queues.")
+    control_queue_expires: float = setting(10.0, kinds.positive_seconds, "Life of unused control queues.")
+    revoke_expires: float = setting(
+        86_400.0 * 7, kinds.positive_seconds, "How long a revocation is kept, and honoured by workers that start later."
+    )
+    worker_send_task_events: bool = setting(False, kinds.flag, "Workers send task events from the start (-E).")
+    worker_heartbeat_interval: float = setting(
+        2.0, kinds.positive_seconds, "How often a worker sends worker-heartbeat while somebody listens to events."
+    )
+    task_send_sent_event: bool = setting(False, kinds.flag, "Producers send task-sent events.")
+    event_exchange: str = setting("celeryev", kinds.text, "Topic exchange of events.")
+    event_queue_prefix: str = setting("celeryev", kinds.text, "Prefix of the queues of event receivers.")
+    event_queue_ttl: float = setting(5.0, kinds.positive_seconds, "Life of messages in the queues of event receivers.")
+    event_queue_expires: float = setting(60.0, kinds.positive_seconds, "Life of unused queues of event receivers.")
