@@ -94,9 +94,11 @@ class CanvasSender:
         """Send a plan: chords begun first, then every message confirmed.
 
         Raises:
+            TypeError: arguments that a task does not take, as far as the task is known here; nothing was sent.
             EncodeError, ConfigError: nothing was sent.
             PublishError, BackendError: some of it may have been.
         """
+        self._check_arguments(plan)
         messages = self.outgoing(plan)
         chords = self.begins(plan)
         if chords:
@@ -111,11 +113,19 @@ class CanvasSender:
         if plan.parked:  # thousands of messages, whose order counts
             await asyncio.to_thread(self.send, plan)
             return
+        self._check_arguments(plan)
         messages = self.outgoing(plan)
         if chords := self.begins(plan):
             await asyncio.to_thread(self._begin, chords, plan.sendings[0].id)
         await self._producer().adeliver(messages, plan.task_ids)
         _note_children(plan)
+
+    def _check_arguments(self, plan: Plan) -> None:
+        """What is sent now has all its arguments; later steps get more."""
+        for sending in plan.sendings:
+            task = self.tasks.get(sending.task)
+            if task is not None:
+                task.check_arguments(*sending.args, **sending.kwargs)
 
     def apply(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
         """Run a signature of any kind here, step by step."""
