@@ -76,19 +76,12 @@ class Node:
         """Open client connections as the broker counts them; None when it isn't a private node."""
         if self._state is None:
             return None
-        command = [
-            sys.executable,
-            _SCRIPT,
-            "ctl",
-            "--state",
-            self._state,
-            "list_connections",
-            "-q",
-            "--no-table-headers",
-            "pid",
-        ]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True)
-        return len(listed.stdout.split())
+        return len(self.ctl("list_connections", "-q", "--no-table-headers", "pid").split())
+
+    def ctl(self, *arguments: str) -> str:
+        """What ``rabbitmqctl`` answers; only on a private node."""
+        command = [sys.executable, _SCRIPT, "ctl", "--state", str(self._state), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _listener(port: int) -> int | None:
