@@ -94,6 +94,7 @@ class Bench:
             *("-A", "canvas_fault_app", "-Q", "work", "-P", pool, "-c", "4", *words),
             result_backend=self.place,
             worker_lost_max_deliveries=100,
+            broker_confirm_timeout=60,  # tasks that send while the broker is away wait for it
             CANVAS_TREES=json.dumps([[seed, FAILURES] for seed in self.seeds]),
             **settings,
         )
