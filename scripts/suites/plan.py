@@ -28,6 +28,12 @@ USUAL = {
 AT_ONCE = (("property", "typing", "conformance"), ("integration",), ("acceptance", "chaos"))
 """Parts that wait for timers and brokers most of their time; each stage has a broker of its own."""
 
+HALVED = ("integration", "acceptance", "chaos")
+"""Parts that wait longest, for processes and brokers that start: their files run in two halves at once."""
+
+_AT_MOST = 5
+"""Runs of pytest on one machine at a time."""
+
 AMQP = ("tests/conformance/amqp", "tests/conformance/test_devbroker_model.py")
 """What of the conformance tests is about the broker; the rest is about our pools and runs once."""
 
@@ -116,17 +122,27 @@ def stages(wanted: Wanted, *, given: bool) -> list[Stage]:
             found.append(Stage(part, None, (f"tests/{part}",)))
             continue
         brokers = wanted.brokers or tuple(name for name in USUAL[part] if not (given and name == NEWEST))
+        if part in HALVED and not given:
+            found += [
+                Stage(part, broker, half, again=broker != brokers[0]) for broker in brokers for half in _halves(part)
+            ]
+            continue
         others = AMQP if part == "conformance" else (f"tests/{part}",)
         found.append(Stage(part, brokers[0], (f"tests/{part}",)))
         found += [Stage(part, broker, others, again=True) for broker in brokers[1:]]
     return found
 
 
+def _halves(part: str) -> list[tuple[str, ...]]:
+    files = sorted(str(path) for path in Path("tests", part).glob("test_*.py"))
+    return [tuple(files[0::2]), tuple(files[1::2])]
+
+
 def together(plan: list[Stage]) -> list[Stage]:
     """The first stages of a plan that may run at the same time."""
     first = plan[0].part
     group = next((parts for parts in AT_ONCE if first in parts), ())
-    return list(takewhile(lambda stage: stage.part in group, plan)) or plan[:1]
+    return list(takewhile(lambda stage: stage.part in group, plan))[:_AT_MOST] or plan[:1]
 
 
 def instead(stage: Stage, plan: list[Stage]) -> Stage | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from suites.plan import DEV, NEWEST, OWN, PARTS, Stage, instead, read, stages, together
 from suites.report import Report
 
 
 def planned(*words: str, given: bool = False) -> list[tuple[str, str | None]]:
-    return [(stage.part, stage.broker) for stage in stages(read(list(words)), given=given)]
+    found = [(stage.part, stage.broker) for stage in stages(read(list(words)), given=given)]
+    return list(dict.fromkeys(found))
 
 
 def test_everything_runs_on_the_usual_brokers():
@@ -55,20 +58,31 @@ def test_files_run_without_a_broker_only_when_none_of_them_needs_one():
 def test_a_part_whose_broker_is_missing_runs_on_the_dev_broker_once():
     plan = stages(read([]), given=False)
     chaos, conformance = (next(s for s in plan if s[:2] == (part, OWN)) for part in ("chaos", "conformance"))
-    assert instead(chaos, plan) == Stage("chaos", DEV, ("tests/chaos",))
+    assert instead(chaos, plan) == Stage("chaos", DEV, chaos.targets)
     assert instead(conformance, plan) is None
 
 
 def test_parts_that_mostly_wait_run_on_all_their_brokers_at_once_and_what_needs_none_only_on_the_first():
     plan = stages(read(["unit", "conformance", "chaos"]), given=False)
     assert together(plan) == plan[:1]
-    assert [len(together(stages(read([part]), given=False))) for part in ("integration", "chaos")] == [2, 1]
+    assert [len(together(stages(read([part]), given=False))) for part in ("integration", "conformance")] == [4, 3]
     assert [stage.part for stage in together(stages(read(["acceptance", "chaos"]), given=False))] == [
         "acceptance",
+        "acceptance",
+        "chaos",
         "chaos",
     ]
     group = together(plan[1:])
     assert [(stage.broker, stage.again) for stage in group] == [(DEV, False), (OWN, True), (NEWEST, True)]
+
+
+def test_the_files_of_tests_that_wait_long_run_in_two_halves_that_are_all_of_them(pytestconfig, monkeypatch):
+    monkeypatch.chdir(pytestconfig.rootpath)
+    one, other = stages(read(["chaos"]), given=False)
+    assert sorted((*one.targets, *other.targets)) == sorted(map(str, Path("tests/chaos").glob("test_*.py")))
+    assert abs(len(one.targets) - len(other.targets)) <= 1
+    (whole,) = stages(read(["chaos"]), given=True)
+    assert whole.targets == ("tests/chaos",)
 
 
 def test_every_part_has_a_folder(pytestconfig):
