@@ -7,13 +7,14 @@ defaults.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from amqtask.errors import ConfigError
+from amqtask.signals import user_preload_options
 
 if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
@@ -23,6 +24,9 @@ APP_VARIABLE = "AMQTASK_APP"
 
 BROKER_VARIABLE = "_AMQTASK_UP_BROKER"
 """How ``amqtask up`` hands ``-b`` to its workers: a command line would show the password to everyone."""
+
+RESULTS_VARIABLE = "_AMQTASK_UP_RESULT_BACKEND"
+"""The same for ``--result-backend``."""
 
 ROUTING_FILE = "routing.yaml"
 
@@ -36,6 +40,10 @@ class Setup:
     app: str | None = None
     broker: str | None = None
     routing: str | None = None
+    result_backend: str | None = None
+    config: str | None = None
+    loader: str | None = None
+    """Celery's; apps are found without one."""
     workdir: str | None = None
     no_color: bool = False
     quiet: bool = False
@@ -74,10 +82,21 @@ class Setup:
             app = Amqtask("amqtask")
         if routing := self._routing_file(app, need):
             changes["routing"] = routing
+        if results := self.result_backend or os.environ.get(RESULTS_VARIABLE):
+            changes["result_backend"] = results
+        if self.config is not None:
+            app.config_from_object(self.config)
         if changes:
             app.configuration.update(changes, Source.COMMAND_LINE)
         self.loaded = app
+        options = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "loaded"}
+        user_preload_options.send(self, app=app, options=options)
         return app
+
+    def handed_on(self) -> dict[str, str]:
+        """Variables that tell a child of this process what must not stand on its command line."""
+        secret = {BROKER_VARIABLE: self.broker, RESULTS_VARIABLE: self.result_backend}
+        return {name: value for name, value in secret.items() if value is not None}
 
     def enter_workdir(self) -> None:
         """Change to ``--workdir``, once."""

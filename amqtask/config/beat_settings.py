@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 class BeatSettings:
     """The scheduler. Times in seconds."""
 
-    beat_schedule: Mapping[str, Any] | None = setting(
-        None, kinds.anything, "Periodic tasks: name -> {task, schedule, args, kwargs, options, ...}."
+    beat_schedule: Mapping[str, Any] = setting(
+        None, kinds.optional(kinds.mapping), "Periodic tasks: name -> {task, schedule, args, kwargs, options, ...}."
     )
-    beat_scheduler: str = setting("token", kinds.text, "Where the scheduler keeps its state: token, or file with -s.")
+    beat_scheduler: str = setting(
+        "token", kinds.text, "Where the scheduler keeps its state. There is only token: the broker."
+    )
     beat_schedule_filename: str | None = setting(
-        None, kinds.optional(kinds.text), "SQLite file for the scheduler's state instead of the broker (-s)."
+        None, kinds.optional(kinds.text), "SQLite file for a copy of the scheduler's state (-s)."
     )
     beat_max_loop_interval: float = setting(
-        0.0, kinds.seconds, "Longest sleep of the scheduler between two looks; 0: 5 minutes."
+        0.0, kinds.seconds, "Longest sleep of the scheduler between two looks at the clock; never more than a second."
     )
-    beat_sync_every: int = setting(
-        0, kinds.integer(0, unit="tasks"), "Store the state after so many sent tasks; 0: each."
+    beat_sync_every: int = setting(0, kinds.integer(0, unit="tasks"), "Accepted: each sent task is in the log at once.")
+    beat_enable_remote_control: bool = setting(
+        True, kinds.flag, "The scheduler (amqtask beat) answers a ping of remote control, as beat@HOST."
     )
-    beat_queue: str = setting("amqtask.beat", kinds.text, "Queue of the leader's token.")
+    beat_queue: str | None = setting(
+        None, kinds.optional(kinds.text), "Queue of the scheduler's log; none: amqtask.beat. and the name of the app."
+    )

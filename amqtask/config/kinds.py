@@ -206,6 +206,12 @@ def _check_memory(value: Any) -> int:
     return value
 
 
+def _check_mapping(value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise Unfit(f"a mapping is wanted, not {type(value).__name__}")
+    return value
+
+
 def _check_any(value: Any) -> Any:
     return value
 
@@ -223,4 +229,5 @@ urls = Kind("URL, or list of URLs", _check_texts, lambda value: (value,))
 durations = Kind("list of durations", _check_durations, _split)
 memory = Kind("KiB, or a size such as 512MiB", _check_memory)
 secrets = Kind("mapping of names to secrets", _check_secrets, _parse_secrets, secret=True)
+mapping = Kind("mapping", _check_mapping, _not_text)
 anything = Kind("see text", _check_any, _not_text)

@@ -45,11 +45,14 @@ class LimitSettings:
         "lets running ones end and exits with 75.",
     )
     worker_proc_alive_timeout: float = setting(
-        4.0, kinds.positive_seconds, "How long a new child may take to come up before it is killed and replaced."
+        4.0,
+        kinds.positive_seconds,
+        "How long a prefork child may take to come up, to begin a job that it was given or to end; then it is killed "
+        "and replaced, and the job goes elsewhere.",
     )
     worker_autoscale: str | None = setting(
         None, kinds.optional(kinds.text), "Most and fewest slots, as MAX,MIN: the pool follows the load between them."
     )
     worker_autoscaler: str = setting(
-        "amqtask.worker.steps.autoscale:Autoscaler", kinds.text, "Class that decides how many slots there are."
+        "amqtask.worker.autoscaling:Autoscaler", kinds.text, "Class that decides how many slots there are."
     )

@@ -8,17 +8,22 @@ from __future__ import annotations
 import sys
 
 from amqtask.config.settings import NAMES, default_of, doc_of, kind_of
-from amqtask.config.sources import PREFIX, show
+from amqtask.config.showing import show
+from amqtask.config.sources import PREFIX
 
 _HEAD = """\
 # Settings
 
 Set in code (`Amqtask("shop", task_serializer="json")` or `app.conf.task_serializer = "json"`), in the
-environment (the name in capitals after `{prefix}`, for example `{prefix}BROKER_URL`) or, where there is an
-option for it, on the command line. The command line wins over code, code over the environment, and that over
-the default. In the environment lists are separated by commas; durations are seconds or texts such as
-`250ms`, `5s`, `1h30m`. An unknown setting and a value that does not fit are errors. `amqtask report` shows
+a configuration module (`app.config_from_object("shop.config")`), in the environment (the name in capitals after
+`{prefix}`, for example `{prefix}BROKER_URL`) or, where there is an option for it, on the command line. The command
+line wins over code, code over configuration modules, these over the environment, and that over the default;
+`include` and `imports` add up. In the environment lists are separated by commas; durations are seconds or texts
+such as `250ms`, `5s`, `1h30m`. An unknown setting and a value that does not fit are errors. `amqtask report` shows
 every value and where it came from.
+
+Celery's names and values are understood everywhere, old ones in capitals included; see
+[Configure an app](../how-to/configure.md).
 
 This page is made by `python -m amqtask.config.reference`.
 

@@ -14,7 +14,9 @@ from amqtask.config import kinds
 from amqtask.config.beat_settings import BeatSettings
 from amqtask.config.field import setting
 from amqtask.config.limit_settings import LimitSettings
+from amqtask.config.log_settings import LogSettings
 from amqtask.config.operation_settings import OperationSettings
+from amqtask.config.queue_settings import QueueSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +27,8 @@ _MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LimitSettings, OperationSettings, BeatSettings):
-    """One consistent set of settings; immutable. Times in seconds, sizes in bytes."""
+class BasicSettings:
+    """What every app has. Times in seconds, sizes in bytes."""
 
     broker_url: tuple[str, ...] = setting(
         ("amqp://guest:guest@localhost:5672/",),
@@ -223,6 +225,11 @@ class Settings(LimitSettings, OperationSettings, BeatSettings):
         kinds.durations,
         "Delays of those later tries; after the last the message goes to the dead letters.",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(BeatSettings, LogSettings, OperationSettings, LimitSettings, QueueSettings, BasicSettings):
+    """One consistent set of settings; immutable. In the reference they stand from the last base to the first."""
 
 
 IN_CELERY: Mapping[str, Any] = {

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 _PACKAGES = ("amqtask", "pika", "aio-pika", "msgpack", "PyYAML", "click", "rich", "setproctitle", "psutil")
 
 
-@click.command("report", cls=Command, short_help="Show versions, settings and their origin.")
+@click.command("report", cls=Command, short_help="Show versions, settings and where each comes from.")
 @JSON_OPTION
 @click.pass_obj
 def report(setup: Setup, as_json: bool) -> None:
-    """Show versions, the broker, each setting with its value and origin, and the topology in short."""
+    """Show versions, the broker, each setting with its value and where it comes from, and the topology in short.
+
+    A value that was set in code has its file and line, one of the environment its variable.
+    """
     app = setup.load("nothing")
     document: dict[str, Any] = {
         "versions": {"python": sys.version.split()[0], **_versions()},
@@ -45,14 +48,26 @@ def report(setup: Setup, as_json: bool) -> None:
     print("\n".join(f"{url}" for url in document["broker"]["urls"]))
     print(document["broker"]["version"] or document["broker"]["error"])
     _section("Settings")
-    rows = [(row["name"], row["value"], row["origin"]) for row in document["settings"]]
-    print_table(setup, ("setting", "value", "from"), rows)
+    given, idle = _rows(document, noted=False), _rows(document, noted=True)
+    print_table(setup, ("setting", "value", "from"), given)
+    if idle:
+        _section("Settings without effect")
+        print_table(setup, ("setting", "value", "from", "because"), idle)
     _section("Topology")
     print("\n".join(f"{name}: {value}" for name, value in document["topology"].items()))
 
 
 def _section(title: str) -> None:
     print(f"\n{title}\n{'-' * len(title)}" if title != "Software" else f"{title}\n{'-' * len(title)}")
+
+
+def _rows(document: dict[str, Any], *, noted: bool) -> list[tuple[str, ...]]:
+    found = []
+    for row in document["settings"]:
+        origin = f"{row['origin']}, {row['place']}" if row["place"] else row["origin"]
+        if bool(row["note"]) == noted:
+            found.append((row["name"], row["value"], origin, *([row["note"]] if noted else [])))
+    return found
 
 
 def _versions() -> dict[str, str]:

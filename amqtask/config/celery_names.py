@@ -5,13 +5,9 @@ Both were read from Celery 5.7. An old name that is not listed is ``CELERY_`` an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
 
 from amqtask.config.settings import NAMES
-from amqtask.plugins import did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _TEXT = """
 accept_content arangodb_backend_settings azureblockblob_base_path azureblockblob_connection_timeout
@@ -176,14 +172,28 @@ def name_of_today(name: str, namespace: str | None = None) -> str | None:
     return OLD_NAMES.get(name) or _known(name.removeprefix("CELERY_").lower())
 
 
+def looks_like_one(name: str, namespace: str | None = None) -> bool:
+    """Whether a name that stands for no setting must have been meant to: nothing else starts like that."""
+    return name.startswith(f"{namespace.upper()}_" if namespace else PREFIXES)
+
+
 def hint(name: str, namespace: str | None = None) -> str:
-    """What an unknown name may have been meant to be; an empty text when nobody knows, and it may be no setting."""
-    start = f"{namespace.upper()}_" if namespace else ""
-    if not name.startswith(start or PREFIXES) and not name.islower():
-        return ""
-    rest = name.removeprefix(start)
-    meant: Collection[str] = CELERY_NAMES | set(NAMES)
-    return did_you_mean(rest.lower(), meant) or did_you_mean(rest.removeprefix("CELERY_").lower(), meant)
+    """What an unknown name may have been meant to be, for the end of a message; may be empty."""
+    rest = name.removeprefix(f"{namespace.upper()}_") if namespace else name
+    meant = _nearest(rest.lower()) or _nearest(rest.removeprefix("CELERY_").lower())
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+def _nearest(name: str) -> str:
+    """Of the names that are spelt like it, the one with the most of its words and the fewest others."""
+    words = set(name.split("_"))
+
+    def fit(known: str) -> float:
+        found = set(known.split("_"))
+        return len(found & words) - len(found - words) / 2
+
+    near = difflib.get_close_matches(name, CELERY_NAMES | set(NAMES), n=3, cutoff=0.6)
+    return max(near, key=fit, default="")
 
 
 def _known(name: str) -> str | None:
