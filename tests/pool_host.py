@@ -46,9 +46,18 @@ def job_for(key: int, task: str, *args: Any, headers: dict[str, Any] | None = No
 
 
 class Bench:
-    """A started pool; use as a context manager. Jobs wait here until the pool has room."""
+    """A started pool; use as a context manager. Jobs wait here until the pool has room.
 
-    def __init__(self, app: Amqtask, pool: str, concurrency: int = 2) -> None:
+    Args:
+        app: its tasks.
+        pool: name of the pool.
+        concurrency: its slots.
+        main: its main thread is that of the process, as in a worker: everything happens inside :meth:`play`.
+    """
+
+    def __init__(self, app: Amqtask, pool: str, concurrency: int = 2, *, main: bool = False) -> None:
+        self._main = main
+        self.restarts: list[str] = []
         self.outcomes: dict[int, Outcome] = {}
         self.lost: list[tuple[list[int], list[int], str]] = []
         self.failed: list[str] = []
@@ -66,6 +75,7 @@ class Bench:
             log_results=True,
         )
         self.host.failed = self.failed.append
+        self.host.restart = self.restarts.append
         self.pool: Pool = pools.get(pool)(self.host)
         self._app = app
         self._waiting: deque[Job] = deque()
@@ -74,10 +84,9 @@ class Bench:
 
     def __enter__(self) -> Self:
         self.pool.prepare()
-        self._threads = [
-            threading.Thread(target=self.loop.run, name="io"),
-            threading.Thread(target=self.pool.run_main, name="main-stand-in"),
-        ]
+        self._threads = [threading.Thread(target=self.loop.run, name="io")]
+        if not self._main:
+            self._threads.append(threading.Thread(target=self.pool.run_main, name="main-stand-in"))
         for thread in self._threads:
             thread.start()
         self.on_loop(self.pool.start)
@@ -92,6 +101,25 @@ class Bench:
             assert not thread.is_alive()
         self.loop.close()
         self._app.use_transport(None)
+
+    def play(self, scenario: Callable[[], None]) -> None:
+        """Do this in a thread while the main thread belongs to the pool; its failure is raised here."""
+        problems: list[BaseException] = []
+
+        def act() -> None:
+            try:
+                scenario()
+            except BaseException as problem:
+                problems.append(problem)
+            finally:
+                self.on_loop(self.pool.release_main)
+
+        thread = threading.Thread(target=act, name="scenario")
+        thread.start()
+        self.pool.run_main()
+        thread.join(DEADLINE)
+        if problems:
+            raise problems[0]
 
     def on_loop(self, call: Callable[[], Any]) -> Any:
         """Call on the I/O thread and wait for the result."""
@@ -126,9 +154,9 @@ class Bench:
     def wait(self, condition: Callable[[], object], deadline: float = DEADLINE) -> None:
         """Until the condition holds; looked at whenever something is reported, and now and then."""
         end = time.monotonic() + deadline
-        with self._changed:
-            while not condition():
-                assert time.monotonic() < end, "the condition did not come true"
+        while not condition():  # without the lock: it may ask the I/O thread, which reports meanwhile
+            assert time.monotonic() < end, "the condition did not come true"
+            with self._changed:
                 self._changed.wait(0.02)
 
     def _pump(self) -> None:

@@ -77,8 +77,8 @@ def test_jobs_behind_the_running_one_are_innocent() -> None:
         pool = bench.pool
         assert isinstance(pool, PreforkPool)
         pids(bench)
-        pool._pace.is_short = lambda _name: True  # type: ignore[method-assign]
-        pool._slots[0].counted, pool._room = 8, 8
+        pool._dispatch.pace.is_short = lambda _name: True  # type: ignore[method-assign]
+        pool._slots[0].counted, pool._dispatch.room = 8, 8
         bench.submit(job_for(1, "exit", 9), job_for(2, "add", 1), job_for(3, "add", 1))
         bench.wait(lambda: bench.lost)
         assert bench.lost == [([1], [2, 3], "exit status 9")]
@@ -89,8 +89,8 @@ def test_jobs_behind_one_that_turns_out_long_go_to_another_child(tmp_path: Path)
         pool = bench.pool
         assert isinstance(pool, PreforkPool)
         pids(bench)
-        short = pool._pace.is_short
-        pool._pace.is_short = lambda _name: True  # type: ignore[method-assign]
+        short = pool._dispatch.pace.is_short
+        pool._dispatch.pace.is_short = lambda _name: True  # type: ignore[method-assign]
         gate = tmp_path / "gate"
 
         def stuff() -> None:
@@ -100,8 +100,8 @@ def test_jobs_behind_one_that_turns_out_long_go_to_another_child(tmp_path: Path)
             for key in (2, 3, 4):
                 first.give(job_for(key, "where"), short=True)
             first.flush()
-            pool._recount(first)
-            pool._pace.is_short = short  # type: ignore[method-assign]
+            pool._dispatch.recount(first)
+            pool._dispatch.pace.is_short = short  # type: ignore[method-assign]
 
         bench.on_loop(stuff)
         bench.wait(lambda: {2, 3, 4} <= bench.outcomes.keys())
@@ -110,6 +110,33 @@ def test_jobs_behind_one_that_turns_out_long_go_to_another_child(tmp_path: Path)
         bench.wait(lambda: 1 in bench.outcomes)
         long = bench.outcomes[1].text
         assert all(long not in bench.outcomes[key].text for key in (2, 3, 4))
+
+
+def test_jobs_that_came_behind_one_that_had_begun_alone_go_to_another_child_too(tmp_path: Path) -> None:
+    with Bench(make_app(), "prefork") as bench:
+        pids(bench)
+        pool = bench.pool
+        assert isinstance(pool, PreforkPool)
+        gates = [str(tmp_path / f"gate{number}") for number in range(2)]
+        bench.submit(*(job_for(number, "wait_for_file", gates[number]) for number in range(2)))
+        bench.wait(lambda: all(Path(gate + ".pid").exists() for gate in gates))
+
+        def stuff() -> None:
+            # as if the task of the first child were known to be short
+            first = pool._slots[0]
+            for key in (2, 3, 4):
+                first.give(job_for(key, "where"), short=True)
+            pool._watch.expect(first, 0.05)
+            first.flush()
+            pool._dispatch.recount(first)
+
+        bench.on_loop(stuff)
+        other = next(number for number in range(2) if number not in pool._slots[0].jobs)
+        Path(gates[other]).touch()
+        bench.wait(lambda: {2, 3, 4} <= bench.outcomes.keys())
+        assert len(bench.outcomes) == 4
+        Path(gates[1 - other]).touch()
+        bench.wait(lambda: len(bench.outcomes) == 5)
 
 
 def test_sigterm_ends_a_child_after_its_running_job(bench: Bench, tmp_path: Path) -> None:

@@ -110,10 +110,15 @@ class States:
 
 
 class HopTransport(InnerTransport):
-    """Hands messages to the I/O thread of this very process."""
+    """Hands messages to the I/O thread of this very process.
 
-    def __init__(self, host: PoolHost) -> None:
-        self._host = host
+    Args:
+        host: of the pool.
+        tell: calls what ends the wait of user code, where that may be done.
+    """
+
+    def __init__(self, host: PoolHost, tell: Callable[[Callable[[], object]], None]) -> None:
+        self._host, self._tell = host, tell
         self._posts: Inbox[Post] = Inbox(host.loop, self._publish)
         self._records: Inbox[Record] = Inbox(host.loop, host.store)
 
@@ -124,7 +129,7 @@ class HopTransport(InnerTransport):
     def begin(self, chords: Sequence[Begin], key: str) -> None:
         """Ask the I/O thread, and wait."""
         begun = threading.Event()
-        self._host.loop.call_soon_threadsafe(lambda: self._host.begin(chords, key, begun.set))
+        self._host.loop.call_soon_threadsafe(lambda: self._host.begin(chords, key, lambda: self._tell(begun.set)))
         begun.wait()
 
     def flush_states(self) -> None:
@@ -142,7 +147,7 @@ class HopTransport(InnerTransport):
                 fates[index] = error
                 left -= 1  # on the I/O thread only
                 if not left:
-                    finished.set()
+                    self._tell(finished.set)
 
             return done
 

@@ -38,10 +38,16 @@ class Frame(IntEnum):
     """From the child: a list of (request number, outgoing message, timeout)."""
     BACK = 6
     """From the child: keys of jobs that it will not start, because the one before them takes long."""
-    BEGIN = 8
-    """From the child: request number, a list of chords to begin, and their key; answered by REPLY."""
     STORE = 7
     """From the child: a list of records to store, of a task that still runs."""
+    BEGIN = 8
+    """From the child: request number, a list of chords to begin, and their key; answered by REPLY."""
+    PING = 9
+    """To the child: a number that it sends back."""
+    PONG = 10
+    """From the child: the number."""
+    FULL = 11
+    """From the child: its memory in KiB, once that is over the limit; it wants to be replaced."""
 
 
 class ProtocolError(Exception):

@@ -18,6 +18,7 @@ from amqtask.execution.job import Job
 from amqtask.worker.pools._inner_transport import InnerTransport
 from amqtask.worker.pools._prefork_frames import Frame, FrameReader, FrameWriter, ProtocolError
 from amqtask.worker.pools._prefork_values import plain_message
+from amqtask.worker.pools._prefork_window import Shield
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,16 +32,18 @@ _CHUNK = 65_536
 
 
 class ChildPipe:
-    """Frames to and from the parent. Thread-safe.
+    """Frames to and from the parent. Thread-safe; to be made on the thread that runs tasks.
 
     Attributes:
         jobs: received and not started, oldest first.
         ended: the parent has said CLOSE, or is gone.
+        shield: keeps interruptions of the task away from the middle of a frame.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self.jobs: deque[Job] = deque()
         self.ended = False
+        self.shield = Shield()
         self._sock = sock
         self._gone = False
         self._reader, self._writer = FrameReader(), FrameWriter()
@@ -57,7 +60,7 @@ class ChildPipe:
         Raises:
             OSError: the parent is gone.
         """
-        with self._writing:
+        with self.shield, self._writing:
             self._sock.sendall(self._writer.frame(*fields))
 
     def wait_job(self) -> Job | None:
@@ -68,7 +71,7 @@ class ChildPipe:
             except IndexError:
                 if self.ended:
                     return None
-            self._serve_until(lambda: bool(self.jobs) or self.ended)
+            self._serve_until(lambda: bool(self.jobs) or self.ended, in_task=False)
 
     def poll(self) -> None:
         """Take in what has arrived, without waiting; nothing while another thread reads."""
@@ -100,11 +103,15 @@ class ChildPipe:
 
     def _ask(self, numbers: Sequence[int], *frame: Any) -> list[Exception | None]:
         """Write a frame and wait for its answers."""
+        with self.shield:
+            return self._ask_shielded(numbers, *frame)
+
+    def _ask_shielded(self, numbers: Sequence[int], *frame: Any) -> list[Exception | None]:
         with self._turn:
             self._waiting.update(numbers)
         try:
             self.write(*frame)
-            self._serve_until(lambda: self._gone or self._waiting.isdisjoint(numbers))
+            self._serve_until(lambda: self._gone or self._waiting.isdisjoint(numbers), in_task=True)
         except OSError:
             self._gone = True
         except (TypeError, ValueError, OverflowError) as error:
@@ -115,15 +122,19 @@ class ChildPipe:
         gone = errors.BrokerUnavailable("the worker that publishes for this process is gone")
         return [self._replies.pop(number, gone) for number in numbers]
 
-    def _serve_until(self, ready: Callable[[], bool]) -> None:
+    def _serve_until(self, ready: Callable[[], bool], *, in_task: bool) -> None:
+        """Read, or wait for whoever reads; where a task waits like this it may be interrupted."""
         while True:
             with self._turn:
                 while self._reading and not ready():
-                    self._turn.wait()
+                    self._turn.wait(self.shield.patience if in_task else None)
+                    self.shield.let_through()
                 if ready() or self._gone:
                     return
                 self._reading = True
             try:
+                if in_task:
+                    self.shield.wait_readable(self._sock)
                 data = self._sock.recv(_CHUNK)
             except OSError:
                 data = b""
@@ -156,6 +167,9 @@ class ChildPipe:
                 self._replies[number] = None if fate is None else _error(*fate)
         elif kind == Frame.CLOSE:
             self.ended = True
+        elif kind == Frame.PING:
+            with contextlib.suppress(OSError):  # the parent is gone
+                self.write(Frame.PONG, frame[1])
 
 
 class PipeTransport(InnerTransport):

@@ -3,8 +3,11 @@
 It is forked before the worker has threads or connections, with the app imported, so children start in milliseconds
 and share its memory. Owns both ends of its control stream; knows nothing of jobs.
 
-    worker ── control stream: SPAWN slot (+ socket), KILL slot ──► fork server ── fork ──► children
-           ◄── BORN slot pid · DEAD slot pid wait-status ────────
+    worker ── control stream: SPAWN slot (+ socket), SIGNAL slot number, PING number, LEAVE ──► fork server ──► children
+           ◄── BORN slot pid · DEAD slot pid wait-status · STOPPED slot · CONTINUED slot · PONG number ──
+           ◄── UNBORN slot reason ──
+
+Signals go through the server as well: it has reaped, or not, so it never hits a stranger that got a dead child's pid.
 
 Nobody outlives the worker: on Linux the kernel kills the server when the worker dies, and the children when the
 server dies; elsewhere the server kills its children when the control stream ends.
@@ -22,6 +25,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from amqtask.signals import worker_before_create_process
 from amqtask.worker.pools._prefork_frames import FrameReader, FrameWriter
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     ChildMain = Callable[[int, socket.socket], NoReturn]
 
-SPAWN, KILL, BORN, DEAD = range(4)
+SPAWN, SIGNAL, PING, LEAVE, BORN, UNBORN, DEAD, STOPPED, CONTINUED, PONG = range(10)
 
 _PR_SET_PDEATHSIG = 1
 _REAP_DEADLINE = 1.0
@@ -61,13 +65,20 @@ class ForkServer:
         """
         socket.send_fds(self.control, [self._writer.frame(SPAWN, slot)], [sock.fileno()])
 
-    def kill(self, slot: int) -> None:
-        """Have the slot's child killed, if it lives."""
+    def signal(self, slot: int, number: int) -> None:
+        """Have the slot's child signalled, if it lives; may go astray when the server is far behind."""
+        self._send(SIGNAL, slot, number)
+
+    def ping(self, number: int) -> None:
+        """Have this number sent back; may go astray as well."""
+        self._send(PING, number)
+
+    def _send(self, *frame: int) -> None:
         with contextlib.suppress(OSError):
-            self.control.send(self._writer.frame(KILL, slot))
+            self.control.send(self._writer.frame(*frame))
 
     def events(self) -> list[list[Any]] | None:
-        """What the server has told since the last call: BORN and DEAD frames; None when it is gone."""
+        """What the server has told since the last call; None when it is gone."""
         try:
             data = self.control.recv(65536)
         except BlockingIOError:
@@ -81,14 +92,24 @@ class ForkServer:
         if self.pid == 0:
             return
         self.control.close()
-        deadline = time.monotonic() + _REAP_DEADLINE
+        if not self._gone_within(_REAP_DEADLINE):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.pid = 0
+
+    def leave(self, seconds: float) -> None:
+        """The same, once the children have ended by themselves, at the latest after so many seconds."""
+        self._send(LEAVE)
+        self._gone_within(seconds)
+        self.stop()
+
+    def _gone_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
         while not _reaped(self.pid):
             if time.monotonic() > deadline:
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                break
+                return False
             time.sleep(0.002)  # waitpid knows no time limit
-        self.pid = 0
+        return True
 
 
 def _reaped(pid: int) -> bool:
@@ -125,6 +146,7 @@ class _Server:
         self._reader, self._writer = FrameReader(), FrameWriter()
         self._fds: list[int] = []
         self._children: dict[int, int] = {}
+        self._leaving = False
 
     def serve(self) -> NoReturn:
         try:
@@ -144,6 +166,8 @@ class _Server:
                     self._reap()
                 elif not self._obey():
                     self._end()
+            if self._leaving and not self._children:
+                self._end()
 
     def _obey(self) -> bool:
         data, fds, _, _ = socket.recv_fds(self._control, 65536, 64)
@@ -151,14 +175,24 @@ class _Server:
         for frame in self._reader.feed(data):
             if frame[0] == SPAWN:
                 self._spawn(frame[1])
-            elif frame[0] == KILL:
-                self._kill(frame[1])
+            elif frame[0] == SIGNAL:
+                self._signal(frame[1], frame[2])
+            elif frame[0] == PING:
+                self._control.sendall(self._writer.frame(PONG, frame[1]))
+            elif frame[0] == LEAVE:
+                self._leaving = True
         return bool(data)
 
     def _spawn(self, slot: int) -> None:
         fd = self._fds.pop(0)
         server = os.getpid()
-        pid = os.fork()
+        worker_before_create_process.send(None)
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes, or no memory: that may pass, and the others go on
+            os.close(fd)
+            self._control.sendall(self._writer.frame(UNBORN, slot, str(error)))
+            return
         if pid == 0:
             self._become_child(slot, fd, server)
         os.close(fd)
@@ -169,7 +203,7 @@ class _Server:
         try:
             self._die_with(server)
             signal.set_wakeup_fd(-1)
-            for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):
+            for name in ("SIGTERM", "SIGUSR2"):  # at SIGUSR1 it would end before it can write its stacks
                 signal.signal(getattr(signal, name), signal.SIG_DFL)
             for other in (self._wake_read, self._wake_write, *self._fds):
                 os.close(other)
@@ -180,16 +214,22 @@ class _Server:
         finally:
             os._exit(1)
 
-    def _kill(self, slot: int) -> None:
+    def _signal(self, slot: int, number: int) -> None:
         for pid, owner in self._children.items():
             if owner == slot:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(OSError):
+                    os.kill(pid, number)
 
     def _reap(self) -> None:
         while self._children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+                kind = STOPPED if os.WIFSTOPPED(status) else CONTINUED
+                if pid in self._children:
+                    self._control.sendall(self._writer.frame(kind, self._children[pid]))
+                continue
             slot = self._children.pop(pid, None)
             if slot is not None:
                 self._control.sendall(self._writer.frame(DEAD, slot, pid, status))

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amqtask import clock
 from amqtask.worker.pools._prefork_frames import Frame, FrameReader, FrameWriter, ProtocolError
 from amqtask.worker.pools._prefork_pace import WINDOW
 
@@ -16,31 +18,65 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amqtask.broker.interface import Loop
-    from amqtask.execution.job import Job
+    from amqtask.execution.job import Job, Outcome
 
 _CHUNK = 65_536
 """Bytes per read; a larger buffer costs more to allocate than it saves."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """A job that has to be stopped: the signal to send to its child, and the outcome instead of its own.
+
+    ``sent`` is when the signal was sent, monotonic; None while the job waits behind another one.
+    """
+
+    number: int
+    outcome: Outcome
+    sent: float | None = None
 
 
 class Slot:
     """A place for one child after the other.
 
     Attributes:
-        number: from 0; also of its shared cell.
+        number: of its shared cell; no other slot has it at the same time.
         pid: of the child; 0 while the fork server makes it.
+        alive: a child was ordered and its death was not told yet, whatever became of its socket.
         ready: the child has reported that it is up.
         early_deaths: children in a row that died before they were up.
         jobs: handed over and not reported back, in order.
         counted: how much room the pool has counted for this slot.
+        given: how many jobs its children were given.
+        left: how many more jobs this child takes before it is replaced; None: no end.
+        heir: the slot of the child that replaces this one, which takes no more jobs.
+        elder: the slot that this one takes no job before.
+        leaving: it is not replaced; it takes no more jobs.
+        doom: why the pool has its child killed; empty when it has not.
+        stops: what :meth:`Pool.stop_job` was asked, by key.
+        progress: when the child was born, or last did anything, or got a job while it had none; monotonic.
+        stopped: since when the child is stopped by a signal; None when it runs.
+        look_at: when the watch looks at this slot again; None: not at all.
+        timer: of the watch.
     """
 
     def __init__(self, number: int, loop: Loop) -> None:
         self.number, self._loop = number, loop
         self.pid = 0
-        self.ready = False
+        self.alive = self.ready = False
         self.early_deaths = 0
         self.jobs: dict[int, Job] = {}
-        self.counted = 0
+        self.counted = self.given = 0
+        self.left: int | None = None
+        self.heir: Slot | None = None
+        self.elder: Slot | None = None
+        self.leaving = False
+        self.doom = ""
+        self.stops: dict[int, Stop] = {}
+        self.progress = 0.0
+        self.stopped: float | None = None
+        self.look_at: float | None = None
+        self.timer: object | None = None
         self._generation = 0
         self._slow: set[int] = set()
         self._sock: socket.socket | None = None
@@ -52,7 +88,14 @@ class Slot:
     @property
     def open(self) -> bool:
         """Whether a child is there, or being made, and takes jobs."""
-        return self._sock is not None and not self._closing
+        if self._sock is None or self.left == 0:
+            return False
+        return not (self._closing or self.leaving or self.heir or self.elder or self.doom)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the child was told to end, or has ended."""
+        return self._closing
 
     @property
     def connected(self) -> bool:
@@ -63,15 +106,15 @@ class Slot:
         """How many more jobs it takes: ``when_empty`` for an idle child, none behind a job not known to be short."""
         if not self.open:
             return 0
-        if not self.jobs:
-            return when_empty
-        return 0 if self._slow else WINDOW - len(self.jobs)
+        room = 0 if self._slow else WINDOW - len(self.jobs) if self.jobs else when_empty
+        return room if self.left is None else min(room, self.left)
 
     def connect(self, on_readable: Callable[[], None]) -> socket.socket:
         """A new socket pair; returns the child's end, which the caller closes once it is handed over."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._sock, self.pid, self.ready, self._closing = ours, 0, False, False
+        self.doom, self.stopped, self.progress = "", None, clock.monotonic()
         self._generation += 1
         self._reader, self._writer = FrameReader(), FrameWriter()
         self._loop.watch(ours.fileno(), on_readable)
@@ -91,18 +134,24 @@ class Slot:
         self.disconnect()
         keys = list(self.jobs)
         self.jobs.clear()
+        self.stops.clear()
         self._slow.clear()
         return keys
 
     def give(self, job: Job, *, short: bool) -> None:
         """Gather a job for :meth:`flush`."""
+        if not self.jobs:
+            self.progress = clock.monotonic()
+        self.given += 1
+        if self.left is not None:
+            self.left -= 1
         self.jobs[job.key] = job
         if not short:
             self._slow.add(job.key)
         self._gathered.append(job)
 
     def take(self, key: int) -> Job | None:
-        """Forget a job that was reported; None when it is not this slot's."""
+        """Forget a job that was reported, or is about to be; None when it is not this slot's."""
         self._slow.discard(key)
         return self.jobs.pop(key, None)
 
@@ -141,10 +190,14 @@ class Slot:
 
         return reply
 
+    def ping(self, number: int) -> None:
+        """Have the child send this number back."""
+        self._write(self._writer.frame(Frame.PING, number))
+
     def close(self) -> None:
         """Let the child end after the jobs it has."""
         self._write(self._writer.frame(Frame.CLOSE))
-        self._closing = True
+        self._closing, self.progress = True, clock.monotonic()
 
     def receive(self) -> list[list[Any]] | None:
         """Frames that have come; None at the end of the stream.
@@ -165,6 +218,7 @@ class Slot:
     def drain(self) -> list[list[Any]]:
         """The child is dead: take no more jobs, and return the last frames it wrote."""
         self._closing = True
+        self.stopped = None
         frames: list[list[Any]] = []
         with contextlib.suppress(OSError, ProtocolError):  # BlockingIOError: something it forked holds the socket
             while self._sock is not None and (data := self._sock.recv(_CHUNK)):
@@ -185,6 +239,7 @@ class Slot:
     def _write_more(self) -> None:
         if self._sock is None:
             return
+        self.progress = clock.monotonic()
         del self._unsent[: self._send(self._unsent)]
         if not self._unsent:
             self._loop.watch_writable(self._sock.fileno(), None)

@@ -109,7 +109,8 @@ class Pool(Protocol):
     Jobs carry their limits (``Job.time_limit``, ``Job.soft_time_limit``). At the soft one ``SoftTimeLimitExceeded`` is
     raised in the task; at the hard one the task is stopped and its outcome is ``Kind.TIMED_OUT``, reported once.
 
-    A class that forks has an attribute ``forks = True``: it can't be embedded in another program.
+    A class that forks has an attribute ``forks = True``: it can't be embedded in another program. One whose user code
+    needs a patched ``threading`` has an attribute ``thread``, a class of real threads for the worker's I/O.
     """
 
     def prepare(self) -> None:

@@ -1,11 +1,11 @@
-"""Runs jobs in child processes; the parent owns every delivery. Owns the children's supervision and the windows.
+"""Runs jobs in child processes; the parent owns every delivery. Owns what is done about what children say.
 
 ``prepare()`` forks a fork server while the process is young; it makes the children. Each child has a socket pair with
 the parent (:mod:`._prefork_frames`): batches of jobs in, batches of outcomes out, and the publishes of ``delay()``
 calls and the states of tasks that still run. A child gets one job at a time, several only of tasks known to be short
-(:mod:`._prefork_pace`); should one of those turn out long, the child hands back those behind it. Which job a child was
-running when it died is read from shared memory (:mod:`._prefork_cells`). A crashed child is replaced at once; children
-that keep dying before they are up are replaced with growing pauses.
+(:mod:`._prefork_dispatch`); should one of those turn out long, the child hands back those behind it. Which job a child
+was running when it died is read from shared memory (:mod:`._prefork_cells`). Who replaces whom is the crew's business
+(:mod:`._prefork_crew`); when a job or a child takes too long, the watch's (:mod:`._prefork_watch`).
 """
 
 from __future__ import annotations
@@ -16,30 +16,41 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from amqtask import clock
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Kind, Outcome
 from amqtask.worker.pools._inner_transport import States
 from amqtask.worker.pools._prefork_cells import Cells
-from amqtask.worker.pools._prefork_child import child_main
+from amqtask.worker.pools._prefork_child import Heritage, child_main
+from amqtask.worker.pools._prefork_crew import Crew
+from amqtask.worker.pools._prefork_dispatch import Dispatch
 from amqtask.worker.pools._prefork_frames import Frame, ProtocolError
-from amqtask.worker.pools._prefork_pace import SHORT, WINDOW, Pace
-from amqtask.worker.pools._prefork_server import BORN, ForkServer
-from amqtask.worker.pools._prefork_slot import Slot
+from amqtask.worker.pools._prefork_info import info
+from amqtask.worker.pools._prefork_ping import Pings
+from amqtask.worker.pools._prefork_server import BORN, DEAD, PONG, STOPPED, UNBORN, ForkServer
+from amqtask.worker.pools._prefork_stops import Stops, signal_number
 from amqtask.worker.pools._prefork_values import begins_of, message_of, outcome_of, records_of
+from amqtask.worker.pools._prefork_watch import Watch
+from amqtask.worker.pools._prefork_window import TaskWindow
+from amqtask.worker.pools.base import Running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from amqtask.execution.job import Job
+    from amqtask.worker.pools._prefork_slot import Slot
     from amqtask.worker.pools.base import PoolHost
 
 logger = logging.getLogger("amqtask.worker")
 
-_PAUSE_FIRST = 0.2
-_PAUSE_MAX = 10.0
-"""Seconds between children that die before they are up."""
+_MOST = 1024
+"""Least number of slots that can be had; one that is never used costs nothing."""
+
+_LEAVE = 2.0
+"""Seconds that children have for their own end (``worker_process_shutdown``) when the worker has ended."""
 
 
 class PreforkPool:
@@ -49,15 +60,10 @@ class PreforkPool:
 
     def __init__(self, host: PoolHost) -> None:
         self._host = host
-        self._pace = Pace(host.fair)
-        self._slots: list[Slot] = []
-        self._pending: deque[Job] = deque()
-        self._gathering: set[Slot] = set()
-        self._room = 0
-        self._calm = False
         self._closing = self._terminated = False
         self._release = threading.Event()
         self._fork_server: ForkServer | None = None
+        self._slots: list[Slot] = []
 
     def prepare(self) -> None:
         """Fork the fork server; the process must be single-threaded still."""
@@ -68,43 +74,102 @@ class PreforkPool:
             import asyncio  # noqa: F401, PLC0415 -- once here instead of once in each child
         host = self._host
         host.app.producer  # noqa: B018 -- made before the fork, to be shared by the children
-        states = States()
-        executor = Executor(host.app, host.hostname, host.log_results, report=states)
-        self._cells = Cells(host.concurrency)
-        start = partial(child_main, host.app, executor, states, self._cells)
+        states, window = States(), TaskWindow()
+        executor = Executor(host.app, host.hostname, host.log_results, report=states, window=window.of)
+        self._most = max(_MOST, 4 * host.concurrency)
+        self._cells = Cells(self._most)
+        memory_max = host.app.settings.worker_max_memory_per_child
+        heritage = Heritage(host.app, host.hostname, executor, window, states, self._cells, memory_max)
         sys.stdout.flush()
         sys.stderr.flush()
         gc.collect()
         gc.freeze()  # what exists now is never touched by a collection, so its pages stay shared
-        self._fork_server = ForkServer(start)
+        self._fork_server = ForkServer(partial(child_main, heritage))
 
     def start(self) -> None:
         """Have the children made; jobs wait in their sockets until they are up."""
-        self._host.loop.watch(self._server.control.fileno(), self._on_server)
-        for number in range(self._host.concurrency):
-            slot = Slot(number, self._host.loop)
-            self._slots.append(slot)
-            self._spawn(slot)
+        loop, settings = self._host.loop, self._host.app.settings
+        patience = settings.worker_proc_alive_timeout
+        loop.watch(self._server.control.fileno(), self._on_server)
+        self._watch = Watch(loop, patience)
+        self._crew = Crew(
+            loop,
+            self,
+            self._server,
+            self._watch,
+            most=self._most,
+            tasks_max=settings.worker_max_tasks_per_child,
+            jitter=settings.worker_max_tasks_per_child_jitter,
+        )
+        self._slots = self._crew.slots
+        self._dispatch = Dispatch(self._crew, self._watch, self._refuse, fair=self._host.fair)
+        self._stops = self._watch.actions = Stops(self._cells, self._server, self._crew, self._on_stopped)
+        self._pings = Pings(loop, patience, self._on_silence)
+        self._crew.grow(self._host.concurrency)
 
     def free(self) -> int:
         """Room for jobs; for short ones more than one per child."""
-        return 0 if self._pending or self._closing else self._room
+        dispatch = self._dispatch
+        return 0 if dispatch.pending or self._closing else dispatch.room
 
     def submit(self, job: Job) -> None:
         """Hand the job to a child, or keep it until one is idle when it is not known to be short."""
-        if self._pending or not self._place(job):
-            self._pending.append(job)
+        self._dispatch.submit(job)
 
     def flush(self) -> None:
         """Write the gathered jobs, one frame per child."""
-        if not self._gathering:
+        self._dispatch.flush()
+
+    @property
+    def size(self) -> int:
+        """Children there are to be."""
+        return self._crew.size if self._slots else self._host.concurrency
+
+    def grow(self, slots: int) -> None:
+        """More children."""
+        self._crew.grow(slots)
+        self.has_room()
+
+    def shrink(self, slots: int) -> None:
+        """Fewer children, one at least."""
+        self._crew.shrink(slots)
+
+    def running(self) -> Sequence[Running]:
+        """What the children run, as they say themselves."""
+        found = ((slot, self._cells.started(slot.number)) for slot in self._slots)
+        ago = clock.wall() - clock.monotonic()
+        return [Running(cell[0], cell[1] + ago, slot.pid) for slot, cell in found if cell and cell[0] in slot.jobs]
+
+    def stop_job(self, key: int, signal: str, outcome: Outcome) -> bool:
+        """Signal the child that runs it; a job that has not begun does not."""
+        number = signal_number(signal)
+        if number is None or self._fork_server is None:
+            return False
+        if self._dispatch.withdraw(key):
+            self._host.loop.call_later(0, lambda: self._host.done([outcome]))
+            return True
+        for slot in self._slots:
+            if key in slot.jobs:
+                self._stops.ask(slot, number, outcome._replace(key=key))
+                self._watch.expect(slot, 0.0)
+                return True
+        return False
+
+    def info(self) -> dict[str, Any]:
+        """As Celery's prefork pool tells it."""
+        return info(self._host.app.settings, self.size, self._slots, fair=self._host.fair)
+
+    def ping(self, done: Callable[[bool], None]) -> None:
+        """Ask the fork server and the idle children."""
+        if self._fork_server is None:
+            done(False)
             return
-        gathering, self._gathering = self._gathering, set()
-        for slot in gathering:
-            for key, reason in slot.flush():
-                slot.take(key)
-                self._host.done([Outcome(key, Kind.UNDECODABLE, text=reason)])
-                self._recount(slot)
+        idle = [slot for slot in self._slots if slot.ready and not slot.jobs and not slot.closing and not slot.doom]
+        self._pings.ask(self._fork_server, idle, done)
+
+    def _on_silence(self, slot: Slot) -> None:
+        if not slot.jobs:  # else the watch sees to it
+            self._crew.kill(slot, "it did not answer")
 
     def close(self) -> None:
         """Idle children end now, the others after their jobs."""
@@ -118,6 +183,7 @@ class PreforkPool:
         self._closing = self._terminated = True
         for slot in self._slots:
             slot.disconnect()
+            self._watch.forget(slot)
         self._stop_server()
 
     def run_main(self) -> None:
@@ -125,53 +191,45 @@ class PreforkPool:
         self._release.wait()
 
     def release_main(self) -> None:
-        """Let :meth:`run_main` return."""
+        """Let :meth:`run_main` return; children that are ending may do so first: the kernel kills them with us."""
+        if self._closing and self._fork_server is not None:
+            self._fork_server.leave(_LEAVE)
         self._release.set()
 
-    # ---- jobs
-
-    def _place(self, job: Job) -> bool:
-        short = self._pace.is_short(_name(job))
-        best: Slot | None = None
-        most = 0
-        for slot in self._slots:
-            if not slot.jobs:
-                if slot.open:
-                    best = slot
-                    break
-            elif short and (room := slot.room(1)) > most:
-                best, most = slot, room
-        if best is None:
-            return False
-        best.give(job, short=short)
-        self._gathering.add(best)
-        self._recount(best)
-        return True
-
     def _place_pending(self) -> None:
-        if not self._pending and not self._closing:
-            return
-        while self._pending and self._place(self._pending[0]):
-            self._pending.popleft()
-        self.flush()
+        if self._dispatch.pending:
+            self._dispatch.place_pending()
         if self._closing:
             self._close_idle()
 
-    def _recount(self, slot: Slot) -> None:
-        room = slot.room(WINDOW if self._calm else 1)
-        self._room += room - slot.counted
-        slot.counted = room
-
     def _close_idle(self) -> None:
-        if self._pending:
+        if self._dispatch.pending:
             return
         for slot in self._slots:
-            if slot.open and not slot.jobs:
+            if slot.connected and not slot.closing and not slot.jobs:
                 slot.close()
+                self._watch.expect(slot)
+
+    # ---- what the crew asks
+
+    def wants_children(self) -> bool:
+        """Whether dead children are to be replaced."""
+        return self._fork_server is not None and (not self._closing or bool(self._dispatch.pending))
+
+    def recount(self, slot: Slot) -> None:
+        """Whether this slot takes jobs may have changed."""
+        self._dispatch.recount(slot)
+
+    def has_room(self) -> None:
+        """Waiting jobs may find a place now."""
+        if not self._terminated:
+            self._place_pending()
+            self._host.done(())  # nothing is done, but there is room again
 
     # ---- what children say
 
-    def _on_child(self, slot: Slot) -> None:
+    def read(self, slot: Slot) -> None:
+        """The child of this slot has written something, or is gone."""
         try:
             frames = slot.receive()
         except ProtocolError as error:
@@ -182,8 +240,8 @@ class PreforkPool:
         if frames is None and slot.connected and self._fork_server is not None:
             # Its end is closed or unusable. Mostly it is dead; if not, it can never report anything again.
             slot.disconnect()
-            self._recount(slot)
-            self._fork_server.kill(slot.number)
+            self._dispatch.recount(slot)
+            self._fork_server.signal(slot.number, signal.SIGKILL)
 
     def _handle(self, slot: Slot, frame: list[Any]) -> None:
         kind = frame[0]
@@ -201,108 +259,114 @@ class PreforkPool:
         elif kind == Frame.BACK:
             self._on_back(slot, frame[1])
         elif kind == Frame.READY:
-            slot.ready, slot.early_deaths = True, 0
+            self._crew.ready(slot)
+        elif kind == Frame.PONG:
+            self._pings.answered(frame[1], slot)
+        elif kind == Frame.FULL:
+            self._crew.retire(slot, f"it holds {frame[1]} KiB")
 
     def _on_done(self, slot: Slot, outcomes: list[Outcome]) -> None:
-        taken = []
+        taken, runs = [], []
         for outcome in outcomes:
             job = slot.take(outcome.key)
             if job is None:
                 continue
-            taken.append(outcome)
-            if outcome.runtime > 0:
-                self._pace.observe(_name(job), outcome.runtime)
-        if self._calm is not self._pace.calm:
-            self._calm = self._pace.calm
-            for other in self._slots:
-                self._recount(other)
-        self._recount(slot)
+            taken.append(self._stops.instead(slot, outcome) if slot.stops else outcome)
+            runs.append((job, outcome.runtime))
+        slot.progress = clock.monotonic()
+        self._dispatch.observe(runs)
+        self._dispatch.freed(slot)
         self._place_pending()
         self._host.done(taken)
 
     def _on_back(self, slot: Slot, keys: list[int]) -> None:
-        jobs = [job for key in keys if (job := slot.take(key)) is not None]
-        for job in slot.jobs.values():
-            self._pace.observe(_name(job), SHORT)
-            break
-        slot.slow_down()
-        self._recount(slot)
-        self._pending.extendleft(reversed(jobs))
+        stopped, jobs = [], []
+        for key in keys:
+            job = slot.take(key)
+            if job is None:
+                continue
+            if key in slot.stops:
+                stopped.append(slot.stops.pop(key).outcome)
+            else:
+                jobs.append(job)
+        self._dispatch.takes_long(slot)
+        self._dispatch.submit_first(jobs)
+        self._dispatch.freed(slot)
         self._place_pending()
+        self._host.done(stopped)
 
-    # ---- births and deaths
+    def _refuse(self, key: int, reason: str) -> None:
+        self._host.done([Outcome(key, Kind.UNDECODABLE, text=reason)])
 
-    def _spawn(self, slot: Slot) -> None:
-        if self._fork_server is None or (self._closing and not self._pending):
-            return
-        theirs = slot.connect(partial(self._on_child, slot))
-        try:
-            self._fork_server.spawn(slot.number, theirs)
-        except OSError as error:
-            logger.warning("the fork server takes no order (%s); trying again", error)
-            slot.disconnect()
-            self._host.loop.call_later(_PAUSE_FIRST, partial(self._respawn, slot))
-        finally:
-            theirs.close()
-        self._recount(slot)
+    def _on_stopped(self, slot: Slot, outcome: Outcome) -> None:
+        """A job was stopped and its child is being killed; there is room for the next one when that is dead."""
+        self._dispatch.recount(slot)
+        self._host.done([outcome])
 
-    def _respawn(self, slot: Slot) -> None:
-        if self._terminated:
-            return
-        self._spawn(slot)
-        self._place_pending()
-        self._host.done(())  # nothing is done, but there is room again
+    # ---- deaths
 
     def _on_server(self) -> None:
         events = self._server.events()
         if events is None:
             self._on_server_gone()
             return
-        for kind, number, pid, *status in events:
-            slot = self._slots[number]
-            if kind == BORN:
-                slot.pid = pid
+        for kind, number, *more in events:
+            slot = None if kind == PONG else self._crew.at(number)
+            if kind == PONG:
+                self._pings.answered(number, None)
+            elif slot is None:
+                continue
+            elif kind == BORN:
+                slot.pid = more[0]
+            elif kind == UNBORN:
+                slot.doom = f"no process can be made: {more[0]}"
+                self._on_death(slot, 0)
+            elif kind == DEAD:
+                if slot.pid == more[0]:  # else it is the last child of a slot that had this number
+                    self._on_death(slot, more[1])
             else:
-                self._on_death(slot, status[0])
+                slot.stopped = clock.monotonic() if kind == STOPPED else None
+                self._watch.expect(slot)
 
     def _on_death(self, slot: Slot, status: int) -> None:
         for frame in slot.drain():
             if frame[0] in (Frame.DONE, Frame.READY, Frame.STORE):
                 self._handle(slot, frame)
-        reason, ready, pid = _describe(status), slot.ready, slot.pid
-        blamed, innocent = self._bury(slot)
+        reason = slot.doom or _describe(status)
+        ready, expected = slot.ready, slot.leaving or bool(slot.doom or slot.stops)
+        stopped, blamed, innocent = self._bury(slot)
         if ready or self._closing:
-            self._spawn(slot)
-            logger.log(logging.ERROR if status else logging.INFO, "child %d ended: %s", pid, reason)
-        else:
-            self._pause(slot, reason)
+            level = logging.DEBUG if slot.leaving else logging.INFO if expected or not status else logging.ERROR
+            logger.log(level, "child %d ended: %s", slot.pid, reason)
+        self._pings.gone(slot)
+        self._crew.died(slot, ready or self._closing, reason)
         self._place_pending()
+        self._host.done(stopped)  # even without any: there is room again
         if blamed or innocent:
             self._host.lost(blamed, innocent, reason)
         if self._closing and not any(other.connected for other in self._slots):
             self._stop_server()
 
-    def _bury(self, slot: Slot) -> tuple[list[int], list[int]]:
+    def _bury(self, slot: Slot) -> tuple[list[Outcome], list[int], list[int]]:
+        """Outcomes of jobs that were to be stopped, keys of the others: to blame and innocent."""
         running = self._cells.running(slot.number)
-        self._cells.end(slot.number)
+        self._cells.clear(slot.number)
+        stops = dict(slot.stops)
         keys = slot.bury()
-        self._recount(slot)
-        return [key for key in keys if key == running], [key for key in keys if key != running]
-
-    def _pause(self, slot: Slot, reason: str) -> None:
-        pause = min(_PAUSE_FIRST * 2**slot.early_deaths, _PAUSE_MAX)
-        slot.early_deaths += 1
-        logger.error("child %d died before it was up (%s); next one in %.1f s", slot.pid, reason, pause)
-        self._host.loop.call_later(pause, partial(self._respawn, slot))
+        self._dispatch.recount(slot)
+        stopped = [stops[key].outcome for key in keys if key in stops]
+        left = [key for key in keys if key not in stops]
+        return stopped, [key for key in left if key == running], [key for key in left if key != running]
 
     def _on_server_gone(self) -> None:
         self._closing = True
-        lost = [self._bury(slot) for slot in self._slots]
-        lost.append(([], [job.key for job in self._pending]))
-        self._pending.clear()
+        buried = [self._bury(slot) for slot in self._slots]
+        buried.append(([], [], [job.key for job in self._dispatch.pending]))
+        self._dispatch.pending.clear()
         self._stop_server()
         reason = "the fork server died, and its children with it"
-        for blamed, innocent in lost:
+        for stopped, blamed, innocent in buried:
+            self._host.done(stopped)
             if blamed or innocent:
                 self._host.lost(blamed, innocent, reason)
         self._host.failed(reason)
@@ -330,12 +394,6 @@ def _describe(status: int) -> str:
             name = "unknown"
         return f"signal {number} ({name})"
     return f"exit status {os.waitstatus_to_exitcode(status)}"
-
-
-def _name(job: Job) -> str:
-    """Of the task; empty for strangers' messages that say it elsewhere, or not at all."""
-    name = job.headers.get("task")
-    return name if isinstance(name, str) else ""
 
 
 POOL = PreforkPool

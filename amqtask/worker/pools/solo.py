@@ -1,80 +1,87 @@
 """Runs jobs one after the other on the main thread. Owns the hand-over to it.
 
 For debugging (breakpoints work) and for code that insists on the main thread. The connection lives on the I/O thread,
-so heartbeats go on while a task runs.
+so heartbeats go on while a task runs. Limits interrupt it by a signal, waiting system calls included; native code that
+takes no notice holds the only slot until the fresh process is there that the worker asks for.
 """
 
 from __future__ import annotations
 
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from amqtask.execution.executor import Executor
-from amqtask.worker.pools._inbox import Inbox
-from amqtask.worker.pools._inner_transport import HopTransport, States
+from amqtask.errors import ConfigError
+from amqtask.worker.pools._in_process import InProcessPool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amqtask.execution.job import Job, Outcome
     from amqtask.worker.pools.base import PoolHost
 
 
-class SoloPool:
-    """See :class:`~amqtask.worker.pools.base.Pool`; ``concurrency`` is 1 whatever was asked for."""
+class SoloPool(InProcessPool):
+    """See :class:`~amqtask.worker.pools.base.Pool`; there is one slot whatever was asked for."""
 
     def __init__(self, host: PoolHost) -> None:
-        self._host = host
-        self._states = States()
-        self._executor = Executor(host.app, host.hostname, host.log_results, report=self._states)
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._busy = 0
-        self._closed = self._terminated = False
-
-    def prepare(self) -> None:
-        """Nothing to fork."""
-
-    def start(self) -> None:
-        """Be ready for outcomes."""
-        transport = HopTransport(self._host)
-        self._host.lend(transport)
-        self._states.go_through(transport)
-        self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
+        super().__init__(host)
+        self._size = 1
+        self._jobs: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
+        self._stuck: int | None = None
 
     def free(self) -> int:
         """1 while the main thread is idle."""
-        return 0 if self._closed else 1 - self._busy
+        return super().free() if self._stuck is None else 0
 
     def submit(self, job: Job) -> None:
         """Wake the main thread with it."""
-        self._busy += 1
+        self._runs.take(job)
         self._jobs.put(job)
 
-    def flush(self) -> None:
-        """Nothing is gathered."""
+    def grow(self, slots: int) -> None:
+        """Refused.
 
-    def close(self) -> None:
-        """Take no more jobs."""
-        self._closed = True
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"the solo pool has one slot; {slots} more can't be had")
 
-    def terminate(self) -> None:
-        """Ignore whatever comes from now on; the running task can't be stopped but by the end of the process."""
-        self._closed = self._terminated = True
+    def shrink(self, slots: int) -> None:
+        """Nothing: one slot is the least."""
+
+    def info(self) -> dict[str, Any]:
+        """As Celery names things."""
+        return {**super().info(), "put-guarded-by-semaphore": True, "max-tasks-per-child": None, "timeouts": []}
 
     def run_main(self) -> None:
         """Run the jobs, until released."""
-        while (job := self._jobs.get()) is not None:
+        self._main.install()
+        while (work := self._jobs.get()) is not None:
+            if callable(work):
+                work()
+                continue
             self._host.enter()  # not before the first job: start() may come later than this thread
-            self._outcomes.put(self._executor.run(job))
+            self._outcomes.put(self._call(work))
         self._executor.leave_thread()
+        self._main.uninstall()
 
     def release_main(self) -> None:
         """Let :meth:`run_main` return, after the running job."""
         self._jobs.put(None)
 
     def _report(self, outcomes: list[Outcome]) -> None:
-        self._busy -= len(outcomes)
-        if not self._terminated:
-            self._states.flush()
-            self._host.done(outcomes)
+        if any(outcome.key == self._stuck for outcome in outcomes):
+            self._stuck = None
+        super()._report(outcomes)
+
+    def _abandon(self, key: int) -> None:
+        self._stuck = key
+
+    def _echo(self, answer: Callable[[], None]) -> None:
+        if self.free():
+            self._jobs.put(answer)
+        else:
+            answer()
 
 
 POOL = SoloPool

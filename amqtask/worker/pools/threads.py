@@ -1,71 +1,68 @@
-"""Runs jobs in threads of the worker's own process, one job per thread at a time. Owns the threads.
+"""Runs jobs in threads of the worker's own process, one job per thread at a time. Owns how many threads there are.
 
-For tasks that wait (HTTP, databases). A crash of native code takes the worker down; threads can't be killed, so a cold
-end leaves their jobs unsettled, and the broker delivers them again.
+For tasks that wait (HTTP, databases). A crash of native code takes the worker down. A thread can't be killed: limits
+and revocations raise an exception in it, which waits until native code returns. A hard limit does not wait: the task
+counts as ended, another thread takes the slot, and the worker asks for a fresh process.
 """
 
 from __future__ import annotations
 
 import threading
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from amqtask.execution.executor import Executor
-from amqtask.worker.pools._inbox import Inbox
-from amqtask.worker.pools._inner_transport import HopTransport, States
+from amqtask.worker.pools._in_process import InProcessPool
+from amqtask.worker.pools._slot_threads import SlotThreads
 
 if TYPE_CHECKING:
-    from amqtask.execution.job import Job, Outcome
+    from collections.abc import Callable
+
+    from amqtask.execution.job import Job
     from amqtask.worker.pools.base import PoolHost
 
 
-class ThreadPool:
+class ThreadPool(InProcessPool):
     """See :class:`~amqtask.worker.pools.base.Pool`."""
 
     def __init__(self, host: PoolHost) -> None:
-        self._host = host
-        self._states = States()
-        self._executor = Executor(host.app, host.hostname, host.log_results, report=self._states)
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._busy = 0
-        self._closed = self._terminated = False
+        super().__init__(host)
         self._release = threading.Event()
 
-    def prepare(self) -> None:
-        """Nothing to fork."""
-
     def start(self) -> None:
-        """Start the threads; they are daemons, so that a stuck task can't keep the process alive."""
-        transport = HopTransport(self._host)
-        self._host.lend(transport)
-        self._states.go_through(transport)
-        self._outcomes: Inbox[Outcome] = Inbox(self._host.loop, self._report)
-        for number in range(self._host.concurrency):
-            threading.Thread(target=self._work, name=f"amqtask-task-{number}", daemon=True).start()
-
-    def free(self) -> int:
-        """Idle threads."""
-        return 0 if self._closed else self._host.concurrency - self._busy
+        """Start the threads."""
+        super().start()
+        self._threads = SlotThreads(self._host.enter, self._call, self._outcomes.put, self._executor.leave_thread)
+        self._threads.start(self._size)
 
     def submit(self, job: Job) -> None:
         """Wake a thread with it."""
-        self._busy += 1
-        self._jobs.put(job)
+        self._runs.take(job)
+        self._threads.put(job)
 
-    def flush(self) -> None:
-        """Nothing is gathered."""
+    def grow(self, slots: int) -> None:
+        """More threads."""
+        self._size += slots
+        self._threads.start(slots)
+
+    def shrink(self, slots: int) -> None:
+        """Fewer threads; busy ones end after their task."""
+        slots = min(slots, self._size - 1)
+        self._size -= slots
+        self._threads.end(slots)
+
+    def info(self) -> dict[str, Any]:
+        """As Celery names things."""
+        return {**super().info(), "threads": self._threads.count}
 
     def close(self) -> None:
-        """Each thread ends when it is idle and has seen its share of Nones."""
+        """Each thread ends when it is idle."""
         if not self._closed:
-            self._closed = True
-            for _ in range(self._host.concurrency):
-                self._jobs.put(None)
+            super().close()
+            self._threads.end(self._threads.count)
 
     def terminate(self) -> None:
         """Ignore whatever comes from now on."""
         self.close()
-        self._terminated = True
+        super().terminate()
 
     def run_main(self) -> None:
         """Wait; the main thread has nothing to do but signals."""
@@ -75,17 +72,14 @@ class ThreadPool:
         """Let :meth:`run_main` return."""
         self._release.set()
 
-    def _work(self) -> None:
-        self._host.enter()
-        while (job := self._jobs.get()) is not None:
-            self._outcomes.put(self._executor.run(job))
-        self._executor.leave_thread()
+    def _abandon(self, key: int) -> None:
+        self._threads.give_up(key)
 
-    def _report(self, outcomes: list[Outcome]) -> None:
-        self._busy -= len(outcomes)
-        if not self._terminated:
-            self._states.flush()
-            self._host.done(outcomes)
+    def _echo(self, answer: Callable[[], None]) -> None:
+        if self.free():
+            self._threads.put(answer)
+        else:
+            answer()
 
 
 POOL = ThreadPool
