@@ -12,6 +12,7 @@ from typing import Any, Final
 from amqtask.durations import parse_duration
 from amqtask.errors import ConfigError
 from amqtask.plugins import did_you_mean
+from amqtask.tasks.limits import SCOPES, Limit, Rate, parse_rate
 from amqtask.topology.declarations import RetryPolicy
 
 MAX_PRIORITY: Final = 9
@@ -68,6 +69,51 @@ def _seconds(name: str, value: Any) -> float:
         return parse_duration(value).total_seconds()
     except ConfigError as error:
         raise ConfigError(f"task option {name}: {error}") from None
+
+
+def _limit_seconds(name: str, value: Any) -> float:
+    seconds = _seconds(name, value)
+    if not seconds:
+        raise ConfigError(f"task option {name}={value!r}: it must be more than 0; None is no limit")
+    return seconds
+
+
+def check_time_limits(hard: object, soft: object, what: str = "task options") -> tuple[float | None, float | None]:
+    """Check a hard and a soft time limit, each in seconds (or a duration) or None.
+
+    Raises:
+        ConfigError: one is no duration above 0, or the soft one is longer than the hard one.
+    """
+    seconds = tuple(
+        None if value is None else _limit_seconds(name, value)
+        for name, value in (("time_limit", hard), ("soft_time_limit", soft))
+    )
+    if seconds[0] is not None and seconds[1] is not None and seconds[1] > seconds[0]:
+        raise ConfigError(
+            f"{what}: soft_time_limit={soft} is longer than time_limit={hard}, which would stop the task before"
+        )
+    return seconds[0], seconds[1]
+
+
+def _rate(name: str, value: Any) -> Rate:
+    try:
+        return parse_rate(value)
+    except ConfigError as error:
+        raise ConfigError(f"task option {name}: {error}") from None
+
+
+def _scope(name: str, value: Any) -> str:
+    if value not in SCOPES:
+        raise ConfigError(f"task option {name} must be one of {', '.join(SCOPES)}, not {value!r}")
+    return str(value)
+
+
+def _limit(name: str, value: Any) -> Limit:
+    if isinstance(value, Limit):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"task option {name} must be a whole number or a Limit, not {value!r}")
+    return Limit(value)
 
 
 def _backoff(name: str, value: Any) -> float | None:
@@ -133,5 +179,10 @@ CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "serializer": _text,
     "compression": _text,
     "ignore_result": _flag,
+    "time_limit": _limit_seconds,
+    "soft_time_limit": _limit_seconds,
+    "rate_limit": _rate,
+    "scope": _scope,
+    "max_concurrency": _limit,
 }
 """Option name -> check, called with name and value; raises TypeError or ConfigError."""

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from amqtask.errors import ConfigError
-from amqtask.tasks.option_values import CHECKS, refuse_unknown
+from amqtask.tasks.option_values import CHECKS, check_time_limits, refuse_unknown
 
 if TYPE_CHECKING:
+    from amqtask.tasks.limits import Limit, Rate, Scope
     from amqtask.topology.declarations import RetryPolicy
 
 
@@ -58,6 +59,11 @@ class TaskOptionArguments(TypedDict, total=False):
     serializer: str
     compression: str
     ignore_result: bool
+    time_limit: Seconds | str
+    soft_time_limit: Seconds | str
+    rate_limit: str | float
+    scope: Scope
+    max_concurrency: int | Limit
 
 
 class SendOptions(TypedDict, total=False):
@@ -65,7 +71,7 @@ class SendOptions(TypedDict, total=False):
 
     ``countdown`` in seconds; ``eta`` a datetime (naive: in the setting ``timezone``), seconds and timedeltas
     count from now for ``expires``; ``priority`` 0 to 9 with 9 first; ``queue`` or else ``exchange`` and
-    ``routing_key``.
+    ``routing_key``; ``time_limit`` and ``soft_time_limit`` in seconds.
     """
 
     countdown: Seconds | None
@@ -84,8 +90,8 @@ class SendOptions(TypedDict, total=False):
     shadow: str | None
     link: Any
     link_error: Any
-    time_limit: float | None
-    soft_time_limit: float | None
+    time_limit: Seconds | None
+    soft_time_limit: Seconds | None
 
 
 SEND_OPTIONS: Final = frozenset(SendOptions.__annotations__)
@@ -111,6 +117,11 @@ class TaskOptions:
         acks_late: None leaves it to the setting.
         expires: latest start; seconds or timedelta count from the call.
         serializer, compression, ignore_result: None leaves it to the settings.
+        time_limit: seconds after which a running task is stopped; it fails with TimeLimitExceeded.
+        soft_time_limit: seconds after which SoftTimeLimitExceeded is raised in it.
+        rate_limit: how often it may start; None leaves it to the setting.
+        scope: of the rate: of each worker, or of all workers together.
+        max_concurrency: how many may run at once, over all workers together.
     """
 
     name: str | None = None
@@ -133,6 +144,11 @@ class TaskOptions:
     serializer: str | None = None
     compression: str | None = None
     ignore_result: bool | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    rate_limit: Rate | None = None
+    scope: Scope = "worker"
+    max_concurrency: Limit | None = None
 
 
 _NAMES = frozenset(item.name for item in fields(TaskOptions))
@@ -153,6 +169,9 @@ def task_options(bind: bool, given: Mapping[str, Any]) -> TaskOptions:
     check_destination(options.queue, options.exchange, options.routing_key)
     if options.retry is False and options.autoretry_for:
         raise ConfigError("retry=False contradicts autoretry_for: give one of them")
+    check_time_limits(options.time_limit, options.soft_time_limit)
+    if options.scope != "worker" and not options.rate_limit:
+        raise ConfigError(f"scope={options.scope!r} says for whom rate_limit counts: give that too")
     return options
 
 

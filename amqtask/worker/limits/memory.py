@@ -1,0 +1,57 @@
+"""How much memory a worker and its children take. Owns the measuring, from /proc.
+
+Children share pages with the process that they were forked of; so the proportional size counts (PSS), in which a page
+of three processes is a third of a page of each. Where the kernel does not tell it, the resident size does.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_PROC = Path("/proc")
+_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def family(pid: int) -> list[int]:
+    """The process and its descendants, as far as they still are there."""
+    found, left = [], [pid]
+    while left:
+        one = left.pop()
+        found.append(one)
+        with suppress(OSError):  # it has ended meanwhile
+            for thread in (_PROC / str(one) / "task").iterdir():
+                left += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def resident(pid: int) -> int:
+    """KiB that a process has in memory; 0 when it is gone."""
+    try:
+        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def proportional(pid: int) -> int:
+    """KiB of that for which it is alone accountable; to be asked seldom, for the kernel looks at every page."""
+    try:
+        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return resident(pid)
+
+
+def measurable() -> bool:
+    """Does this system tell?"""
+    return (_PROC / "self" / "statm").exists()
+
+
+def family_memory(pid: int, enough: float) -> int:
+    """KiB that a process and its descendants take together; at most that, when it is less than ``enough`` anyway."""
+    pids = family(pid)
+    most = sum(map(resident, pids))
+    return most if most < enough else sum(map(proportional, pids))
