@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from amqtask import clock
@@ -62,7 +63,8 @@ class Supervisor:
     def run(self) -> int:
         """Run until everything has ended. On the main thread: signals are handled meanwhile.
 
-        The first SIGTERM or SIGINT ends the children warm, the second cold, a third kills them.
+        The first SIGTERM or SIGINT ends the children warm, the second cold, a third kills them. SIGHUP is handed on:
+        workers are replaced without a gap. Where stdout is a terminal, that hangs up: everything ends.
 
         Returns:
             0 when all ended because they were told to, else the code of the child that ended everything.
@@ -70,7 +72,9 @@ class Supervisor:
         inner, outer = socket.socketpair()
         inner.setblocking(False)
         outer.setblocking(False)
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        handled = [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup
+            handled.append(signal.SIGHUP)
         previous = {number: signal.signal(number, lambda *_: None) for number in handled}
         wakeup = signal.set_wakeup_fd(outer.fileno(), warn_on_full_buffer=False)
         self._selector.register(inner, selectors.EVENT_READ)
@@ -173,7 +177,13 @@ class Supervisor:
     # -- signals ----------------------------------------------------------------------------------
 
     def _on_signals(self, numbers: bytes) -> None:
-        if not {signal.SIGTERM, signal.SIGINT} & set(numbers):
+        hung_up = signal.SIGHUP in numbers
+        if hung_up and not sys.stdout.isatty():
+            for child in self._children:
+                if child.process is not None and not child.replaced:
+                    child.process.send_signal(signal.SIGHUP)
+            hung_up = False
+        if not hung_up and not {signal.SIGTERM, signal.SIGINT} & set(numbers):
             return
         now = clock.monotonic()
         if now - self._last_stop < _SAME_REQUEST:

@@ -8,6 +8,7 @@ in the solo and asyncio pools, to user code.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -16,11 +17,15 @@ import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import amqtask
-from amqtask import clock
+from amqtask import clock, unpatched
 from amqtask.broker.url import mask
 from amqtask.execution.job import Kind
 from amqtask.worker.assembly import Assembly, load_tasks
 from amqtask.worker.banner import banner
+from amqtask.worker.stacks import stacks
+from amqtask.worker.successor import Successor
+from amqtask.worker.titles import set_title, title
+from amqtask.worker.wakeup import SignalWakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
     from amqtask.worker.engine import Engine
     from amqtask.worker.options import WorkerOptions
+    from amqtask.worker.pools.base import Pool
+    from amqtask.worker.successor import Launch
 
 logger = logging.getLogger("amqtask.worker")
 
@@ -39,11 +46,14 @@ _MAIN_GRACE = 0.5
 """Seconds the main thread has to come back from user code once everything else has ended."""
 
 
-def _leave(status: int = 0) -> NoReturn:
-    """End the process without waiting for threads in user code; their messages went back to the broker."""
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(status)
+def _threads_of(pool: Pool) -> Callable[..., Any]:
+    """What makes real threads: gevent makes greenlets of others."""
+    maker: Callable[..., Any] = getattr(pool, "thread", threading.Thread)
+    return maker
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class Worker:
@@ -53,21 +63,39 @@ class Worker:
         app: the application; its tasks are imported by :meth:`run`.
         options: see :class:`~amqtask.worker.options.WorkerOptions`.
         on_ready: called on the I/O thread when every queue is consumed, at the start and after each reconnect.
+        launch: how to start this program once more; None: it can't be replaced without a gap.
 
     Attributes:
         engine: of this worker, once :meth:`run` has made it.
+        on_start: called once on the main thread: its tasks are loaded, its children are there.
+        on_leave: called, in any thread, where the process ends at once although a thread is in user code.
+        on_replaced: called on the I/O thread with the process id of the one that has taken over.
+        on_stop: called in the handler of each signal that asks for an end; once replaced, of each for a restart too.
     """
 
-    def __init__(self, app: Amqtask, options: WorkerOptions, on_ready: Callable[[], None] | None = None) -> None:
-        self._app, self._options, self._on_ready = app, options, on_ready
+    def __init__(
+        self,
+        app: Amqtask,
+        options: WorkerOptions,
+        on_ready: Callable[[], None] | None = None,
+        launch: Launch | None = None,
+    ) -> None:
+        self._app, self._options, self._on_ready, self._launch = app, options, on_ready, launch
         self.engine: Engine | None = None
+        self.on_start: Callable[[], None] = _nothing
+        self.on_leave: Callable[[], None] = _nothing
+        self.on_replaced: Callable[[int], None] = lambda _: None
+        self.on_stop: Callable[[int], None] = lambda _: None
+        self._replaced = False
         self._first_signal: float | None = None
 
     def run(self) -> int:
         """Run until a signal or a fatal error ends the worker; to be called on the main thread.
 
         SIGTERM and SIGINT end it warm: running tasks finish within the grace time, everything else goes back to its
-        queue. A second one, or SIGQUIT, ends it cold: running tasks are stopped and their messages go back.
+        queue. A second one, or SIGQUIT, ends it cold: running tasks are stopped and their messages go back. SIGHUP has
+        a fresh process take over, unless it was ignored when this one was started (nohup); where stdout is a terminal,
+        that hangs up and the worker ends warm. SIGUSR1 writes the stacks of this process and its children to the log.
 
         Returns:
             The exit code: 0, or what a part of the worker has ended it with (75: it wants to be started again).
@@ -79,13 +107,14 @@ class Worker:
         try:
             engine = self._run()
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            if not self._replaced:  # else they are for the process that has taken over
+                for number, handler in previous.items():
+                    signal.signal(number, handler)
         self._report(engine)
         if engine.failure is not None:
             raise engine.failure
         if engine.shutdown.stopped:
-            _leave(engine.exit_status)  # a thread that still runs a stopped task would keep the process alive
+            self._leave(engine.exit_status)  # a thread that still runs a stopped task would keep the process alive
         return engine.exit_status
 
     def _run(self) -> Engine:
@@ -93,23 +122,53 @@ class Worker:
         self._print_banner()
         assembly = Assembly(self._app, self._options)
         engine = self.engine = assembly.engine
-        engine.on_ready = self._on_ready
-        main_free = threading.Event()
-        io_thread = threading.Thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
+        engine.on_ready, engine.on_exit = self._on_ready, self.on_leave
+        self._prepare_restart(engine)
+        set_title(title(self._options.hostname, f"worker, {self._options.pool}"))
+        self.on_start()
+        wakeup = SignalWakeup(engine.loop)
+        wakeup.install()
+        main_free = unpatched.Bell()
+        new_thread = _threads_of(assembly.pool)
+        io_thread = new_thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
         io_thread.start()
         try:
             assembly.pool.run_main()
         finally:
-            main_free.set()
+            main_free.ring()
             io_thread.join()
+            wakeup.remove()
         assembly.close()
         return engine
 
-    def _run_engine(self, engine: Engine, main_free: threading.Event) -> None:
+    def _run_engine(self, engine: Engine, main_free: unpatched.Bell) -> None:
         engine.run()
         if not main_free.wait(_MAIN_GRACE):
             self._report(engine)
-            _leave(0 if engine.failure is None else 1)  # the main thread is in user code that does not return
+            # the main thread is in user code that does not return
+            self._leave(engine.exit_status if engine.failure is None else 1)
+
+    def _leave(self, status: int) -> NoReturn:
+        """End the process without waiting for threads in user code; their messages went back to the broker."""
+        self.on_leave()
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+
+    def _prepare_restart(self, engine: Engine) -> None:
+        if self._launch is None:
+            return
+        engine.succeeds = self._launch.succeeds
+
+        def give_way(pid: int) -> None:
+            engine.successor = pid
+            self._replaced = True
+            self.on_replaced(pid)
+            engine.shutdown.warm()
+
+        successor = Successor(engine.loop, self._launch, give_way)
+        engine.restart = successor.start
+        engine.shutdown.on_begin = _both(successor.cancel, engine.shutdown.on_begin)
 
     def _print_banner(self) -> None:
         if self._options.quiet or self._options.logformat == "json":
@@ -139,25 +198,67 @@ class Worker:
     # -- signals ----------------------------------------------------------------------------------
 
     def _install_signals(self) -> dict[signal.Signals, Any]:
-        handled = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
-        return {number: signal.signal(number, self._on_signal) for number in handled}
+        stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+        handled: dict[signal.Signals, Callable[[int, FrameType | None], None]] = dict.fromkeys(stops, self._on_stop)
+        handled[signal.SIGUSR1] = self._on_usr1
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            # a terminal that is closed must not leave a worker behind
+            handled[signal.SIGHUP] = self._on_stop if sys.stdout.isatty() else self._on_hup
+        return {number: signal.signal(number, handler) for number, handler in handled.items()}
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         """Only hands over to the I/O thread: the interrupted code may hold any lock, the logging one included."""
         engine = self.engine
         if engine is None:
             raise SystemExit(0)  # nothing has been received yet
+        self.on_stop(number)
         now = clock.monotonic()
         if self._first_signal is None:
             self._first_signal = now
-        cold = number == signal.SIGQUIT or now - self._first_signal > _SAME_REQUEST
+        again = now - self._first_signal > _SAME_REQUEST
+        cold = number == signal.SIGQUIT or again or (number == signal.SIGTERM and _term_is_cold())
         name = signal.Signals(number).name
 
         def stop() -> None:
             logger.warning("%s: %s shutdown", name, "cold" if cold else "warm")
+            engine.shutdown.cause = name
             if cold:
                 engine.shutdown.cold()
             else:
                 engine.shutdown.warm()
 
         engine.call_soon(stop)
+
+    def _on_hup(self, number: int, _frame: FrameType | None) -> None:
+        engine = self.engine
+        if self._replaced:
+            self.on_stop(number)  # it is for the process that has taken over
+        elif engine is not None:
+            engine.call_soon(lambda: engine.ask_restart("SIGHUP"))
+
+    def _on_usr1(self, _number: int, _frame: FrameType | None) -> None:
+        """In a thread of its own: the I/O thread may be what hangs."""
+        new_thread = threading.Thread if self.engine is None else _threads_of(self.engine.pool)
+        new_thread(target=self._write_stacks, name="amqtask-stacks", daemon=True).start()
+
+    def _write_stacks(self) -> None:
+        logger.warning("SIGUSR1: stacks\n%s", stacks())
+        engine = self.engine
+        children = () if engine is None else engine.pool.info().get("processes", ())
+        for pid in children:
+            if pid != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGUSR1)
+
+
+def _term_is_cold() -> bool:
+    """Celery's way to ask for a cold shutdown at SIGTERM."""
+    return os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        first()
+        second()
+
+    return call

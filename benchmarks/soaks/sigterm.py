@@ -39,9 +39,7 @@ def sigterm(node: Node, folder: Path, lives: int = 200, seed: int = 1) -> dict[s
         slowest = max(slowest, time.monotonic() - signalled)
     process = worker("-c", "2", log=folder / "log")
     try:
-        deadline = time.monotonic() + 120
-        while len(set(marks())) < sent and time.monotonic() < deadline:
-            time.sleep(0.2)
+        _await_all(sent)
     finally:
         process.terminate()
         process.wait(30)
@@ -54,3 +52,12 @@ def sigterm(node: Node, folder: Path, lives: int = 200, seed: int = 1) -> dict[s
         "slowest_exit_seconds": slowest,
         "left_in_queue": float(node.depth("amqtask")),
     }
+
+
+def _await_all(sent: int, patience: float = 30.0) -> None:
+    """Wait until every task has left its mark, or none has for so many seconds."""
+    seen, since = 0, time.monotonic()
+    while (done := len(set(marks()))) < sent and time.monotonic() - since < patience:
+        if done > seen:
+            seen, since = done, time.monotonic()
+        time.sleep(0.2)

@@ -195,3 +195,14 @@ def test_nothing_is_polled_while_nothing_happens(up):
     assert switches() - before <= 2
     tree.process.terminate()
     assert tree.end() == 0
+
+
+def test_a_hangup_is_handed_on_so_that_workers_replace_themselves(up):
+    hear = serve().replace("signal.SIGTERM, stop)", "signal.SIGTERM, stop)\nsignal.signal(signal.SIGHUP, lambda *_: "
+                           "os.write(1, b'hup\\n'))")  # fmt: skip
+    running = up(a=hear, b=hear)
+    assert running.pid("a") != running.pid("b")
+    running.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: {"a|hup", "b|hup"} <= set(running.lines))
+    running.process.send_signal(signal.SIGTERM)
+    assert running.end() == 0

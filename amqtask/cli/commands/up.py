@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amqtask.cli.command import Command
-from amqtask.cli.commands.worker import FORMAT_OPTION, LEVEL_OPTION, TIMEOUT_OPTION
+from amqtask.cli.worker_options import FORMAT_OPTION, LEVEL_OPTION, TIMEOUT_OPTION
 from amqtask.errors import TopologyError
 
 if TYPE_CHECKING:

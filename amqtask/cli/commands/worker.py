@@ -1,142 +1,128 @@
-"""``amqtask worker``: run tasks. Owns its options; the worker itself is :mod:`amqtask.worker.worker`."""
+"""``amqtask worker``: run tasks. Owns the order in which its process comes up.
+
+The worker itself is :mod:`amqtask.worker.worker`; the options are in :mod:`amqtask.cli.worker_options`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from amqtask import logs
-from amqtask.cli.command import Command, comma_separated
-from amqtask.errors import ConfigError
+from amqtask.cli.command import Command
+from amqtask.cli.process_options import ProcessOptions, process_options
+from amqtask.cli.worker_options import WORKER_OPTIONS, chosen_settings, needless
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from amqtask.app.app import Amqtask
+    from amqtask.cli.daemon import Program
     from amqtask.cli.setup import Setup
-    from amqtask.worker.options import Requested
+    from amqtask.worker.options import Requested, WorkerOptions
 
+logger = logging.getLogger(__name__)
 
-def read_level(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Callback of ``--loglevel``: any case; wrong ones are a usage error."""
-    try:
-        logs.level_number(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return value.lower()
-
-
-def read_seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    """Callback of options that are a time: seconds, or a duration such as ``1m30s``."""
-    if value is None:
-        return None
-    from amqtask.durations import parse_duration  # noqa: PLC0415 -- only when the option is used
-
-    try:
-        return parse_duration(_number(value)).total_seconds()
-    except ConfigError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-LEVEL_OPTION = click.option(
-    "-l", "--loglevel", "--log-level", "loglevel", default="info", show_default=True, metavar="LEVEL",
-    callback=read_level, help="debug, info, warning, error or critical.",
-)  # fmt: skip
-FORMAT_OPTION = click.option(
-    "--log-format", "logformat", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="Lines of text, or one JSON object per line.",
-)  # fmt: skip
-TIMEOUT_OPTION = click.option(
-    "--shutdown-timeout", metavar="SECONDS", callback=read_seconds,
-    help="How long running tasks may go on after SIGTERM.  [setting: worker_shutdown_timeout]",
-)  # fmt: skip
+_PROCESS = tuple(field.name for field in dataclasses.fields(ProcessOptions))
 
 
 @click.command("worker", cls=Command, short_help="Run tasks.")
-@click.option(
-    "-Q", "--queues", multiple=True, metavar="NAMES", callback=comma_separated,
-    help="Queues to consume, separated by commas; all of the topology if left out.",
-)  # fmt: skip
-@click.option(
-    "-X", "--exclude-queues", "exclude", multiple=True, metavar="NAMES", callback=comma_separated,
-    help="Queues not to consume.",
-)  # fmt: skip
-@click.option("--pool-name", metavar="POOL", help="Be this pool of the routing file: its queues and its settings.")
-@click.option(
-    "-P", "--pool", metavar="KIND",
-    help="What runs tasks: prefork, threads, asyncio or solo.  [setting: worker_pool]",
-)  # fmt: skip
-@click.option(
-    "-c", "--concurrency", type=click.IntRange(min=1), metavar="N",
-    help="How many tasks run at once.  [setting: worker_concurrency; default: prefork the usable CPUs, "
-    "threads these and 4, asyncio 100]",
-)  # fmt: skip
-@click.option(
-    "-n", "--hostname", metavar="NAME",
-    help="Name of this worker; %h is the host name, %n its first part, %d its domain.  [default: amqtask@%h]",
-)  # fmt: skip
-@click.option(
-    "--prefetch", type=click.IntRange(1, 65535), metavar="N",
-    help="Messages to hold per queue.  [setting: worker_prefetch; default: the queue's, else automatic]",
-)  # fmt: skip
-@click.option(
-    "--order", type=click.Choice(["strict", "weighted", "fair"]),
-    help="Which queue is served first.  [setting: worker_queue_order]",
-)  # fmt: skip
-@click.option(
-    "-O", "--optimization", type=click.Choice(["default", "fair"]), default="default", show_default=True,
-    help="fair: a prefork child never holds a second task, however short tasks are.",
-)  # fmt: skip
-@LEVEL_OPTION
-@FORMAT_OPTION
-@TIMEOUT_OPTION
-@click.option(
-    "-I", "--include", multiple=True, metavar="MODULES", callback=comma_separated,
-    help="More modules to import, because they define tasks.",
-)  # fmt: skip
-@click.pass_obj
-def worker(setup: Setup, /, include: tuple[str, ...], optimization: str, **given: Any) -> int:
+@WORKER_OPTIONS
+@process_options
+@click.pass_context
+def worker(
+    context: click.Context, /, include: tuple[str, ...], optimization: str, purge: bool, beat: bool, **given: Any
+) -> int:
     """Run the tasks that arrive in the queues, until SIGTERM or Ctrl-C.
 
     The first signal lets running tasks end (see --shutdown-timeout), a second one stops them and puts them
-    back.
+    back. SIGHUP has a fresh process take over without a gap, SIGUSR1 writes stacks to the log.
 
     \b
     amqtask worker -A proj                         every queue
     amqtask worker -A proj -Q emails,files.small   a worker for two queues
     amqtask worker -A proj --pool-name mail        a pool of routing.yaml
     """  # noqa: D301 -- click reads \b as "keep these lines"
-    from amqtask.worker.options import Requested, resolve  # noqa: PLC0415 -- --help needs none of it
+    _patch(given["pool"])
+    from amqtask.cli.daemon import Program  # noqa: PLC0415 -- --help needs none of it
+    from amqtask.worker.options import Requested, node_name  # noqa: PLC0415
 
-    requested: Requested = Requested(**given, quiet=setup.quiet, fair=optimization == "fair")
-    color = False if setup.no_color else None
-    logs.configure_logging(requested.loglevel, requested.logformat, color=color)
-    app = setup.load("app")
-    _include(app, include)
+    setup: Setup = context.obj
+    process = ProcessOptions(**{name: given.pop(name) for name in _PROCESS})
+    with Program(setup, process, node_name(given["hostname"], given["pool_name"])) as program:
+        color = False if setup.no_color else None
+        logs.configure_logging(given["loglevel"], given["logformat"], color=color)
+        requested = Requested(
+            **given,
+            quiet=setup.quiet,
+            fair=optimization == "fair",
+            beat=beat,
+            health_socket=None if program.pidfile is None else program.pidfile.socket,
+        )
+        app = setup.load("app")
+        plain = {"worker_log_color": False} if setup.no_color else {}
+        _set(app, {**chosen_settings(context), **plain}, include)
+        return _run(app, requested, program, purge=purge, ignored=needless(context))
+
+
+def _patch(pool: str | None) -> None:
+    """Before anything else is imported: gevent changes the standard library."""
+    if (pool or os.environ.get("AMQTASK_WORKER_POOL")) == "gevent":
+        from amqtask.worker.pools._gevent_patch import patch  # noqa: PLC0415
+
+        patch()
+
+
+def _run(app: Amqtask, requested: Requested, program: Program, *, purge: bool, ignored: Sequence[str]) -> int:
+    from amqtask.cli.log_signals import finish_logging  # noqa: PLC0415
+    from amqtask.worker.options import resolve  # noqa: PLC0415
+
     options = resolve(requested, app.topology, app.settings)
     app.load_tasks()
+    finish_logging(app.settings, requested.loglevel, color=app.settings.worker_log_color)
     _ = app.broker_urls  # a dev broker is started before the pool forks: one for all of them
     logs.set_process_name(options.hostname)
     logs.provide_task_fields(_task_fields)
+    _warn(ignored)
+    if purge and program.launch.succeeds is None:
+        _purge(app, options)
 
     from amqtask.worker.worker import Worker  # noqa: PLC0415
 
-    return Worker(app, options).run()
+    worker = Worker(app, options, program.ready, program.launch)
+    worker.on_start, worker.on_leave, worker.on_replaced = program.started, program.leave, program.replaced
+    worker.on_stop = program.hand_on
+    return worker.run()
 
 
-def _include(app: Amqtask, modules: tuple[str, ...]) -> None:
+def _set(app: Amqtask, chosen: Mapping[str, Any], include: tuple[str, ...]) -> None:
     from amqtask.config.sources import Source  # noqa: PLC0415
 
-    if modules:
-        app.configuration.update({"include": (*app.settings.include, *modules)}, Source.COMMAND_LINE)
+    values = {**chosen, **({"include": (*app.settings.include, *include)} if include else {})}
+    if values:
+        app.configuration.update(values, Source.COMMAND_LINE)
+
+
+def _purge(app: Amqtask, options: WorkerOptions) -> None:
+    """Throw away what waits in the queues that exist."""
+    from amqtask.cli.broker import open_admin  # noqa: PLC0415
+
+    with open_admin(app) as admin:
+        for name, _ in options.queues:
+            state = admin.queue_state(name)
+            if state is not None:
+                logger.warning("%d messages purged from %s", admin.purge(name), name)
+
+
+def _warn(given: Sequence[str]) -> None:
+    if given:
+        logger.info("%s: accepted, and not needed: there is nothing it would change", ", ".join(given))
+    if os.getuid() == 0:
+        logger.warning("Running as root: tasks can do anything on this machine; see --uid")
 
 
 def _task_fields() -> Mapping[str, Any] | None:

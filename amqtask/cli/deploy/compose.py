@@ -1,0 +1,63 @@
+"""A compose file: a broker and a service per process. Owns its content."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from amqtask.cli.deploy.plan import HEALTH_PORT
+
+if TYPE_CHECKING:
+    from amqtask.cli.deploy.plan import Plan, Unit
+
+_BROKER = {
+    "image": "rabbitmq:4-management",
+    "hostname": "rabbitmq",  # its data folder carries the host's name
+    "environment": {"RABBITMQ_DEFAULT_USER": "amqtask", "RABBITMQ_DEFAULT_PASS": "${BROKER_PASSWORD:-amqtask}"},
+    "volumes": ["rabbitmq-data:/var/lib/rabbitmq"],
+    "healthcheck": {
+        "test": ["CMD", "rabbitmq-diagnostics", "-q", "check_port_connectivity"],
+        "interval": "5s",
+        "timeout": "10s",
+        "retries": 20,
+        "start_period": "30s",
+    },
+    "restart": "unless-stopped",
+}
+
+
+def compose(plan: Plan, *, image: str) -> str:
+    """The file as YAML.
+
+    Args:
+        plan: what is to run.
+        image: of the app; ``amqtask`` is on its PATH.
+    """
+    services: dict[str, Any] = {"rabbitmq": _BROKER}
+    services.update({unit.name: _service(plan, unit, image) for unit in plan.units})
+    document = {"services": services, "volumes": {"rabbitmq-data": None}}
+    return yaml.safe_dump(document, sort_keys=False, width=120)
+
+
+def _service(plan: Plan, unit: Unit, image: str) -> dict[str, Any]:
+    service: dict[str, Any] = {
+        "image": image,
+        "command": ["amqtask", *unit.words],
+        "init": True,
+        "environment": {"AMQTASK_BROKER_URL": "amqp://amqtask:${BROKER_PASSWORD:-amqtask}@rabbitmq:5672/"},
+        "depends_on": {"rabbitmq": {"condition": "service_healthy"}},
+        "restart": "unless-stopped",
+        "stop_grace_period": f"{plan.grace}s",
+    }
+    if unit.queues:
+        where = f":{HEALTH_PORT}"
+        service["command"] += ["--health", where]
+        service["healthcheck"] = {
+            "test": ["CMD", "amqtask", "check", "ready", "--health", where],
+            "interval": "30s",
+            "timeout": "5s",
+            "retries": 3,
+            "start_period": "30s",
+        }
+    return service

@@ -1,0 +1,1 @@
+"""Many workers of one machine, started and stopped by name."""

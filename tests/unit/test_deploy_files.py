@@ -1,0 +1,128 @@
+"""Generated files: read by the programs they are for where these are here, else by a parser of their format."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from amqtask import Amqtask
+from amqtask.cli.deploy.compose import compose
+from amqtask.cli.deploy.kubernetes import kubernetes
+from amqtask.cli.deploy.plan import plan
+from amqtask.cli.deploy.supervisor import supervisor
+from amqtask.cli.deploy.systemd import systemd
+
+ROUTING = """\
+version: 1
+queues: {mail: {}, big_files: {}}
+pools:
+  mail: {queues: [mail], pool: threads}
+  big_files: {queues: [big_files]}
+"""
+
+
+@pytest.fixture
+def pools(tmp_path):
+    (tmp_path / "routing.yaml").write_text(ROUTING)
+    app = Amqtask("My App", routing=tmp_path / "routing.yaml", worker_shutdown_timeout=90)
+    return plan(app, "proj.app")
+
+
+@pytest.fixture
+def single():
+    app = Amqtask("solo", beat_schedule={"each": {"task": "x", "schedule": 10.0}})
+    return plan(app, "proj")
+
+
+def test_there_is_a_worker_per_pool_and_a_scheduler_if_there_is_a_schedule(pools, single):
+    assert [unit.words for unit in pools.units] == [
+        ("worker", "-A", "proj.app", "--pool-name", "mail"),
+        ("worker", "-A", "proj.app", "--pool-name", "big_files"),
+    ]
+    assert [unit.name for unit in single.units] == ["worker", "beat"]
+    assert single.units[1].words == ("beat", "-A", "proj")
+
+
+def test_the_kill_comes_after_the_grace_time(pools):
+    assert pools.grace >= 95
+
+
+def sections(text: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=("#", ";"))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(text)
+    return parser
+
+
+def test_systemd_units_notify_reload_and_do_not_restart_in_vain(pools):
+    text = systemd(pools, python="/v/bin/python", folder="/srv/app", user="app")
+    first, second = text.split("# /etc/systemd/system/my-app-big_files.service")
+    assert "big_files" in second
+    service = sections(first)["Service"]
+    assert service["Type"] == "notify"
+    assert service["WatchdogSec"] == "60"
+    assert service["ExecStart"] == "/v/bin/python -m amqtask worker -A proj.app --pool-name mail"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert service["RestartPreventExitStatus"] == "64 77 78"
+    assert int(service["TimeoutStopSec"]) >= 95
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+def test_systemd_finds_nothing_wrong_with_its_units(pools, single, tmp_path):
+    for number, each in enumerate((pools, single)):
+        text = systemd(each, python=sys.executable, folder=str(tmp_path), user="root")
+        for part, unit in enumerate(text.split("# /etc/systemd/system/")[1:]):
+            (tmp_path / f"u{number}{part}.service").write_text(f"# {unit}")
+    units = [str(path) for path in tmp_path.glob("*.service")]
+    assert len(units) == 4
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=60, check=False
+    )
+    problems = [line for line in checked.stderr.splitlines() if str(tmp_path) in line or line.startswith("u")]
+    assert not problems
+
+
+def test_a_percent_sign_reaches_the_worker_as_it_is(single):
+    assert "-n worker@%%h" in systemd(single, python="python", folder="/", user="u")
+    assert "-n worker@%%h" in supervisor(single, python="python", folder="/", user="u")
+
+
+def test_supervisor_ends_the_whole_group_and_waits_for_running_tasks(pools):
+    parser = sections(supervisor(pools, python="python", folder="/srv/app", user="app"))
+    program = parser["program:my-app-mail"]
+    assert (program["stopasgroup"], program["killasgroup"], program["stopsignal"]) == ("true", "true", "TERM")
+    assert int(program["stopwaitsecs"]) >= 95
+    assert parser["group:my-app"]["programs"] == "my-app-mail,my-app-big_files"
+
+
+def test_compose_has_a_service_per_worker_that_waits_for_the_broker(pools):
+    services = yaml.safe_load(compose(pools, image="shop:1"))["services"]
+    assert list(services) == ["rabbitmq", "mail", "big_files"]
+    mail = services["mail"]
+    assert mail["depends_on"]["rabbitmq"]["condition"] == "service_healthy"
+    assert mail["healthcheck"]["test"] == ["CMD", "amqtask", "check", "ready", "--health", ":8080"]
+    assert mail["command"][-2:] == ["--health", ":8080"]
+    assert mail["init"] is True
+
+
+def test_kubernetes_has_probes_grace_and_a_scaler_per_queue(pools, single):
+    text = kubernetes(pools, image="shop:1", replicas=(0, 7), backlog=50)
+    assert "&id" not in text
+    deployment, scaler, second, _ = yaml.safe_load_all(text)
+    pod = deployment["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert pod["terminationGracePeriodSeconds"] >= 95
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "health"}
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["startupProbe"]["httpGet"]["path"] == "/startupz"
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert (scaler["spec"]["minReplicaCount"], scaler["spec"]["maxReplicaCount"]) == (0, 7)
+    assert scaler["spec"]["triggers"][0]["metadata"]["queueName"] == "mail"
+    assert second["metadata"]["name"] == "my-app-big-files"
+    *_, beat = yaml.safe_load_all(kubernetes(single, image="shop:1", replicas=(1, 1), backlog=1))
+    assert beat["spec"]["replicas"] == 2
