@@ -138,6 +138,10 @@ class Admin:
         """Delete a queue with its messages; harmless when there is none."""
         self._named("probe", name, lambda channel: channel.queue_delete(name))
 
+    def unbind(self, queue: str, exchange: str, routing_key: str) -> None:
+        """Remove a binding; harmless when there is none."""
+        self._named("probe", queue, lambda channel: channel.queue_unbind(queue, exchange, routing_key))
+
     def delete_exchange(self, name: str) -> None:
         """Delete an exchange with its bindings; harmless when there is none."""
         self._call("probe", lambda channel: channel.exchange_delete(name))

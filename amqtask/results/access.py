@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from amqtask.errors import DecodeError, NoResultBackend
+from amqtask.errors import ConfigError, DecodeError, NoResultBackend
 from amqtask.results.group import result_from_tuple
 from amqtask.results.meta import Meta, load, load_value
 from amqtask.wire.serializers.json import SERIALIZER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amqtask.config.settings import Settings
     from amqtask.results.base import Backend
     from amqtask.results.node import ResultBase
+
+
+class Revoking(Protocol):
+    """What is asked of remote control."""
+
+    def revoke(self, task_id: Sequence[str], **options: Any) -> object: ...  # noqa: D102
 
 
 class ResultAccess:
@@ -24,10 +30,16 @@ class ResultAccess:
     Args:
         settings: of the app.
         open_backend: makes the backend; called once, when it is first asked for.
+        control: remote control of workers; None: there is none.
     """
 
-    def __init__(self, settings: Settings, open_backend: Callable[[str, Settings], Backend]) -> None:
-        self._settings, self._open = settings, open_backend
+    def __init__(
+        self,
+        settings: Settings,
+        open_backend: Callable[[str, Settings], Backend],
+        control: Callable[[], Revoking] | None = None,
+    ) -> None:
+        self._settings, self._open, self._control = settings, open_backend, control
         self._backend: Backend | None = None
         self._lock = threading.Lock()
         self.expires = settings.result_expires
@@ -56,6 +68,12 @@ class ResultAccess:
     def loads(self, document: bytes) -> Meta:
         """Read a task's document. Raises DecodeError, ContentRefused."""
         return load(document, self._accept)
+
+    def revoke(self, ids: Sequence[str], **options: Any) -> None:
+        """Have tasks not run; see :meth:`amqtask.control.client.Control.revoke`."""
+        if self._control is None:
+            raise ConfigError("this app has no remote control: nothing can be revoked")
+        self._control().revoke(ids, **options)
 
     def dump_group(self, group: ResultBase) -> bytes:
         """Write what a group consists of, as Celery does."""

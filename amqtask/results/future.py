@@ -14,7 +14,7 @@ from amqtask.results.failures import to_exception
 from amqtask.results.gathering import Gathering
 from amqtask.results.meta import Meta
 from amqtask.results.node import forgotten
-from amqtask.results.source import Results
+from amqtask.results.source import Results, revoke
 from amqtask.results.states import EXCEPTION_STATES, EXPIRED, PROPAGATE_STATES, REVOKED
 
 if TYPE_CHECKING:
@@ -230,6 +230,25 @@ class AsyncResult(Facts, Generic[R_co]):
         """Remove what is stored of the task and of those before it."""
         if ids := [task_id for node in (self, *self.ancestors()) for task_id in forgotten(node)]:
             self._bound().backend.forget(ids)
+
+    def revoke(
+        self,
+        connection: object = None,  # noqa: ARG002 -- Celery's
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Have the task not run; its result is REVOKED then. Holds for workers that start later, too.
+
+        Args:
+            connection: Celery's; without effect.
+            terminate: stop it if it runs.
+            signal: that its process gets then, SIGTERM unless given.
+            wait: for the answers of workers.
+            timeout: seconds to wait.
+        """
+        revoke(self._bound(), [self.id], terminate, signal, wait, timeout)
 
     def tuple_after(self, parent: Tuple | None) -> Tuple:
         """Its id, as Celery writes it."""

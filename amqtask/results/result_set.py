@@ -9,6 +9,7 @@ from amqtask.results.current import current_results
 from amqtask.results.future import AsyncResult, R_co, Results
 from amqtask.results.gathering import Gathering
 from amqtask.results.node import ResultBase, Tuple, forgotten
+from amqtask.results.source import revoke
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
@@ -218,6 +219,17 @@ class ResultSet(ResultBase, Generic[R_co]):
         """Remove what is stored of the tasks."""
         if ids := forgotten(self):
             self._bound().backend.forget(ids)
+
+    def revoke(
+        self,
+        connection: object = None,  # noqa: ARG002 -- Celery's
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Have none of the tasks run; see :meth:`amqtask.results.future.AsyncResult.revoke`."""
+        revoke(self._bound(), self.as_list(), terminate, signal, wait, timeout)
 
     def tuple_after(self, parent: Tuple | None) -> Tuple:
         """Ids of the members, as Celery writes them."""

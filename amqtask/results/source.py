@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amqtask.results.base import Backend
     from amqtask.results.meta import Meta
     from amqtask.results.node import ResultBase
@@ -37,5 +39,16 @@ class Results(Protocol):
     def dump_group(self, group: ResultBase) -> bytes:
         """Write what a group consists of."""
 
+    def revoke(self, ids: Sequence[str], **options: Any) -> None:
+        """Have tasks not run; options as of :meth:`amqtask.control.client.Control.revoke`."""
+
     def from_tuple(self, value: Any) -> ResultBase:
         """The handle that a result tuple describes."""
+
+
+def revoke(
+    results: Results, ids: Sequence[str], terminate: bool, signal: str | None, wait: bool, timeout: float | None
+) -> None:
+    """Have tasks not run; what ``revoke()`` of the handles does."""
+    named = {} if signal is None else {"signal": signal}
+    results.revoke(ids, terminate=terminate, reply=wait, timeout=timeout, **named)

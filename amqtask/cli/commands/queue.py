@@ -1,4 +1,4 @@
-"""``amqtask queue``: how full the queues are."""
+"""``amqtask queue``: how full the queues are, and pausing them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from amqtask.cli.broker import open_admin
+from amqtask.cli.broker import check_queue_name, open_admin
 from amqtask.cli.command import JSON_OPTION, Group
 from amqtask.cli.output import count, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from amqtask.broker.admin import Admin
     from amqtask.cli.setup import Setup
     from amqtask.topology.declarations import Queue
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 NUMBERS = ("ready", "consumers", "retrying", "dead")
 
 
-@click.group("queue", cls=Group, short_help="Show how full the queues are.")
+@click.group("queue", cls=Group, short_help="Show how full the queues are; pause them.")
 def queue() -> None:
-    """Look at the queues of the topology."""
+    """Look at the queues of the topology, and pause them."""
 
 
 @queue.command("list", short_help="Messages and consumers per queue.")
@@ -35,18 +37,54 @@ def list_(setup: Setup, as_json: bool) -> None:
     app = setup.load()
     with open_admin(app) as admin:
         rows = [_row(admin, declared) for declared in app.topology.queues.values()]
+        paused = _paused(admin, app.topology.queues)
         delayed = _delayed(admin)
+    for row in rows:
+        row["paused"] = row["queue"] in paused
     if as_json:
         print_json({"queues": rows, "delayed": delayed})
         return
     print_table(setup, ("queue", *NUMBERS), [[row[key] for key in ("queue", *NUMBERS)] for row in rows], NUMBERS)
     if delayed:
         print(f"{count(delayed, 'message')} on the way by the delay ladder (countdown, eta, backoff, unknown tasks)")
+    if paused:
+        print(f"Paused: {', '.join(sorted(paused))}. 'amqtask queue resume NAME' goes on.")
     if missing := [row["queue"] for row in rows if row["ready"] is None]:
         say(
             setup,
             f"Not on the broker yet: {', '.join(missing)}. 'amqtask topology apply' makes them; so does use.",
         )
+
+
+@queue.command("pause", short_help="Have no worker start anything of a queue.")
+@click.argument("name")
+@click.pass_obj
+def pause(setup: Setup, name: str) -> None:
+    """Have no worker start anything of the queue NAME, those that start later included, until 'queue resume'.
+
+    What runs goes on; what was taken and not started goes back. Messages may still be sent to it.
+    """
+    app = setup.load()
+    check_queue_name(app.topology, name)
+    app.control.pause(name)
+    print(f"{name} is paused")
+
+
+@queue.command("resume", short_help="Go on with a paused queue.")
+@click.argument("name")
+@click.pass_obj
+def resume(setup: Setup, name: str) -> None:
+    """Go on with the paused queue NAME."""
+    app = setup.load()
+    check_queue_name(app.topology, name)
+    app.control.resume(name)
+    print(f"{name} is no longer paused")
+
+
+def _paused(admin: Admin, names: Iterable[str]) -> set[str]:
+    from amqtask.control.pauses import paused  # noqa: PLC0415 -- loads pika
+
+    return paused(admin, names)
 
 
 def _row(admin: Admin, declared: Queue) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class DatabaseBackend(PolledBackend):
         settings: of the app.
     """
 
+    needs_clean_up = True
+
     def __init__(self, url: str, settings: Settings) -> None:
         super().__init__(url, settings)
         self._engines = PerProcess(partial(_connected, url, settings.result_backend_max_connections))

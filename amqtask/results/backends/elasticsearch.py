@@ -58,6 +58,8 @@ class ElasticsearchBackend(PolledBackend):
         settings: of the app.
     """
 
+    needs_clean_up = True
+
     def __init__(self, url: str, settings: Settings) -> None:
         super().__init__(url, settings)
         options, self._index = _read_url(url, self.where)

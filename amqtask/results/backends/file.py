@@ -42,6 +42,8 @@ class FileBackend(PolledBackend):
         ConfigError: the URL names no folder.
     """
 
+    needs_clean_up = True
+
     def __init__(self, url: str, settings: Settings) -> None:
         super().__init__(url, settings)
         parts = urlsplit(url)
