@@ -1,0 +1,184 @@
+"""Receives events, of amqtask's workers and of Celery's, and hands them to functions. Owns consuming them.
+
+It outlives connections: whatever happens to the broker, events come again once it is back. What was sent meanwhile is
+lost, for events are not kept for anybody.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from amqtask import clock
+from amqtask.broker.transient import TransientChannel
+from amqtask.errors import BrokerError
+from amqtask.events.event import TRANSIENT, read
+from amqtask.wire.ids import new_id
+from amqtask.wire.lamport import LamportClock
+from amqtask.wire.message import Outgoing, Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from amqtask.broker.driven import DrivenConnection
+    from amqtask.broker.interface import Channel, Connection, Method
+    from amqtask.config.settings import Settings
+    from amqtask.events.event import Event
+    from amqtask.wire.message import PropertiesLike
+
+    Handler = Callable[[Event], object]
+
+logger = logging.getLogger("amqtask.events")
+
+_AGAIN = 1.0
+_LOOK = 0.25
+"""Seconds between looks at whether to stop."""
+_FATAL = (403, 406)
+_REFUSED = 300
+"""The first of AMQP's codes that say that something was wrong."""
+
+
+class Receiver:
+    """One receiver. Not thread-safe: events are handled in the thread that calls :meth:`capture`.
+
+    Args:
+        connection: as of ``app.connection()``.
+        handlers: type of event, or ``*`` for all others -> function that gets the event, a dict.
+        routing_key: which events come, as a topic: ``#`` all, ``task.#``, ``worker.#``.
+        node_id: part of the name of its queue; a new one for each connection by default.
+        settings: of the app.
+
+    Attributes:
+        should_stop: set it to end :meth:`capture` after the event at hand.
+    """
+
+    def __init__(
+        self,
+        connection: DrivenConnection,
+        handlers: Mapping[str, Handler] | None = None,
+        routing_key: str = "#",
+        node_id: str | None = None,
+        *,
+        settings: Settings,
+    ) -> None:
+        self.connection, self.handlers, self.routing_key = connection, dict(handlers or {}), routing_key
+        self.should_stop = False
+        self.clock = LamportClock()
+        self._node_id, self._settings = node_id, settings
+        self._events: deque[Event] = deque()
+        self._failure: BrokerError | None = None
+        self._wakeup = False
+        self._channel: TransientChannel | None = None
+        self.consuming = False
+        """Do events come just now?"""
+
+    def capture(self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True) -> None:
+        """Hand events to their handlers until ``should_stop`` is set.
+
+        Args:
+            limit: end after so many events.
+            timeout: seconds without any event after which it ends with an error.
+            wakeup: ask all workers for a heartbeat first, so that they are known at once.
+
+        Raises:
+            TimeoutError: nothing has come for ``timeout`` seconds.
+            AccessRefused, BrokerError: the broker does not let us receive events.
+            Exception: whatever a handler raises.
+        """
+        for _ in self.itercapture(limit, timeout, wakeup):
+            pass
+
+    def itercapture(
+        self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True
+    ) -> Iterator[Event]:
+        """Like :meth:`capture`, giving each event after its handler has seen it."""
+        self._wakeup, self.should_stop, seen = wakeup, False, 0
+        self.connection.use(self._up)
+        try:
+            last = clock.monotonic()
+            while not self.should_stop and (limit is None or seen < limit):
+                if self._events:
+                    event = self._events.popleft()
+                    self.process(event["type"], event)
+                    seen, last = seen + 1, clock.monotonic()
+                    yield event
+                    continue
+                left = _LOOK if timeout is None else last + timeout - clock.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"no event within {timeout:g} s")
+                self.connection.drive(min(left, _LOOK))
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            self.connection.leave(self._up)
+            self._end()
+
+    def process(self, kind: str, event: Event) -> None:
+        """Hand an event to its handler."""
+        handler = self.handlers.get(kind) or self.handlers.get("*")
+        if handler is not None:
+            handler(event)
+
+    def wakeup_workers(self) -> None:
+        """Ask all workers for a heartbeat."""
+        exchange = f"{self._settings.control_exchange}.pidbox"
+        body = json.dumps({"method": "heartbeat", "arguments": {}, "destination": None}).encode()
+        headers = {"clock": self.clock.tick(), "expires": 0}
+        properties = Properties("application/json", "utf-8", headers, TRANSIENT)
+        if self._channel is not None:
+            self._channel.publish(Outgoing(exchange, "", properties, body))
+
+    # -- consuming ----------------------------------------------------------------------------------------------------
+
+    def _up(self, connection: Connection) -> None:
+        def opened(channel: Channel) -> None:
+            self._consume(channel)
+
+        def closed(code: int, text: str) -> None:
+            if self._channel is not made:
+                return
+            self._channel, self.consuming = None, False
+            if code in _FATAL:
+                self._failure = BrokerError(f"events can't be received: {text} ({code})")
+            elif code >= _REFUSED:
+                logger.warning("receiving events again: the broker closed the channel: %s (%d)", text, code)
+                self.connection.call_later(_AGAIN, connection.drop)
+
+        made = self._channel = TransientChannel(connection, on_open=opened, on_closed=closed)
+
+    def _consume(self, channel: Channel) -> None:
+        conf = self._settings
+        queue = f"{conf.event_queue_prefix}.{self._node_id or new_id()}"
+        arguments = {
+            "x-expires": int(conf.event_queue_expires * 1000),
+            "x-message-ttl": int(conf.event_queue_ttl * 1000),
+        }
+        channel.exchange_declare(conf.event_exchange, "topic", durable=True)
+        channel.queue_declare(queue, exclusive=True, auto_delete=True, arguments=arguments)
+        channel.queue_bind(queue, conf.event_exchange, self.routing_key)
+        channel.exchange_declare(f"{conf.control_exchange}.pidbox", "fanout")
+        channel.add_on_cancel_callback(lambda _: channel.close())
+        channel.basic_consume(queue, self._receive, auto_ack=True, callback=lambda _: self._consuming())
+
+    def _consuming(self) -> None:
+        self.consuming = True
+        if self._wakeup:
+            self.wakeup_workers()
+
+    def _receive(self, _channel: Channel, _method: Method, properties: PropertiesLike, body: bytes) -> None:
+        now = clock.wall()
+        for event in read(properties.content_type, body):
+            if event["type"] == "task-sent" or not isinstance(event.get("clock"), int):
+                event["clock"] = self.clock.tick()  # of programs that send tasks, whose clocks nobody sets
+            else:
+                self.clock.adjust(event["clock"])
+            event["local_received"] = now
+            self._events.append(event)
+
+    def _end(self) -> None:
+        channel, self._channel = self._channel, None
+        self.consuming = False
+        if channel is not None:
+            channel.close()

@@ -1,0 +1,155 @@
+"""Middleware: code of the user's around sending and running tasks. Owns the contract, and the order of several.
+
+The one that was added first is the outermost around tasks, and the first to see a message.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from amqtask.tasks.context import Context
+
+    Around = AbstractContextManager[Any] | AbstractAsyncContextManager[Any] | None
+
+
+@dataclass(slots=True)
+class Publishing:
+    """A message that is about to be sent; ``headers`` may be changed, the rest is to be read.
+
+    Attributes:
+        task, task_id: name and id.
+        args, kwargs: of the call.
+        exchange, routing_key: where it goes.
+        headers: of the message; a task reads its own ones in ``self.request.headers``.
+    """
+
+    task: str
+    task_id: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    exchange: str
+    routing_key: str
+    headers: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has failed, as the worker's main process knows it: texts, for the exception stayed elsewhere.
+
+    Attributes:
+        task, task_id: name and id; None where the message had none.
+        queue: that delivered it.
+        retries: how often it had been retried.
+        reason: of a dead letter: ``failed``, ``time_limit``, ``worker_lost``, ...; empty for a retry.
+        exception: type and message, when there was one.
+        traceback: of it, or an empty text.
+        delay: seconds until the next attempt, for a retry.
+    """
+
+    task: str | None
+    task_id: str | None
+    queue: str
+    retries: int
+    reason: str
+    exception: str
+    traceback: str
+    delay: float | None = None
+
+
+class Middleware:
+    """To be subclassed; add an instance with ``app.middleware.add(...)``. Its methods have to be thread-safe."""
+
+    def before_publish(self, message: Publishing) -> None:
+        """A message is about to be encoded for sending, in whatever process sends it. Raising stops that."""
+
+    def around_task(self, request: Context) -> Around:  # noqa: ARG002 -- for overriding
+        """A context manager to run the task in, or None.
+
+        Entered in the place that runs the task, with ``request`` as ``self.request``; it sees what the task raises, and
+        may raise something else. Around ``async def`` tasks it may be an asynchronous one.
+        """
+        return None
+
+    def on_retry(self, attempt: Ended) -> Awaitable[None] | None:  # noqa: ARG002
+        """An attempt has failed and another one follows; may be ``async def``.
+
+        Called in the worker's main process, in a thread for that; what it raises is logged.
+        """
+        return None
+
+    def on_dead(self, attempt: Ended) -> Awaitable[None] | None:  # noqa: ARG002
+        """A message has gone to the dead letters; called as :meth:`on_retry` is."""
+        return None
+
+
+class Middlewares:
+    """Those of an app, in the order in which they were added. To be filled before tasks are sent or run."""
+
+    def __init__(self) -> None:
+        self._all: list[Middleware] = []
+
+    def add(self, middleware: Middleware) -> Middleware:
+        """Add one; returns it.
+
+        Raises:
+            TypeError: it is no instance of a subclass of :class:`Middleware`.
+        """
+        if not isinstance(middleware, Middleware):
+            raise TypeError(f"an instance of a subclass of Middleware is wanted, not {middleware!r}")
+        self._all.append(middleware)
+        return middleware
+
+    def __iter__(self) -> Iterator[Middleware]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def before_publish(self, message: Publishing) -> None:
+        """Show all of them a message."""
+        for one in self._all:
+            one.before_publish(message)
+
+    def around(self, function: Callable[..., Any], request: Context) -> Callable[..., Any]:
+        """A plain function, run inside of what they put around the task."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with ExitStack() as stack:
+                for one in self._all:
+                    manager = one.around_task(request)
+                    if manager is not None:
+                        stack.enter_context(_plain(one, manager))
+                return function(*args, **kwargs)
+
+        return call
+
+    def aaround(self, function: Callable[..., Any], request: Context) -> Callable[..., Any]:
+        """The same for a coroutine function."""
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            async with AsyncExitStack() as stack:
+                for one in self._all:
+                    manager: Any = one.around_task(request)
+                    if hasattr(manager, "__aenter__"):
+                        await stack.enter_async_context(manager)
+                    elif manager is not None:
+                        stack.enter_context(manager)
+                return await function(*args, **kwargs)
+
+        return call
+
+
+def _plain(owner: Middleware, manager: Any) -> AbstractContextManager[Any]:
+    if not hasattr(manager, "__enter__"):
+        raise TypeError(
+            f"{type(owner).__name__}.around_task gave an asynchronous context manager for a task that is a plain "
+            "function; look at request.task, or return one that is both"
+        )
+    found: AbstractContextManager[Any] = manager
+    return found
