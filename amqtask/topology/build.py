@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from amqtask.topology.declarations import (
@@ -15,6 +16,7 @@ from amqtask.topology.declarations import (
     Route,
 )
 from amqtask.topology.model import assemble
+from amqtask.topology.periodic import as_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +33,7 @@ def build(values: Mapping[str, Any], source: str, default_queue: str) -> Topolog
     defaults = {key: value for key, value in defaults.items() if key != "where"}
     queues = values.get("queues") or {}
     exchanges = values.get("exchanges") or {}
-    return assemble(
+    topology = assemble(
         exchanges={name: _exchange(name, item) for name, item in exchanges.items()},
         queues={name: _queue(name, defaults, item) for name, item in queues.items()},
         routes=tuple(Route(**item) for item in values.get("routes") or ()),
@@ -39,6 +41,8 @@ def build(values: Mapping[str, Any], source: str, default_queue: str) -> Topolog
         default=_queue(default_queue, defaults, {}),
         source=source,
     )
+    schedule = {name: as_entry(item) for name, item in (values.get("schedule") or {}).items()}
+    return replace(topology, schedule=schedule)
 
 
 def _queue(name: str, defaults: Values, own: Values) -> Queue:

@@ -66,9 +66,24 @@ def read_queues(value: Iterable[object] | Mapping[str, object]) -> list[Queue]:
             queues.append(Queue(item))
         elif isinstance(item, Queue):
             queues.append(item)
+        elif hasattr(item, "queue_arguments"):
+            queues.append(_kombus_queue(item))
         else:
             raise TopologyError(f"task_queues: expected a Queue, got {item!r}; from amqtask import Queue")
     return queues
+
+
+def _kombus_queue(item: Any) -> Queue:
+    """A queue of kombu's, known by its attributes."""
+    exchange = getattr(item, "exchange", None)
+    named = getattr(exchange, "name", "")
+    return Queue(
+        item.name,
+        Exchange(named, getattr(exchange, "type", "direct")) if named else None,
+        item.routing_key or None,
+        max_priority=item.max_priority,
+        arguments=dict(item.queue_arguments or {}),
+    )
 
 
 def read_routes(value: object) -> Iterator[Route]:

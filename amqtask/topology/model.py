@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import TopologyError
 from amqtask.plugins import did_you_mean
@@ -32,7 +32,9 @@ class Topology:
         default_queue: where tasks go that no route matches. It is one of ``queues``, unless a route matches
             every name.
         source: the file it was read from, for messages.
-        open: it belongs to a Celery deployment: a queue of any other name is a plain one of Celery's.
+        open: a queue of any other name is one, too; in a Celery deployment a plain one of Celery's.
+        like: what such a queue is like, but for its name.
+        schedule: periodic tasks, in the words of ``beat_schedule``, and ``where``.
     """
 
     exchanges: Mapping[str, Exchange]
@@ -42,6 +44,8 @@ class Topology:
     default_queue: Queue
     source: str = field(default="", compare=False)
     open: bool = False
+    like: Queue = field(default=Queue(""), compare=False)
+    schedule: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def queue(self, name: str) -> Queue:
         """The queue of this name.
@@ -51,7 +55,7 @@ class Topology:
         """
         queue = self.queues.get(name)
         if queue is None and self.open:
-            return plain_queue(name)
+            return made_plain(replace(self.like, name=name)) if self.like.plain else replace(self.like, name=name)
         if queue is None:
             raise TopologyError(self._unknown("queue", name, self.queues))
         return queue
@@ -79,7 +83,7 @@ class Topology:
         routes: object = (),
         exchanges: Iterable[Exchange] = (),
         pools: Iterable[Pool] = (),
-        default_queue: str = DEFAULT_QUEUE,
+        default_queue: str | Queue = DEFAULT_QUEUE,
     ) -> Topology:
         """A topology from values, or from Celery's ``task_queues`` and ``task_routes``.
 
@@ -94,19 +98,21 @@ class Topology:
                 new.
             exchanges: those that no queue brings along.
             pools: worker pools.
-            default_queue: name of the queue for tasks that no route matches.
+            default_queue: the queue for tasks that no route matches, or its name.
 
         Raises:
             TopologyError: a value of another shape, or two different objects of one name.
         """
         listed = read_queues(queues)
-        carried = [queue.exchange for queue in listed if queue.exchange is not None and queue.exchange.name]
+        default = Queue(default_queue) if isinstance(default_queue, str) else default_queue
+        named = listed if any(queue.name == default.name for queue in listed) else [*listed, default]
+        carried = [queue.exchange for queue in named if queue.exchange is not None and queue.exchange.name]
         return assemble(
             exchanges=by_name("exchange", [*exchanges, *carried]),
             queues=by_name("queue", listed),
             routes=tuple(read_routes(routes)),
             pools=by_name("pool", pools),
-            default=Queue(default_queue),
+            default=default,
         )
 
 
@@ -115,8 +121,12 @@ def default_topology(queue_name: str = DEFAULT_QUEUE) -> Topology:
     return assemble(default=Queue(queue_name))
 
 
-def opened(topology: Topology) -> Topology:
+def opened(topology: Topology, like: Queue | None = None) -> Topology:
     """The topology as part of a Celery deployment: what no file declares is declared as Celery does.
+
+    Args:
+        topology: as declared.
+        like: what further queues are like, but for their names and for being plain.
 
     Queues of a file stay as they are; of those made in code only the ones that ask for a ``type`` or for retries do.
     """
@@ -138,6 +148,7 @@ def opened(topology: Topology) -> Topology:
         queues=MappingProxyType(queues),
         default_queue=default,
         open=True,
+        like=replace(like or Queue(""), plain=True),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amqtask.topology.kinds import Choice, Duration, Flag, Fraction, Integer, Number, Text
+from amqtask.topology.periodic import PERIODIC
 from amqtask.topology.records import Arguments, Either, Key, ListOf, MapOf, Record
 
 _MANY = 2**31 - 1
@@ -275,6 +276,10 @@ DOCUMENT = Record(
         "pools": Key(
             MapOf(POOL, "a mapping of pools", "{mail: {queues: [emails]}}", short=True),
             "Dedicated worker pools, by name: amqtask worker --pool-name NAME, or amqtask up for all.",
+        ),
+        "schedule": Key(
+            MapOf(PERIODIC, "a mapping of periodic tasks", "{report: {task: shop.report, every: 1h}}", short=True),
+            "Periodic tasks, by name; amqtask beat sends them.",
         ),
     },
 )

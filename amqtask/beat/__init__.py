@@ -1,0 +1,1 @@
+"""The scheduler: one of several processes leads, and sends each occurrence of each periodic task exactly once."""

@@ -1,0 +1,358 @@
+"""The scheduler's protocol, without any I/O: who leads, what is sent, what is written to the log, what leaves it.
+
+The queue of the log has a single active consumer: the broker gives everything in it to one process, and to the next as
+soon as that one's channel is gone. An occurrence is one message that the broker puts into the task's queue and, as a
+blind copy, into the log. It is published on the very channel that consumes the log. So
+
+*   nothing of a former leader can arrive after its log was passed on: its channel is gone, and the broker takes what
+    came through it before;
+*   whoever takes over finds in the log exactly the occurrences that were sent.
+
+    standby ──first record──► reading ──own claim comes back──► leading
+
+See docs/adr for why this gives one run for each due time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from amqtask.beat.planning import moment, offset, plan
+from amqtask.schedules.records import Record, read_record, record_message
+from amqtask.schedules.state import State, replayed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime, timedelta, tzinfo
+
+    from amqtask.schedules.entry import Entry
+    from amqtask.schedules.records import Kind
+    from amqtask.schedules.state import Mark
+    from amqtask.wire.message import Outgoing, PropertiesLike
+
+logger = logging.getLogger("amqtask.beat")
+
+COMPACT_AFTER = 1000
+"""Records after which a snapshot is written, unless there are more entries than that."""
+COMPACT_EVERY = 60.0
+"""Seconds after which one is written if there is anything new."""
+RENEW_EVERY = 300.0
+"""Seconds after which one is written anyway: brokers take a message back that is held for half an hour."""
+_RUNS_FOR = 86_400.0
+"""Seconds after which a run counts as ended although nobody said so."""
+
+_AT_ONCE = 500
+"""Entries in one tick."""
+
+Phase = Literal["away", "standby", "reading", "leading"]
+
+
+class NotYet(Exception):
+    """An occurrence can't be sent now; :meth:`Leader.rewind` follows when it can."""
+
+
+class Effects(Protocol):
+    """What the leader has done for it."""
+
+    def publish(self, message: Outgoing) -> None:
+        """Publish on the channel that consumes the log; its fate need not be told."""
+
+    def acknowledge(self, tag: int) -> None:
+        """Acknowledge every delivery up to this tag."""
+
+    def send(self, entry: Entry, due: datetime, *, report: bool, asked: str | None) -> str:
+        """Publish an occurrence with a copy for the log; returns its task id.
+
+        Raises:
+            NotYet: its queue is being declared.
+            AmqtaskError, TypeError: it can't be sent, now or ever.
+        """
+
+    def cancel(self, task_id: str) -> None:
+        """Revoke a run that has not ended."""
+
+    def answer(self, reply_to: str, data: Mapping[str, object]) -> None:
+        """Answer a question about the schedule."""
+
+    def leading(self) -> None:
+        """This process leads from now on."""
+
+    def written(self, data: Mapping[str, object]) -> None:
+        """This snapshot was written."""
+
+
+class Leader:
+    """One process's part; a new channel begins it anew with :meth:`opened`.
+
+    Args:
+        queue: of the log.
+        app: name of the application; others must not share the log.
+        declared: the entries of the program.
+        zone: of schedules that name none.
+        effects: what is done.
+        now: wall clock, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        app: str,
+        declared: Mapping[str, Entry],
+        zone: tzinfo,
+        effects: Effects,
+        now: Callable[[], float],
+    ) -> None:
+        self.queue, self._app, self._declared, self._zone = queue, app, declared, zone
+        self._effects, self._now = effects, now
+        self.phase: Phase = "away"
+        self.state = State()
+        """Counts while the log has none: it may be given before :meth:`opened`."""
+        self.entries: dict[str, Entry] = {}
+        self._claim = ""
+        self._log: list[Record] = []
+        self._tag = 0
+        """Of the last delivery."""
+        self._last_id = ""
+        """Its message's id."""
+        self._snapshots: dict[str, int] = {}
+        """Those on their way: id -> tag up to which their coming back settles everything."""
+        self._new = 0
+        """Records since the last snapshot."""
+        self._written_at = 0.0
+        self._heap: list[tuple[float, str]] = []
+        self._wakes: dict[str, float] = {}
+
+    # -- what happens
+
+    def opened(self) -> None:
+        """The log is consumed on a new channel; it may be another process that gets it."""
+        self.phase, self._log, self._tag, self._last_id = "standby", [], 0, ""
+        self._snapshots.clear()
+        self._put_claim()  # an empty log needs a first record
+
+    def lost(self) -> None:
+        """The channel is gone, and with it the lead."""
+        self.phase = "away"
+
+    def delivered(self, tag: int, properties: PropertiesLike, body: bytes) -> None:
+        """The next message of the log."""
+        record = read_record(properties, body)
+        self._tag = tag
+        if record is None:
+            logger.error("The scheduler's queue %s holds a message that is not its own; it is dropped", self.queue)
+            record = Record("claim", "")
+        self._last_id = record.id or self._last_id
+        if self.phase == "leading":
+            self._take(record)
+            return
+        if self.phase == "standby":
+            self.phase = "reading"
+            self._put_claim()
+            self._log = [record]
+        elif record.kind == "claim" and record.id == self._claim:
+            self._begin()
+        else:
+            self._log.append(record)
+
+    def tick(self) -> float | None:
+        """Do what is due; returns seconds until the next look, None when only records can bring something."""
+        if self.phase != "leading":
+            return None
+        now = self._now()
+        for _ in range(_AT_ONCE):  # in between, the connection has to be served
+            if not self._heap or self._heap[0][0] > now:
+                break
+            at, name = heapq.heappop(self._heap)
+            if self._wakes.get(name) == at:
+                del self._wakes[name]
+                self._look(name)
+        self._compact(now)
+        return None if not self._heap else max(self._heap[0][0] - self._now(), 0.0)
+
+    def rewind(self) -> None:
+        """The clock was set, or queues are there now: what was planned is planned again."""
+        for name in self.entries:
+            self._look(name)
+        self._run_asked()
+
+    # -- the log
+
+    def _put(self, kind: Kind, data: Mapping[str, object]) -> str:
+        message = record_message(self.queue, kind, data)
+        self._effects.publish(message)
+        return str(message.properties.message_id)
+
+    def _put_claim(self) -> None:
+        self._claim = self._put("claim", {"app": self._app})
+
+    def _begin(self) -> None:
+        """Everything before the own claim is the log."""
+        known = self.state if self.state.marks else None  # from an earlier lead, if the log was lost meanwhile
+        self.state = replayed(self._log, known)
+        self._log = []
+        if self.state.app not in ("", self._app):
+            logger.error(
+                "The queue %s was the scheduler's of another app, %s; give each app its own with beat_queue",
+                self.queue, self.state.app,
+            )  # fmt: skip
+        self.state.app = self._app
+        self.phase = "leading"
+        self._refresh()
+        self._write()
+        self._effects.leading()
+
+    def _take(self, record: Record) -> None:
+        """A record that has come while leading: an own one comes back, or somebody asks for something."""
+        if record.kind == "snapshot":
+            upto = self._snapshots.pop(record.id, 0)
+            if upto:
+                self._effects.acknowledge(upto)
+            else:  # somebody had it in hand, to look at it, while this process read the log
+                self.state.adopt(State.of_plain(record.data))
+                self._new += 1
+                self._refresh()
+        elif record.kind == "query":
+            self._answer(record)
+        elif record.kind == "claim":
+            if record.data.get("app", self._app) != self._app:
+                logger.error(
+                    "Another app, %s, shares the scheduler's queue %s; give each its own with beat_queue",
+                    record.data.get("app"), self.queue,
+                )  # fmt: skip
+        else:
+            self._new += 1
+            self.state.apply(record)
+            if record.kind == "command":
+                self._changed(str(record.data.get("name")))
+                if record.data.get("name") not in self.entries and record.data.get("do") != "remove":
+                    logger.warning("%s: there is no periodic task %r", record.data.get("do"), record.data.get("name"))
+            elif record.kind == "ended":
+                self._ended(str(record.data.get("entry")))
+
+    def _compact(self, now: float) -> None:
+        age = now - self._written_at
+        full = self._new >= max(COMPACT_AFTER, len(self.entries))
+        if full or (self._new and age >= COMPACT_EVERY) or age >= RENEW_EVERY or age < 0:
+            self._write()
+
+    def _write(self) -> None:
+        """Write a snapshot of all that was delivered and sent so far."""
+        data = {**self.state.plain(), "upto": self._last_id}
+        self._snapshots[self._put("snapshot", data)] = self._tag
+        self._new, self._written_at = 0, self._now()
+        self._effects.written(data)
+
+    def _answer(self, record: Record) -> None:
+        if record.reply_to:
+            state = self.state.plain()
+            wakes = {name: self._wakes.get(name) for name in self.entries}
+            self._effects.answer(record.reply_to, {"state": state, "next": wakes})
+
+    # -- the entries
+
+    def _refresh(self) -> None:
+        """The entries may be others, or what was asked for at once."""
+        self.entries = self.state.entries(self._declared, self._zone)
+        self.state.meet(self.entries.values(), self._now())
+        self.state.forget(self._now())
+        self._heap.clear()
+        self._wakes.clear()
+        for name in self.entries:
+            self._look(name)
+        self._run_asked()
+
+    def _changed(self, name: str) -> None:
+        """This one may be another; to plan ten thousand anew takes long."""
+        entry = self.state.entry(name, self._declared, self._zone)
+        self._wakes.pop(name, None)
+        if entry is None:
+            self.entries.pop(name, None)
+        else:
+            self.entries[name] = entry
+            self.state.meet([entry], self._now())
+            self._look(name)
+        self._run_asked()
+
+    def _run_asked(self) -> None:
+        for command, name in list(self.state.asked.items()):
+            entry = self.entries.get(name)
+            if entry is None:
+                logger.error("Asked to run %r, but there is no such periodic task", name)
+                self.state.asked.pop(command)
+            else:
+                self._send(entry, moment(self._now()), asked=command)
+
+    def _wake(self, name: str, at: float) -> None:
+        self._wakes[name] = at
+        heapq.heappush(self._heap, (at, name))
+
+    def _look(self, name: str) -> None:
+        entry = self.entries.get(name)
+        if entry is None or not entry.enabled:
+            return
+        now, mark = self._now(), self.state.marks[name]
+        try:
+            planned = plan(entry, mark, moment(now))
+        except Exception:  # one entry must not keep the others from being sent, nor the next leader from leading
+            logger.exception("Periodic task %s can't be planned, and is left out", name)
+            return
+        if planned.missed:
+            logger.warning(
+                "Periodic task %s: due times were missed, and are left out (catchup: %s)", name, entry.catchup
+            )
+        for due in planned.due:
+            if not self._occur(entry, mark, due):
+                break
+        else:
+            if planned.last is not None:
+                mark.last = planned.last.timestamp()
+        if planned.wake is not None:
+            self._wake(name, planned.wake.timestamp())
+
+    def _occur(self, entry: Entry, mark: Mark, due: datetime) -> bool:
+        """One due time has come."""
+        now = self._now()
+        busy = mark.running is not None and now - mark.running_since < _RUNS_FOR
+        if busy and entry.overlap == "skip":
+            logger.info("Periodic task %s: skipped, the run before has not ended", entry.name)
+            # the next leader must not take it for missed, and catch up on it
+            self._put("skipped", {"entry": entry.name, "due": due.timestamp()})
+        elif busy and entry.overlap == "buffer_one":
+            mark.buffered = due.timestamp()
+        else:
+            if busy and entry.overlap == "cancel_previous" and mark.running is not None:
+                self._effects.cancel(mark.running)
+            return self._send(entry, due)
+        mark.last = due.timestamp()
+        return True
+
+    def _ended(self, name: str) -> None:
+        entry, mark = self.entries.get(name), self.state.marks.get(name)
+        if entry is None or mark is None or mark.running is not None or mark.buffered is None:
+            return
+        if not entry.enabled or self._send(entry, moment(mark.buffered)):
+            mark.buffered = None
+
+    def _send(self, entry: Entry, due: datetime, asked: str | None = None) -> bool:
+        report = entry.overlap != "allow"
+        try:
+            task_id = self._effects.send(entry, due, report=report, asked=asked)
+        except NotYet:
+            return False
+        except Exception as error:
+            # one entry that can't be sent must not keep the others from being sent
+            logger.exception("Periodic task %s could not be sent: %s", entry.name, error)  # noqa: TRY401
+            task_id = ""
+        data = {"entry": entry.name, "due": due.timestamp(), "id": task_id, "asked": asked, "report": report}
+        if not task_id:
+            data.pop("report")
+        self.state.apply(Record("sent", "", {key: value for key, value in data.items() if value is not None}))
+        self._new += 1
+        return True
+
+
+def lateness(entry: Entry, due: datetime, now: float) -> timedelta:
+    """How much later than planned an occurrence is sent."""
+    return moment(now) - due - offset(entry, due)

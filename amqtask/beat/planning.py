@@ -1,0 +1,127 @@
+"""Which occurrences of one entry are to be sent now, and when to look again. Owns the policies; pure.
+
+mark.last            now
+    │  due  due  due  │   due
+    └───┴────┴────┴───┼────┴──►   catch-up and deadline choose among what was missed
+                      jitter moves each occurrence, not its due time
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from amqtask.schedules.entry import IN_TIME
+
+if TYPE_CHECKING:
+    from amqtask.schedules.entry import Entry
+    from amqtask.schedules.state import Mark
+
+AT_ONCE = 500
+"""Occurrences of one entry in one look; the rest follows in the next."""
+
+_CLOCK_TOLERANCE = timedelta(hours=1)
+"""How far the last due time may lie ahead before the clock is taken for corrected. A wall clock schedule waits for its
+time to come again after a smaller step back: the same time of day is not run twice."""
+
+_STEP = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do about one entry.
+
+    Attributes:
+        due: due times to send now, in order.
+        last: the due time up to which everything is dealt with once they are sent; None: nothing has changed.
+        wake: when to look again; None: never.
+        missed: how many due times are left out, at least; they came too late.
+    """
+
+    due: tuple[datetime, ...] = ()
+    last: datetime | None = None
+    wake: datetime | None = None
+    missed: int = 0
+
+
+def offset(entry: Entry, due: datetime) -> timedelta:
+    """How much later than due an occurrence is sent: at random, but the same for whoever asks."""
+    if not entry.jitter:
+        return timedelta(0)
+    digest = hashlib.blake2b(f"{entry.name}@{due.isoformat()}".encode(), digest_size=8).digest()
+    return entry.jitter * (int.from_bytes(digest, "big") / 2**64)
+
+
+def plan(entry: Entry, mark: Mark, now: datetime) -> Plan:
+    """What is to be done about an entry at this moment."""
+    after = mark.last_due
+    if after > now and after - now > _ahead(entry, after):
+        return Plan(last=now, wake=_fires(entry, now))
+    first = entry.next(after)
+    if first is None:
+        return Plan()
+    fires = first + offset(entry, first)
+    if fires > now:
+        return Plan(wake=fires)
+    if entry.catchup == "all":
+        return _all(entry, first, now)
+    newest = _newest(entry, after, first, now)
+    wake = _fires(entry, newest)
+    if _too_late(entry, newest, now):
+        return Plan((), newest, wake, 1)
+    return Plan((newest,), newest, wake, int(newest != first))
+
+
+def _all(entry: Entry, first: datetime, now: datetime) -> Plan:
+    found: list[datetime] = []
+    due: datetime | None = _begin(entry, first, now)
+    missed = int(due != first)
+    last = first if due is None else due
+    while due is not None and due + offset(entry, due) <= now and len(found) < AT_ONCE:
+        last = due
+        if _too_late(entry, due, now):
+            missed += 1
+        else:
+            found.append(due)
+        due = entry.next(due)
+    return Plan(tuple(found), last, None if due is None else due + offset(entry, due), missed)
+
+
+def _begin(entry: Entry, first: datetime, now: datetime) -> datetime | None:
+    """Where those begin that are not too late: counting all before would take long after a long time away."""
+    bound = entry.latest_start
+    if bound is None or now - first <= bound + entry.jitter + IN_TIME:
+        return first
+    skipped = entry.latest(first, now - bound - entry.jitter - _STEP)
+    return first if skipped is None else entry.next(skipped)
+
+
+def _newest(entry: Entry, after: datetime, first: datetime, now: datetime) -> datetime:
+    newest = entry.latest(after, now) or first
+    while newest > first and newest + offset(entry, newest) > now:
+        newest = entry.latest(after, newest - _STEP) or first
+    return newest
+
+
+def _too_late(entry: Entry, due: datetime, now: datetime) -> bool:
+    bound = entry.latest_start
+    return bound is not None and now - (due + offset(entry, due)) > bound
+
+
+def _fires(entry: Entry, after: datetime) -> datetime | None:
+    due = entry.next(after)
+    return None if due is None else due + offset(entry, due)
+
+
+def _ahead(entry: Entry, last: datetime) -> timedelta:
+    if not any(one.follows for one in entry.schedules):
+        return _CLOCK_TOLERANCE
+    due = entry.next(last)
+    return _CLOCK_TOLERANCE if due is None else min(due - last, _CLOCK_TOLERANCE)
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since the epoch as a moment."""
+    return datetime.fromtimestamp(seconds, tz=UTC)

@@ -1,0 +1,395 @@
+"""The scheduler as it runs: connection, channel, clock and the protocol of :mod:`.leader`, on one loop of its own.
+
+Owns the wiring and the loop's life. Start as many as you like: one leads, the others wait for it to end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from amqtask import clock, signals
+from amqtask.beat.announcing import DueEvents
+from amqtask.beat.keeping import StateFile
+from amqtask.beat.leader import Leader, NotYet, lateness
+from amqtask.beat.line import Line
+from amqtask.beat.mailbox import Mailbox
+from amqtask.beat.occurrences import Occurrences, targets
+from amqtask.beat.pulse import Pulse
+from amqtask.broker.declare import declare_steps, verify_steps
+from amqtask.broker.link import Link
+from amqtask.broker.pika_driver import new_loop
+from amqtask.control.client import names_of
+from amqtask.errors import AccessRefused, ConfigError, DecodeError, DevBrokerGone, TopologyError
+from amqtask.schedules.records import HEADER, log_name, log_queue, record_message
+from amqtask.schedules.zones import zone
+from amqtask.topology.layout import topology_steps
+from amqtask.wire.message import Properties
+from amqtask.wire.signing import Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from amqtask.app.app import Amqtask
+    from amqtask.broker.declare import DeclareDone
+    from amqtask.broker.interface import Connection
+    from amqtask.errors import AmqtaskError, BrokerError
+    from amqtask.schedules.entry import Entry
+    from amqtask.topology.declarations import Step, Version
+    from amqtask.wire.message import Outgoing, PropertiesLike
+
+logger = logging.getLogger("amqtask.beat")
+
+LONGEST_SLEEP = 1.0
+"""Seconds between two looks at the clock, which may be set, or have stood still with the machine."""
+HEARTBEAT = 10
+"""Seconds, unless less is set: a leader that is frozen keeps its place for two to three of them."""
+_CLOCK_SET = 2.0
+"""Seconds by which wall clock and elapsed time may differ between two looks before it counts as set."""
+_AGAIN = 1.0
+"""Seconds before the channel is opened again, and before a message is sent again that a full queue refused."""
+_DECLARE_AGAIN = 10.0
+"""Seconds before a queue that could not be declared is tried again."""
+_TRIES = 30
+_NOT_FOUND = 404
+_REFUSED_KEPT = 10_000
+
+
+class Beat:
+    """A scheduler.
+
+    Args:
+        app: its periodic tasks; they are read here.
+        on_ready: called on the loop's thread once it waits for its turn, at first and after each reconnect.
+        answers: it can be pinged by remote control; a worker that it is a part of answers for itself.
+
+    Raises:
+        ConfigError: a periodic task is wrong.
+    """
+
+    def __init__(self, app: Amqtask, on_ready: Callable[[], None] | None = None, *, answers: bool = True) -> None:
+        self._app, self._on_ready = app, on_ready
+        settings = app.settings
+        if settings.beat_scheduler != "token":
+            raise ConfigError(
+                f"setting beat_scheduler: there is no scheduler {settings.beat_scheduler!r}; leave it out, or write "
+                "token: the broker keeps the state, and app.schedules.add() takes what a table held"
+            )
+        self.queue = log_name(settings.beat_queue, app.main)
+        self.entries = app.periodic_tasks()
+        self._occurrences = Occurrences(app, self.queue)
+        self._targets = self._occurrences.check(self.entries.values(), clock.utcnow())
+        self._longest = min(settings.beat_max_loop_interval or LONGEST_SLEEP, LONGEST_SLEEP)
+        self._loop = new_loop()
+        usual = app.connection_options
+        shorter = min(usual.heartbeat, HEARTBEAT) if usual.heartbeat else 0
+        self._options = replace(usual, name=f"{app.main} (beat)", heartbeat=shorter)
+        strategy = settings.broker_failover_strategy
+        self._link = Link(
+            self._loop, app.broker_urls, self._options, on_up=self._connected, on_down=self._down, strategy=strategy
+        )
+        self.leader = Leader(self.queue, app.main, self.entries, zone(settings.timezone), self, _now)
+        filename = settings.beat_schedule_filename
+        self._file = None if filename is None else StateFile(filename)
+        if self._file is not None:
+            self.leader.state = self._file.load()
+        self._events = DueEvents(app, self._loop, self._options)
+        self.pulse = Pulse()
+        """What health checks and metrics look at."""
+        self._line: Line | None = None
+        self._mailbox: Mailbox | None = None
+        if answers and settings.beat_enable_remote_control:
+            node = f"beat@{socket.gethostname()}"
+            self._mailbox = Mailbox(self._loop, node, names_of(settings), settings.accept_content)
+        self._timer: object = None
+        self._was_ready = False
+        self._refused: dict[str, int] = {}
+        self._missing: set[str] = set()
+        self._declaring = False
+        self._signer = Signer(settings)
+        self._clocks = (clock.wall(), clock.monotonic())
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        """Run on this thread until :meth:`stop`.
+
+        Raises:
+            ConfigError, TopologyError, BrokerError: why it can't.
+        """
+        self._link.start()
+        self._loop.run()
+        self._loop.close()
+        if self.failure is not None:
+            raise self.failure
+
+    def stop(self) -> None:
+        """End; from any thread, and from signal handlers. The next one leads within milliseconds."""
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._loop.cancel(self._timer)
+        if self._file is not None and self.leader.phase == "leading":
+            self._file.save(self.leader.state.plain())
+        self.leader.lost()
+        self._link.stop(lambda: self._events.stop(self._loop.stop))
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self._stop()
+
+    # -- connection and channel
+
+    def _connected(self, connection: Connection) -> None:
+        if self._mailbox is not None:
+            self._mailbox.connected(connection)
+        self._up(connection)
+
+    def _up(self, connection: Connection) -> None:
+        def prepared(error: Exception | None) -> None:
+            if connection is not self._link.connection:
+                return
+            if error is None:
+                self._open(connection)
+            elif isinstance(error, TopologyError | AccessRefused) and not self._was_ready:
+                self._fail(error)
+            else:
+                logger.error("Can't begin yet: %s", error)
+                self._loop.call_later(_AGAIN, partial(self._again, connection))
+
+        own = (log_queue(self.queue),) if self._app.settings.topology_mode == "declare" else ()
+        self._run_steps(connection, (*own, *self._steps(connection.version, self._targets)), prepared)
+
+    def _steps(self, version: Version, queues: Sequence[str]) -> Sequence[Step]:
+        none = self._app.settings.topology_mode == "none"
+        return () if none else topology_steps(self._app.topology, version, queues)
+
+    def _run_steps(self, connection: Connection, steps: Sequence[Step], done: DeclareDone) -> None:
+        run = declare_steps if self._app.settings.topology_mode == "declare" else verify_steps
+        run(connection, steps, done)
+
+    def _again(self, connection: Connection) -> None:
+        if connection is self._link.connection:
+            self._up(connection)
+
+    def _open(self, connection: Connection) -> None:
+        self._line = Line(self, self.queue, self._options)
+        self._line.open(connection)
+
+    def _down(self, error: BrokerError) -> None:
+        if isinstance(error, DevBrokerGone) or (isinstance(error, AccessRefused) and not self._was_ready):
+            self._fail(error)
+        elif not self._was_ready:
+            logger.warning("Can't begin yet: %s; trying until it works", error)
+
+    def line_open(self, line: Line) -> None:
+        """See LineOwner; so for the others below."""
+        if line is not self._line:
+            return
+        self._was_ready = self.pulse.connected = True
+        self.leader.opened()
+        if self._on_ready is not None:
+            self._on_ready()
+        self._tick()
+
+    def line_delivers(self, line: Line, tag: int, properties: PropertiesLike, body: bytes) -> None:
+        """A message of the log."""
+        if line is not self._line:
+            return
+        before = self.leader.phase
+        try:
+            self._signer.verify(properties, body, any_age=True)
+        except DecodeError as error:
+            logger.error("A message in %s is left out: %s", self.queue, error)  # noqa: TRY400 -- no bug of ours
+            properties = Properties()
+        self.leader.delivered(tag, properties, body)
+        if before == "leading" or self.leader.phase == "leading":
+            self._tick()
+
+    def line_refused(self, message: Outgoing) -> None:
+        """The log has its copy of an occurrence; what is missing is the task's."""
+        headers = message.properties.headers or {}
+        if HEADER not in headers:
+            if message.routing_key == self.queue:  # else it was an answer, and who asked has gone
+                logger.error("Queue %s does not take what the scheduler writes; has it a limit?", self.queue)
+                self._restart_line()
+            return
+        plain = message._replace(
+            properties=message.properties._replace(headers={key: one for key, one in headers.items() if key != "BCC"})
+        )
+        self._refused_again(plain)
+
+    def line_closed(self, line: Line, code: int, text: str) -> None:
+        """Begin anew, on this connection if it stands."""
+        if line is not self._line:
+            return
+        self._line, self.pulse.connected, self.pulse.leading = None, False, False
+        if self.leader.phase == "leading":
+            logger.warning("No longer leading: %s", text)
+        self.leader.lost()
+        if code == _NOT_FOUND and not self._was_ready:
+            self._fail(
+                TopologyError(f"there is no queue {self.queue}; with topology_mode 'declare' it is made: {text}")
+            )
+        connection = self._link.connection
+        if connection is not None and self.failure is None:
+            self._loop.call_later(_AGAIN, partial(self._again, connection))
+
+    def _restart_line(self) -> None:
+        if self._line is not None:
+            self._line.close()
+
+    def _refused_again(self, message: Outgoing) -> None:
+        own, line = str(message.properties.message_id), self._line
+        tries = self._refused[own] = self._refused.pop(own, 0) + 1
+        if len(self._refused) > _REFUSED_KEPT:
+            del self._refused[next(iter(self._refused))]
+        if tries > _TRIES:
+            logger.error("Queue %s is full; a periodic task is given up after %d tries", message.routing_key, _TRIES)
+            return
+        logger.warning("Queue %s is full: it refuses a periodic task; trying again", message.routing_key)
+        self._loop.call_later(_AGAIN, lambda: line.publish(message) if line is not None else None)
+
+    # -- time
+
+    def _tick(self) -> None:
+        self._loop.cancel(self._timer)
+        wall, elapsed = clock.wall(), clock.monotonic()
+        drift = (wall - self._clocks[0]) - (elapsed - self._clocks[1])
+        self._clocks = (wall, elapsed)
+        if abs(drift) > _CLOCK_SET and self.leader.phase == "leading":
+            logger.warning("The clock was set by %+.0f s, or the machine was suspended", drift)
+            self.leader.rewind()
+        wait = self.leader.tick()
+        self.pulse.ticked(wall)
+        pause = self._longest if wait is None else min(wait, self._longest)
+        self._timer = self._loop.call_later(pause, self._tick)
+
+    # -- what the leader has done (Effects)
+
+    def publish(self, message: Outgoing) -> None:
+        """See Effects; so for the others below."""
+        if self._line is not None:
+            if HEADER not in (message.properties.headers or {}):
+                message = message._replace(properties=self._signer.sign(message.properties, message.body))
+            self._line.publish(message)
+
+    def acknowledge(self, tag: int) -> None:
+        """A snapshot has it."""
+        if self._line is not None:
+            self._line.acknowledge(tag)
+
+    def send(self, entry: Entry, due: datetime, *, report: bool, asked: str | None) -> str:
+        """One occurrence."""
+        message = self._occurrences.message(entry, due, report=report, asked=asked)
+        if missing := [queue for queue in targets(message) if queue not in self._targets]:
+            self._missing.update(missing)
+            self._declare()
+            raise NotYet
+        task_id = str(message.properties.correlation_id)
+        self.publish(message)
+        late = timedelta(0) if asked else lateness(entry, due, clock.wall())
+        self.pulse.sent(late.total_seconds())
+        self._events.due(entry, due, task_id, late.total_seconds())
+        logger.info(
+            "Sent %s (%s), due %s, %.0f ms late", entry.name, task_id, due.isoformat(), late.total_seconds() * 1000
+        )
+        return task_id
+
+    def _declare(self) -> None:
+        """See that queues are there: the broker drops what it has no queue for, and keeps the copy."""
+        connection = self._link.connection
+        if self._declaring or connection is None:
+            return
+        self._declaring, queues = True, [*self._targets, *self._missing]
+
+        def done(error: AmqtaskError | None) -> None:
+            if error is not None:
+                logger.error("Not all of the queues %s of periodic tasks are there: %s", ", ".join(queues), error)
+                self._loop.call_later(_DECLARE_AGAIN, self._declared)
+                return
+            self._targets = queues
+            self._declared()
+
+        self._run_steps(connection, self._steps(connection.version, queues), done)
+
+    def _declared(self) -> None:
+        waiting, self._missing, self._declaring = bool(self._missing), set(), False
+        if waiting and self.leader.phase == "leading":
+            self.leader.rewind()
+            self._tick()
+
+    def cancel(self, task_id: str) -> None:
+        """Revoke, in a thread of its own: that may wait for the broker."""
+        revoke = self._app.control.revoke
+        threading.Thread(
+            target=lambda: revoke(task_id, terminate=True), name="amqtask-beat-revoke", daemon=True
+        ).start()
+
+    def answer(self, reply_to: str, data: Mapping[str, Any]) -> None:
+        """To the one who asks."""
+        self.publish(record_message(reply_to, "snapshot", data))
+
+    def written(self, data: Mapping[str, object]) -> None:
+        """A snapshot."""
+        if self._file is not None:
+            self._file.save(data)
+        self._declare()  # one may have been deleted
+
+    def leading(self) -> None:
+        """It is this one."""
+        self.pulse.leading = True
+        logger.info("Leading (pid %d): %d periodic tasks", os.getpid(), len(self.leader.entries))
+
+
+def _now() -> float:
+    return clock.wall()
+
+
+def start_beat(app: Amqtask, on_ready: Callable[[], None] | None = None, *, embedded: bool = False) -> Beat:
+    """A scheduler, ready to :meth:`Beat.run`; who is connected to its signals has been told.
+
+    Args:
+        app: its periodic tasks; the modules are imported.
+        on_ready: called once it waits for its turn.
+        embedded: it runs inside a worker.
+
+    Raises:
+        ConfigError: a periodic task is wrong.
+    """
+    beat = Beat(app, on_ready, answers=not embedded)
+    signals.beat_init.send(sender=beat)
+    if embedded:
+        signals.beat_embedded_init.send(sender=beat)
+    return beat
+
+
+def run_beat(
+    app: Amqtask, stop: threading.Event, *, embedded: bool = True, on_ready: Callable[[], None] | None = None
+) -> None:
+    """Run a scheduler until ``stop`` is set.
+
+    Args:
+        app: its periodic tasks; the modules are imported here.
+        stop: ends it.
+        embedded: it runs inside a worker (``worker -B``); says which signal is sent.
+        on_ready: called once it waits for its turn.
+
+    Raises:
+        ConfigError, TopologyError, BrokerError: why it can't run.
+    """
+    app.load_tasks()
+    beat = start_beat(app, on_ready, embedded=embedded)
+
+    def watch() -> None:
+        stop.wait()
+        beat.stop()
+
+    threading.Thread(target=watch, name="amqtask-beat-stop", daemon=True).start()
+    beat.run()

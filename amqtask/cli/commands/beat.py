@@ -1,0 +1,152 @@
+"""``amqtask beat``: send periodic tasks when they are due. Owns its options and the order in which it comes up."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amqtask import logs
+from amqtask.cli.command import Command
+from amqtask.cli.process_options import ProcessOptions, process_options
+from amqtask.cli.worker_options import FORMAT_OPTION, HEALTH_OPTION, LEVEL_OPTION, chosen_settings, sets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amqtask.beat.service import Beat
+    from amqtask.cli.daemon import Program
+    from amqtask.cli.setup import Setup
+    from amqtask.config.settings import Settings
+    from amqtask.worker.health import Health
+
+logger = logging.getLogger("amqtask.beat")
+
+_PROCESS = tuple(field.name for field in dataclasses.fields(ProcessOptions))
+_FROZEN = 5.0
+"""Seconds without a look at the clock after which it counts as broken; there is one each second."""
+
+
+@click.command("beat", cls=Command, short_help="Send periodic tasks when they are due.")
+@sets(
+    "beat_max_loop_interval",
+    "--max-interval",
+    metavar="SECONDS",
+    help="Longest time between two looks at the clock; never more than a second.",
+)
+@sets(
+    "beat_schedule_filename",
+    "-s",
+    "--schedule",
+    metavar="FILE",
+    help="Keep a copy of the state in this SQLite file; it is read when the broker has none.",
+)
+@sets(
+    "beat_scheduler",
+    "-S",
+    "--scheduler",
+    metavar="token",
+    help="Where the state is kept: there is only token, the broker. Another class is an error.",
+)
+@HEALTH_OPTION
+@LEVEL_OPTION
+@FORMAT_OPTION
+@process_options
+@click.pass_context
+def beat(context: click.Context, /, loglevel: str, logformat: Any, **given: Any) -> None:
+    """Send periodic tasks when they are due, until SIGTERM or Ctrl-C.
+
+    Start as many as you like, on as many machines: one leads, another takes over when it ends, and each due time is
+    sent once. The state is kept in the broker.
+
+    \b
+    amqtask beat -A proj
+    amqtask schedule list -A proj      what is due next
+    """  # noqa: D301 -- click reads \b as "keep these lines"
+    from amqtask.cli.daemon import Program  # noqa: PLC0415 -- --help needs none of it
+    from amqtask.cli.log_style import restyle  # noqa: PLC0415
+    from amqtask.config.sources import Source  # noqa: PLC0415
+
+    setup: Setup = context.obj
+    process = ProcessOptions(**{name: given.pop(name) for name in _PROCESS})
+    with Program(setup, process, _node()) as program:
+        logs.configure_logging(loglevel, logformat, color=False if setup.no_color else None)
+        app = setup.load("app")
+        if chosen := chosen_settings(context):
+            app.configuration.update(chosen, Source.COMMAND_LINE)
+        app.load_tasks()
+        restyle(app.settings)
+        logs.set_process_name("beat")
+        from amqtask.beat.service import start_beat  # noqa: PLC0415
+
+        _run(lambda on_ready: start_beat(app, on_ready), app.settings, program)
+
+
+def _node() -> str:
+    import socket  # noqa: PLC0415
+
+    return f"beat@{socket.gethostname()}"
+
+
+def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program: Program) -> None:
+    def ready() -> None:
+        program.started()
+        program.ready()
+
+    running = make(ready)
+
+    def stop(*_: object) -> None:
+        running.stop()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = None
+    path = None if program.pidfile is None else program.pidfile.socket
+    if settings.worker_health is not None or path is not None:
+        from amqtask.worker.health import HealthServer  # noqa: PLC0415
+
+        server = HealthServer(_asked(running), settings.worker_health, path)
+        server.start()
+    logger.info("%d periodic tasks; waiting for the lead", len(running.entries))
+    # a thread of its own: signal handlers run on the main one, which must not be in the middle of the loop's work
+    thread = threading.Thread(target=_guarded(running), name="amqtask-beat")
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.5)
+    finally:
+        if server is not None:
+            server.stop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if running.failure is not None:
+        raise running.failure
+
+
+def _guarded(running: Beat) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            running.run()
+        except Exception as error:
+            running.failure = error
+
+    return run
+
+
+def _asked(running: Beat) -> Callable[[Callable[[Health], None]], None]:
+    from amqtask import clock  # noqa: PLC0415
+    from amqtask.worker.health import Health  # noqa: PLC0415
+
+    def ask(answer: Callable[[Health], None]) -> None:
+        pulse = running.pulse
+        since = clock.wall() - pulse.last_tick if pulse.last_tick else 0.0
+        frozen = f"no look at the clock for {since:.0f} s" if pulse.connected and since > _FROZEN else ""
+        answer(Health(frozen, frozen or ("" if pulse.connected else "no connection to the broker")))
+
+    return ask
+
+
+COMMAND = beat

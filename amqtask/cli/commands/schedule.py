@@ -1,0 +1,178 @@
+"""``amqtask schedule``: periodic tasks looked at and changed while the scheduler runs. Owns these commands."""
+
+from __future__ import annotations
+
+import heapq
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amqtask.cli.command import JSON_OPTION, Group
+from amqtask.cli.commands.call import _json_of as json_of
+from amqtask.cli.output import print_json, print_table
+from amqtask.plugins import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from amqtask.app.app import Amqtask
+    from amqtask.app.schedules import Scheduled
+    from amqtask.cli.setup import Setup
+    from amqtask.schedules.base import Schedule
+    from amqtask.schedules.entry import Entry
+
+
+@click.group("schedule", cls=Group, short_help="Periodic tasks: look at them and change them.")
+def schedule() -> None:
+    """Periodic tasks: what is due next, and changes at run time.
+
+    Changes are kept in the broker; they hold until they are taken back, whatever is restarted.
+    """
+
+
+@schedule.command("list", short_help="All periodic tasks.")
+@JSON_OPTION
+@click.pass_obj
+def list_(setup: Setup, as_json: bool) -> None:
+    """List all periodic tasks with their last and their next run."""
+    found = _app(setup).schedules.list()
+    if as_json:
+        print_json([_plain(one) for one in found])
+        return
+    rows = [
+        (one.name, one.entry.task, _when(one.entry), _shown(one.last, one.entry), _next(one), one.runs, _state(one))
+        for one in found
+    ]
+    print_table(setup, ("name", "task", "schedule", "last due", "next", "runs", ""), rows, right=("runs",))
+
+
+@schedule.command("next", short_help="The coming runs.")
+@click.argument("name", required=False)
+@click.option("-n", "--count", "number", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@JSON_OPTION
+@click.pass_obj
+def next_(setup: Setup, name: str | None, number: int, as_json: bool) -> None:
+    """Print the coming runs of all periodic tasks, or of NAME, in the zones of their schedules."""
+    found = [one for one in _app(setup).schedules.list() if name in (None, one.name)]
+    if name is not None and not found:
+        raise click.UsageError(f"there is no periodic task {name!r}")
+    runs = [(due, one) for due, one in _coming(found, number)]
+    if as_json:
+        print_json([{"due": due.isoformat(), "name": one.name, "task": one.entry.task} for due, one in runs])
+        return
+    print_table(
+        setup, ("due", "name", "task"), [(_shown(due, one.entry), one.name, one.entry.task) for due, one in runs]
+    )
+
+
+def _coming(found: list[Scheduled], number: int) -> Iterator[tuple[datetime, Scheduled]]:
+    heap = [(one.next, place) for place, one in enumerate(found) if one.next is not None]
+    heapq.heapify(heap)
+    while heap and number:
+        due, place = heapq.heappop(heap)
+        yield due, found[place]
+        number -= 1
+        if (following := found[place].entry.next(due)) is not None:
+            heapq.heappush(heap, (following, place))
+
+
+@schedule.command("add", short_help="Add a periodic task.")
+@click.argument("name")
+@click.argument("task")
+@click.option("--every", metavar="DURATION", help="How often: 90s, 10m.")
+@click.option("--cron", metavar="LINE", help="A cron line, or @daily.")
+@click.option("--tz", metavar="ZONE", help="Zone of the clock.  [default: setting timezone]")
+@click.option("-a", "--args", metavar="JSON", callback=json_of(list, "list"), help="Arguments: '[1, 2]'.")
+@click.option("-k", "--kwargs", metavar="JSON", callback=json_of(dict, "object"), help="Keyword arguments.")
+@click.option("--queue", metavar="QUEUE", help="Send it to this queue.")
+@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 goes first.")
+@click.option("--expires", metavar="DURATION", help="Don't start it later than this after it was sent.")
+@click.option("--jitter", metavar="DURATION", help="Send it later by a random time up to this.")
+@click.option("--catchup", type=click.Choice(["none", "one", "all"]), help="Of missed due times.")
+@click.option(
+    "--overlap", type=click.Choice(["allow", "skip", "buffer_one", "cancel_previous"]),
+    help="While the run before has not ended.",
+)  # fmt: skip
+@click.pass_obj
+def add(setup: Setup, /, name: str, task: str, every: str | None, cron: str | None, **given: Any) -> None:
+    """Add the periodic task NAME, which sends TASK; or replace one that was added."""
+    if (every is None) == (cron is None):
+        raise click.UsageError("Give either --every or --cron.")
+    entry = {key: value for key, value in given.items() if value not in (None, [], {})}
+    _app(setup).schedules.add(name, task, every or {"cron": cron}, **entry)
+    print(f"{name} added")
+
+
+def _changing(name: str, help_text: str, done: str, change: Callable[[Any], Callable[[str], None]]) -> None:
+    @schedule.command(name, short_help=help_text, help=help_text)
+    @click.argument("name")
+    @click.pass_obj
+    def command(setup: Setup, name: str) -> None:
+        app = _app(setup)
+        schedules = app.schedules
+        known = [one.name for one in schedules.list()]
+        if name not in known:
+            raise click.UsageError(f"there is no periodic task {name!r}{did_you_mean(name, known)}")
+        change(schedules)(name)
+        print(f"{name} {done}")
+
+
+_changing("pause", "Send it no more until it is resumed.", "paused", lambda schedules: schedules.pause)
+_changing("resume", "Send it again.", "resumed", lambda schedules: schedules.resume)
+_changing(
+    "remove", "Remove one that was added, or the changes to a declared one.", "removed",
+    lambda schedules: schedules.remove,
+)  # fmt: skip
+_changing("run-now", "Send it once, out of turn.", "is to run", lambda schedules: schedules.run_now)
+
+
+def _app(setup: Setup) -> Amqtask:
+    app = setup.load("app")
+    app.load_tasks()
+    return app
+
+
+def _when(entry: Entry) -> str:
+    return "; ".join(_words(one) for one in entry.schedules)
+
+
+def _words(one: Schedule) -> str:
+    spec = one.spec()
+    if "cron" in spec:
+        return f"{spec['cron']} {spec.get('tz', '')}".strip()
+    if "solar" in spec:
+        return f"{spec['solar']} at {spec['lat']}, {spec['lon']}"
+    return f"every {getattr(one, 'human_seconds', spec['every'])}{' on full units' if spec.get('relative') else ''}"
+
+
+def _shown(moment: datetime | None, entry: Entry) -> str | None:
+    zone = next((one.tz for one in entry.schedules if one.tz is not None), UTC)
+    return None if moment is None else moment.astimezone(zone).isoformat(" ", "seconds")
+
+
+def _next(one: Scheduled) -> str | None:
+    return _shown(one.next, one.entry)
+
+
+def _state(one: Scheduled) -> str:
+    words = [*([] if one.entry.enabled else ["paused"]), *(["added"] if one.added else [])]
+    return ", ".join(words)
+
+
+def _plain(one: Scheduled) -> dict[str, Any]:
+    from amqtask.schedules.entry import spec_of  # noqa: PLC0415
+
+    return {
+        "name": one.name,
+        **spec_of(one.entry),
+        "last": None if one.last is None else one.last.isoformat(),
+        "next": None if one.next is None else one.next.isoformat(),
+        "runs": one.runs,
+        "paused": not one.entry.enabled,
+        "added": one.added,
+    }
+
+
+COMMAND = schedule
