@@ -47,8 +47,10 @@ if TYPE_CHECKING:
         ResultTooLarge,
         Retry,
         SerializationError,
+        SoftTimeLimitExceeded,
         TaskControl,
         TaskRevoked,
+        TimeLimitExceeded,
         TopologyError,
         UnknownTask,
         Unroutable,
@@ -58,7 +60,12 @@ if TYPE_CHECKING:
     from amqtask.results.future import AsyncResult
     from amqtask.results.group import GroupResult, ResultSet
     from amqtask.results.joining import allow_join_result
+    from amqtask.schedules.cron import crontab
+    from amqtask.schedules.solar import solar
     from amqtask.tasks.context import Context
+    from amqtask.tasks.hooks import BaseTask
+    from amqtask.tasks.limits import Limit
+    from amqtask.tasks.middleware import Middleware
     from amqtask.tasks.task import AsyncTask, Task
     from amqtask.topology.declarations import (
         Backoff,
@@ -81,6 +88,7 @@ __all__ = [
     "AsyncTask",
     "BackendError",
     "Backoff",
+    "BaseTask",
     "Binding",
     "BrokerBlocked",
     "BrokerError",
@@ -99,8 +107,10 @@ __all__ = [
     "GroupResult",
     "Ignore",
     "InequivalentArguments",
+    "Limit",
     "MaxRetriesExceeded",
     "MessageTooLarge",
+    "Middleware",
     "NoResultBackend",
     "PartialPublish",
     "Pool",
@@ -119,10 +129,12 @@ __all__ = [
     "Route",
     "SerializationError",
     "Signature",
+    "SoftTimeLimitExceeded",
     "StampingVisitor",
     "Task",
     "TaskControl",
     "TaskRevoked",
+    "TimeLimitExceeded",
     "TopologyError",
     "UnknownTask",
     "Unroutable",
@@ -132,9 +144,11 @@ __all__ = [
     "chain",
     "chord",
     "chunks",
+    "crontab",
     "group",
     "maybe_signature",
     "signature",
+    "solar",
     "xmap",
     "xstarmap",
 ]
@@ -156,9 +170,14 @@ _HOMES = {
     "Amqtask": "amqtask.app.app",
     "AsyncResult": "amqtask.results.future",
     "AsyncTask": "amqtask.tasks.task",
+    "BaseTask": "amqtask.tasks.hooks",
     "Context": "amqtask.tasks.context",
     "EagerResult": "amqtask.results.eager",
+    "Limit": "amqtask.tasks.limits",
+    "Middleware": "amqtask.tasks.middleware",
     "Task": "amqtask.tasks.task",
+    "crontab": "amqtask.schedules.cron",
+    "solar": "amqtask.schedules.solar",
     **dict.fromkeys(
         ("Backoff", "Binding", "DeadLetter", "Exchange", "Pool", "Queue", "RetryPolicy", "Route"),
         "amqtask.topology.declarations",

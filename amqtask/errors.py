@@ -226,6 +226,9 @@ class TimeLimitExceeded(AmqtaskError):
 class SoftTimeLimitExceeded(AmqtaskError):
     """Raised inside a task that has run longer than its soft time limit; it may clean up and end."""
 
+    def __init__(self, message: str = "the soft time limit has passed") -> None:
+        super().__init__(message)
+
 
 class TaskControl(AmqtaskError):
     """Raised inside a task to say what becomes of its message."""

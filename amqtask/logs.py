@@ -17,6 +17,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from amqtask.unpatched import original
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -55,6 +57,11 @@ def provide_task_fields(fields: Callable[[], Mapping[str, Any] | None]) -> None:
             maybe more, or None when no task runs there. Must be fast.
     """
     _Source.task_fields = staticmethod(fields)
+
+
+def process_name() -> str:
+    """The name shown in every line."""
+    return _Source.name
 
 
 def level_number(name: str) -> int:
@@ -106,20 +113,24 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self, color: bool = False) -> None:
         super().__init__()
-        self._color = color
+        self.color = color
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback's after it."""
         text = _message(record)
-        fields = {} if hasattr(record, "task_id") else _task_fields()
+        fields = {} if hasattr(record, "task_id") else task_fields()
         if fields:
             text = f"{fields.get('task')}[{fields.get('task_id')}]: {text}"
-        when = f"{self.formatTime(record)}: {record.levelname}/{_Source.name}"
+        when = f"{self.formatTime(record, self.datefmt)}: {record.levelname}/{_Source.name}"
         text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
         line = f"[{when}] {text}"
         if trace := _traceback(self, record):
             line = f"{line}\n{trace}"
-        shade = _COLORS.get(record.levelname) if self._color else None
+        return self.shaded(record, line)
+
+    def shaded(self, record: logging.LogRecord, line: str) -> str:
+        """The line in the colour of its level, where there are colours."""
+        shade = _COLORS.get(record.levelname) if self.color else None
         return f"{shade}{line}{_RESET}" if shade else line
 
 
@@ -135,7 +146,7 @@ class JSONFormatter(logging.Formatter):
             "message": _message(record),
             "worker": _Source.name,
             "pid": record.process,
-            **_task_fields(),
+            **task_fields(),
             **{key: value for key, value in vars(record).items() if key not in _STANDARD},
         }
         if record.exc_info and record.exc_info[1] is not None:
@@ -201,7 +212,7 @@ class LogHandler(logging.Handler):
     def _ready(self, timeout: float) -> bool:
         if self._fd is None:
             return True
-        poll = select.poll()
+        poll = original("select", "poll")()  # gevent's would switch to others while the lock is held
         poll.register(self._fd, select.POLLOUT)
         return bool(poll.poll(timeout * 1000))
 
@@ -213,7 +224,8 @@ def _message(record: logging.LogRecord) -> str:
         return f"{_safe_text(record.msg)} {_safe_text(record.args)}"
 
 
-def _task_fields() -> Mapping[str, Any]:
+def task_fields() -> Mapping[str, Any]:
+    """What is known of the task that runs here; empty when none does. Never raises."""
     try:
         return _Source.task_fields() or {}
     except Exception:

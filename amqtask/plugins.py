@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'prefork'?"``, or an empty text when nothing is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    known = list(known)
+    words = sorted(name.split("_"))
+    swapped = [one for one in known if sorted(one.split("_")) == words]  # time_soft_limit
+    near = swapped or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -42,6 +45,10 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Every name that :meth:`get` knows, sorted; imports nothing but the folder's package."""
         return sorted({*self._own(), *(entry.name for entry in _entry_points(self._group))})
+
+    def __contains__(self, name: str) -> bool:
+        """Whether :meth:`get` knows this name; quicker than asking for all of them."""
+        return name in self._loaded or name in self._own() or name in self.names()
 
     def _own(self) -> list[str]:
         folder = importlib.import_module(self._package)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amqtask.topology import schema
+from amqtask.topology import periodic, schema
 
 if TYPE_CHECKING:
     from amqtask.topology.records import Record
@@ -30,6 +30,8 @@ RECORDS: dict[str, Record] = {
     "dead_letter": schema.DEAD_LETTER,
     "route": schema.ROUTE,
     "pool": schema.POOL,
+    "periodic": periodic.PERIODIC,
+    "solar": periodic.SOLAR,
 }
 
 _TABLE = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)

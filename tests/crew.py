@@ -19,10 +19,18 @@ from pool_app import HOSTILE
 
 from amqtask import Amqtask
 from amqtask.canvas.chord import chord
+from amqtask.control import inspect_command
 from amqtask.errors import Ignore, PublishError, Reject
+from amqtask.worker.autoscaling import Autoscaler
 
 app = Amqtask("crew", routing="routing.yaml")
 RUNS = Path(os.environ.get("CREW_RUNS", "runs"))
+
+
+class Impatient(Autoscaler):
+    """Takes slots away soon."""
+
+    hold = 1.5
 
 
 def record(event: str, label: str, **more: Any) -> None:
@@ -33,6 +41,12 @@ def record(event: str, label: str, **more: Any) -> None:
         os.write(file, line.encode())
     finally:
         os.close(file)
+
+
+@inspect_command(args=[("factor", int)], signature="[FACTOR=1]")
+def crew_size(panel: Any, factor: int = 1) -> dict[str, int]:
+    """How many there are."""
+    return {"size": factor * 7}
 
 
 def starts(label: str) -> int:
@@ -70,6 +84,14 @@ def hold(label: str) -> None:
     while not gate(label):
         time.sleep(0.01)
     record("done", label)
+
+
+@app.task(name="compute")
+def compute(label: str) -> None:
+    record("start", label)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        pass
 
 
 @app.task(name="ahold")

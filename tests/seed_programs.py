@@ -2,12 +2,13 @@
 
 The blocks are in ``data/seeds``, word for word. Every import of ``celery`` becomes one of ``amqtask.contrib.celery``;
 beyond that, only what EDITS lists is changed: indentation that got lost on the way, Python 2, slips of the authors,
-the addresses of servers, and long sleeps.
+the addresses of servers, paths, and long sleeps.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data" / "seeds"
@@ -37,6 +38,7 @@ EDITS: dict[str, list[Edit]] = {
         ("recv.capture", "        recv.capture"),
         ("app = Celery(broker", "    app = Celery(broker"),
         ("\nmy_monitor(app)", "\n    my_monitor(app)"),
+        ("amqp://guest@localhost//", BROKER),
     ],
     "001-beat": [
         ("import crontab", "import crontab, solar"),  # used, not imported
@@ -80,7 +82,15 @@ EDITS: dict[str, list[Edit]] = {
     "004-routes": [],
     "004-retry": [("def my_task_A():", "def my_task_A(self):")],  # bind=True
     "004-ignore": [],
+    "004-multi": [
+        ("    cmd", "import os\ncmd"),
+        ("    os.system", "os.system"),
+        ("/opt/.virtualenvs/wxmonitor/bin/celery", f"{sys.executable} -m amqtask"),
+        ("/srv/wxmonitor.imyyh.com/application/", ""),
+        ("celerybeat2.pid", "celeryworker.pid"),  # the worker's, which the watchdog of the same article reads
+    ],
     "004-watchdog": [
+        ("/srv/wxmonitor.imyyh.com/application/", ""),
         ("print datetime.today()", "print(datetime.today())"),
         ('print "cmd", cmd', 'print("cmd", cmd)'),
         ('print "not need"', 'print("not need")'),
@@ -89,8 +99,6 @@ EDITS: dict[str, list[Edit]] = {
     ],
     "004-pool": [],
 }
-
-NOT_RUN = {"004-multi": "a command line of 'celery multi', called through a shell"}
 
 _IMPORT = re.compile(r"^(from|import) celery\b", re.MULTILINE)
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import ref
 
+from amqtask.app.by_name import SendsByName
 from amqtask.app.conf import Conf
+from amqtask.app.configuring import Configurable
+from amqtask.app.extending import Extensible
+from amqtask.app.periodic import Periodic
+from amqtask.app.set_up import SetUp
+from amqtask.app.watching import Watchable
 from amqtask.app.wiring import Wiring
 from amqtask.canvas.current import made
 from amqtask.canvas.signature import signature
@@ -18,8 +24,8 @@ from amqtask.results.current import provide
 from amqtask.results.future import AsyncResult
 from amqtask.results.group import GroupResult
 from amqtask.symbols import import_module
-from amqtask.tasks.option_values import refuse_unknown
-from amqtask.tasks.options import SEND_OPTIONS, SendOptions, TaskOptions, task_options
+from amqtask.tasks.hooks import BaseTask
+from amqtask.tasks.options import TaskOptions, task_options
 from amqtask.tasks.registry import TaskRegistry, task_name
 from amqtask.tasks.task import AsyncTask, Task
 from amqtask.wire.accept import checked_accept
@@ -37,21 +43,19 @@ if TYPE_CHECKING:
     from amqtask.canvas.shapes import Shape
     from amqtask.canvas.signature import Signature
     from amqtask.config.settings import Settings
+    from amqtask.control.client import Control
     from amqtask.results.access import ResultAccess
     from amqtask.results.base import Backend
     from amqtask.results.node import ResultBase
     from amqtask.tasks.options import TaskOptionArguments
-    from amqtask.tasks.sender import Call
     from amqtask.topology.model import Topology
     from amqtask.topology.router import Router
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NO_OPTIONS = TaskOptions()
 
-
-class Amqtask:
+class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable):
     """An application: its tasks, and the way to the broker. Making one neither connects nor reads a file.
 
     Settings are changed before the first use and fixed from then on; after that, everything is thread-safe.
@@ -63,6 +67,8 @@ class Amqtask:
         routing: setting ``routing``: path of routing.yaml, relative to the current folder or else to the
             folder of the module that makes the app.
         include: setting ``include``: modules that define tasks, imported by workers.
+        config_source: as of :meth:`config_from_object`; settings given here win.
+        namespace: of the names in ``config_source``.
         settings: any other setting by name.
 
     Raises:
@@ -82,6 +88,8 @@ class Amqtask:
         backend: str | None = None,
         routing: str | Path | None = None,
         include: Iterable[str] | str = (),
+        config_source: object = None,
+        namespace: str | None = None,
         **settings: Any,
     ) -> None:
         caller = sys._getframe(1)  # noqa: SLF001 -- as namedtuple finds its module
@@ -98,6 +106,8 @@ class Amqtask:
         self.tasks = TaskRegistry(self._builtins)
         self._wiring = Wiring(configuration, self.tasks, self.main, home)
         self.conf = Conf(lambda: self.configuration)
+        if config_source is not None:
+            self.config_from_object(config_source, namespace=namespace)
         made(self)
         here = ref(self)
         provide(lambda: None if (app := here()) is None else app.results)
@@ -107,15 +117,27 @@ class Amqtask:
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(self, *, bind: Literal[True], **options: Unpack[TaskOptionArguments]) -> BoundTaskDecorator: ...
+    def task(
+        self, *, bind: Literal[True], base: type[BaseTask] | None = ..., **options: Unpack[TaskOptionArguments]
+    ) -> BoundTaskDecorator: ...
     @overload
-    def task(self, *, bind: Literal[False] = ..., **options: Unpack[TaskOptionArguments]) -> TaskDecorator: ...
-    def task(self, function: Any = None, *, bind: bool = False, **options: Unpack[TaskOptionArguments]) -> Any:
+    def task(
+        self, *, bind: Literal[False] = ..., base: type[BaseTask] | None = ..., **options: Unpack[TaskOptionArguments]
+    ) -> TaskDecorator: ...
+    def task(
+        self,
+        function: Any = None,
+        *,
+        bind: bool = False,
+        base: type[BaseTask] | None = None,
+        **options: Unpack[TaskOptionArguments],
+    ) -> Any:
         """Declare a task: ``@app.task`` or ``@app.task(queue="emails", ...)``.
 
         Args:
             function: a function or coroutine function; it stays callable as before.
             bind: give the function its task as first argument, for ``self.request`` and ``self.retry()``.
+            base: class of the task, for hooks; a subclass of :class:`amqtask.tasks.hooks.BaseTask`.
             options: see :class:`~amqtask.tasks.options.TaskOptions`.
 
         Raises:
@@ -124,42 +146,21 @@ class Amqtask:
         """
         checked = task_options(bind, options)
         if function is None:
-            return lambda function: self._declare(function, checked)
-        return self._declare(function, checked)
-
-    def send_task(
-        self,
-        name: str,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[SendOptions],
-    ) -> AsyncResult[Any]:
-        """Send a task by name, known here or not; options as for :meth:`Task.apply_async`.
-
-        The arguments of a task that is declared here are checked first.
-        """
-        task, defaults, call = self._named(name, args, kwargs, options)
-        return self.producer.send(task, defaults, call, options)
-
-    async def asend_task(
-        self,
-        name: str,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[SendOptions],
-    ) -> AsyncResult[Any]:
-        """Like :meth:`send_task`, for coroutines: never blocks the running loop."""
-        task, defaults, call = self._named(name, args, kwargs, options)
-        return await self.producer.asend(task, defaults, call, options)
+            return lambda function: self._declare(function, checked, base)
+        return self._declare(function, checked, base)
 
     def load_tasks(self) -> None:
-        """Import the modules of the setting ``include``.
+        """Import the modules of the settings ``imports`` and ``include``, and those found by themselves.
 
         Raises:
             ConfigError: one can't be imported; says where and why.
         """
-        for module in self.settings.include:
+        self._about_to_import()
+        for module in (*self.settings.imports, *self.settings.include):
             import_module(module)
+        self.discover()
+        self._wiring.annotate()
+        self.finalize()
 
     def use_transport(self, transport: Transport | None) -> None:
         """Send through this transport from now on; None returns to the app's own. For workers and tests."""
@@ -244,6 +245,11 @@ class Amqtask:
         return self._wiring.producer
 
     @property
+    def control(self) -> Control:
+        """Remote control of this app's workers: ``app.control.ping()``, ``app.control.revoke(id)``."""
+        return self._wiring.control
+
+    @property
     def results_backend(self) -> Backend | None:
         """Where results are kept; None when they are not.
 
@@ -313,8 +319,13 @@ class Amqtask:
 
     @property
     def broker_urls(self) -> tuple[BrokerURL, ...]:
-        """The brokers to connect to; printing one shows no password."""
+        """The brokers to send to; printing one shows no password."""
         return self._wiring.broker_urls
+
+    @property
+    def read_urls(self) -> tuple[BrokerURL, ...]:
+        """The brokers that workers consume from: the same, unless ``broker_read_url`` says otherwise."""
+        return self._wiring.read_urls
 
     @property
     def connection_options(self) -> ConnectionOptions:
@@ -326,29 +337,21 @@ class Amqtask:
 
         return Builtins(self, lambda: self.producer).tasks()
 
-    def _declare(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
+    def _declare(
+        self, function: Callable[..., Any], options: TaskOptions, base: type[BaseTask] | None
+    ) -> Task[..., Any]:
         if isinstance(function, Task):
             raise TypeError(f"{function.name} is a task already")
         if not callable(function):
             raise TypeError(f"a task is made of a function, not of {function!r}")
+        if base is not None and not issubclass(base, BaseTask):
+            raise TypeError(f"base: a subclass of amqtask.BaseTask is wanted, not {base!r}")
         kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
+        make = kind if base is None else base.made
         name = options.name or task_name(function)
-        task: Task[..., Any] = kind(function, name, options, lambda: self.producer, self)
+        task: Task[..., Any] = make(function, name, options, lambda: self.producer, self)
         self.tasks.add(task)
         return task
-
-    def _named(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: SendOptions
-    ) -> tuple[str, TaskOptions, Call]:
-        refuse_unknown(options, SEND_OPTIONS, "option")
-        if not name:
-            raise TypeError("a task's name must not be empty")
-        task = self.tasks.get(name)
-        call = (args, {} if kwargs is None else kwargs)
-        if task is None:
-            return name, _NO_OPTIONS, call
-        task.check_arguments(*call[0], **call[1])
-        return name, task.options, call
 
     def __repr__(self) -> str:
         return f"<Amqtask: {self.main}>"

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from amqtask.app import times
+from amqtask.app.announcing import Announcing
 from amqtask.app.destination import Destination, call_destination, task_destination
 from amqtask.config.zones import zone
 from amqtask.errors import ConfigError, EncodeError
 from amqtask.results.joining import refused
 from amqtask.tasks.context import current
-from amqtask.tasks.option_values import check_priority
+from amqtask.tasks.limits import LIMIT_KEY
+from amqtask.tasks.option_values import check_priority, check_time_limits
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
 from amqtask.topology.delays import delay_target
 from amqtask.wire.codec import PROTOCOL_HEADERS, encode, encode_body, serializers
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
     from amqtask.canvas.plan import Sending
     from amqtask.config.settings import Settings
+    from amqtask.tasks.limits import Limit
+    from amqtask.tasks.middleware import Middlewares
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.router import Router
@@ -47,6 +51,10 @@ class _Plan(NamedTuple):
     compression: str | None
     expires: float | datetime | None
     ignore_result: bool | None
+    limit: Limit | None
+    """One that counts by a key."""
+    inherits: bool
+    """Its messages get the priority of the task that sends them."""
     plain: bool
     """Nothing has to be worked out per call."""
 
@@ -57,10 +65,18 @@ class MessageBuilder:
     Args:
         settings, router: of the app.
         reply_to: gives the queue of this process for results that come by message; None without such a backend.
+        middleware: of the app.
     """
 
-    def __init__(self, settings: Settings, router: Router, reply_to: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        router: Router,
+        reply_to: Callable[[], str] | None = None,
+        middleware: Middlewares | None = None,
+    ) -> None:
         self._settings, self._router, self._reply_to = settings, router, reply_to
+        self._announcing = Announcing(middleware)
         self._zone = zone(settings.timezone)
         self._plans: dict[str, _Plan] = {}
         self._celery = settings.interop == "celery"
@@ -86,7 +102,7 @@ class MessageBuilder:
             ConfigError, TypeError: an option that can't be used.
         """
         plan = self._plans.get(task) or self._plan(task, defaults)
-        if options or not plan.plain or current() is not None:
+        if options or not plan.plain or current() is not None or self._announcing.wanted:
             return self._build(plan, task, call, options or {}, None, own_reply=True)
         # The common case, written out: see encode() for what it leaves away.
         task_id = new_id()
@@ -126,6 +142,8 @@ class MessageBuilder:
         """
         route = route or sending.route_name
         plan = self._plans.get(route) or self._plan(route, defaults)
+        if route != sending.task:  # the arguments are not those of the task whose limit it is
+            plan = plan._replace(limit=None)
         options = cast("SendOptions", sending.options)
         call = (sending.args, sending.kwargs)
         return self._build(plan, sending.task, call, options, sending, own_reply=own_reply)
@@ -138,6 +156,8 @@ class MessageBuilder:
         given = options.get("expires")
         expires = times.expiry(plan.expires if given is None else given, self._zone)
         headers = _own_headers(options)
+        if plan.limit is not None and (key := plan.limit.key_of(*call)) is not None:
+            headers.setdefault(LIMIT_KEY, key)
         if delay:
             destination, headers = self._delayed(task, destination, headers, delay)
         message = self._message(plan, task, call, options)
@@ -152,6 +172,8 @@ class MessageBuilder:
             # In a delay queue the broker would pass an expired message on early, as if its delay were over:
             # while delayed, only the header holds, and the worker reads it.
             properties = properties._replace(expiration=times.expiration(expires))
+        if self._announcing.wanted:
+            properties = self._announcing.before(message, destination, properties)
         return Outgoing(*destination, self._signer.sign(properties, body), body)
 
     def _message(self, plan: _Plan, task: str, call: Call, options: SendOptions) -> TaskMessage:
@@ -162,7 +184,9 @@ class MessageBuilder:
         message = TaskMessage(task, task_id or new_id(), tuple(call[0]), dict(call[1]))
         message.ignore_result = plan.ignore_result if ignore is None else ignore
         message.shadow = options.get("shadow")
-        message.timelimit = (options.get("time_limit"), options.get("soft_time_limit"))
+        limits = options.get("time_limit"), options.get("soft_time_limit")
+        if limits != (None, None):
+            message.timelimit = check_time_limits(*limits, task)
         parent = current()
         if parent is not None and parent.id is not None:
             message.parent_id, message.root_id = parent.id, parent.root_id or parent.id
@@ -174,15 +198,18 @@ class MessageBuilder:
         name, asked, priority = options.get("serializer"), options.get("compression"), options.get("priority")
         serializer = plan.serializer if name is None else serializers.get(name)
         compression = plan.compression if asked is None else known_compression(asked)
+        parent = current() if plan.inherits else None
+        usual = plan.priority if parent is None or parent.priority is None else parent.priority
         try:
             return encode(
                 message,
                 serializer=serializer,
                 compression=compression,
                 compression_min=self._settings.task_compression_min,
-                priority=plan.priority if priority is None else check_priority(priority),
+                priority=usual if priority is None else check_priority(priority),
                 reply_to=reply_to,
                 message_id=new_id() if "task_id" in options else None,  # somebody's own id may be used twice
+                delivery_mode=self._settings.task_default_delivery_mode,
                 celery=self._celery,
             )
         except EncodeError as error:
@@ -213,7 +240,9 @@ class MessageBuilder:
             if given is not None
         )
         compression = defaults.compression or settings.task_compression
-        ignore = defaults.ignore_result
+        ignore, limit = defaults.ignore_result, defaults.max_concurrency
+        if limit is not None and limit.key is None:
+            limit = None
         plan = _Plan(
             task_destination(routing, defaults),
             priority,
@@ -221,7 +250,11 @@ class MessageBuilder:
             None if compression is None else known_compression(compression),
             defaults.expires,
             (settings.task_ignore_result if ignore is None else ignore) or None,
-            not (compression or defaults.expires is not None or self._celery or self._signer.signs),
+            limit,
+            settings.task_inherit_parent_priority and defaults.priority is None and routing.priority is None,
+            not limit
+            and not (compression or defaults.expires is not None or self._celery or self._signer.signs)
+            and settings.task_default_delivery_mode == PERSISTENT,
         )
         if len(self._plans) >= _PLANS_KEPT:
             self._plans.clear()

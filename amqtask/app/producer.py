@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from amqtask.app.announcing import Sent
 from amqtask.app.missing import Missing
 from amqtask.app.recovery import Recoverable, Recovery
 from amqtask.errors import AmqtaskError, PartialPublish, Unroutable
@@ -64,6 +65,7 @@ class Producer:
         self._topology, self._transport = topology, transport
         self._missing = Missing(settings, topology, router)
         self._messages = messages
+        self._sent = Sent(settings, transport)
 
     def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
         """Send one call; see :meth:`amqtask.tasks.task.Task.delay` for what may be raised."""
@@ -72,6 +74,8 @@ class Producer:
         if self._watched is not None:
             self._watched.about_to_send([message])
         self._send(message, delayed=bool(options))
+        if self._sent.wanted:
+            self._sent.tell([message])
         _count_as_child(result)
         return result
 
@@ -109,6 +113,8 @@ class Producer:
         if self._watched is not None:
             await self._watched.aabout_to_send([message])
         await self._asend(message, delayed=bool(options))
+        if self._sent.wanted:
+            await self._sent.atell([message])
         _count_as_child(result)
         return result
 
@@ -159,6 +165,8 @@ class Producer:
         if errors := self._send_all(messages):
             ids = [_id(message) for message in messages]
             raise PartialPublish(self._explained(messages, errors), len(messages), ids)
+        if self._sent.wanted:
+            self._sent.tell(messages)
 
     def deliver(self, messages: list[Outgoing], later: Sequence[str] = ()) -> None:
         """Send messages that are made already, and wait until all are confirmed.
@@ -179,6 +187,8 @@ class Producer:
                 self._missing.prepared(need)
         if len(messages) == 1:
             self._send(messages[0], delayed=False)
+            if self._sent.wanted:
+                self._sent.tell(messages)
         elif messages:
             self._deliver_many(messages)
 
@@ -190,6 +200,8 @@ class Producer:
             await self._watched.aabout_to_send(messages, later)
         if len(messages) == 1:
             await self._asend(messages[0], delayed=True)
+            if self._sent.wanted:
+                await self._sent.atell(messages)
             return
         fates = await gather(*(self._asend(message, delayed=True) for message in messages), return_exceptions=True)
         errors = {index: fate for index, fate in enumerate(fates) if isinstance(fate, AmqtaskError)}
@@ -198,6 +210,8 @@ class Producer:
         for fate in fates:
             if fate is not None:
                 raise fate
+        if self._sent.wanted:
+            await self._sent.atell(messages)
 
     @property
     def transport(self) -> Transport:

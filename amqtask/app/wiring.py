@@ -20,6 +20,7 @@ from amqtask.broker.interface import ConnectionOptions
 from amqtask.broker.url import dev_vhost, parse_urls
 from amqtask.config.sources import Source
 from amqtask.results.access import ResultAccess
+from amqtask.tasks.middleware import Middlewares
 from amqtask.topology.router import Router
 
 if TYPE_CHECKING:
@@ -34,12 +35,25 @@ if TYPE_CHECKING:
     from amqtask.canvas.shapes import Shape
     from amqtask.config.settings import Settings
     from amqtask.config.sources import Configuration
+    from amqtask.control.client import Control
     from amqtask.results.backends.rpc import RpcBackend
     from amqtask.results.base import Backend
     from amqtask.tasks.registry import TaskRegistry
     from amqtask.topology.model import Topology
 
-_OF_TOPOLOGY = ("routing", "task_queues", "task_routes", "task_default_queue")
+_OF_TOPOLOGY = (
+    "interop",
+    "routing",
+    "task_queues",
+    "task_routes",
+    "task_default_queue",
+    "task_default_queue_type",
+    "task_default_exchange",
+    "task_default_exchange_type",
+    "task_default_routing_key",
+    "task_queue_max_priority",
+    "task_create_missing_queues",
+)
 """The settings that the topology is made of."""
 
 _here: ContextVar[tuple[Wiring, Transport] | None] = ContextVar("amqtask_transport", default=None)
@@ -59,6 +73,7 @@ class Wiring:
         self.configuration, self.tasks, self._main, self._home = configuration, tasks, main, home
         self.given: Transport | None = None
         """Replaces the connections of the app's own."""
+        self.middleware = Middlewares()
         self._lock = ForkLock()
 
     def rebound(self, changes: Mapping[str, Any]) -> Wiring:
@@ -68,6 +83,7 @@ class Wiring:
             ConfigError: an unknown setting, or a wrong value.
         """
         made = Wiring(self.configuration.overridden(changes), self.tasks, self._main, self._home)
+        made.middleware = self.middleware
         old, new = self.settings, made.settings
         if all(getattr(old, name) == getattr(new, name) for name in _OF_TOPOLOGY) and "topology" in self.__dict__:
             made.topology = self.topology  # a value, and slow to read from a file
@@ -115,6 +131,13 @@ class Wiring:
             strategy = self.settings.broker_failover_strategy
             return BrokerTransport(self.broker_urls, self.connection_options, strategy)
 
+    def annotate(self) -> None:
+        """Put on the tasks what the setting ``task_annotations`` says of them."""
+        if self.settings.task_annotations:
+            from amqtask.app.annotations import annotate_all  # noqa: PLC0415 -- few apps have any
+
+            annotate_all(self.tasks, self.settings.task_annotations)
+
     @cached_property
     def topology(self) -> Topology:
         """What is declared."""
@@ -133,6 +156,7 @@ class Wiring:
             if (made := self.__dict__.get("producer")) is not None:
                 return cast("Producer", made)
             self.configuration.freeze("producer")
+            self.annotate()
             kind = EagerProducer if self.settings.task_always_eager else Producer
             backend = self.results_backend
             return kind(
@@ -151,7 +175,7 @@ class Wiring:
         """Makes messages of calls."""
         backend = self.results_backend
         asks = backend is not None and backend.by_message
-        return MessageBuilder(self.settings, self.router, self._reply_to if asks else None)
+        return MessageBuilder(self.settings, self.router, self._reply_to if asks else None, self.middleware)
 
     def _reply_to(self) -> str:
         return cast("RpcBackend", self.results_backend).reply_to
@@ -160,7 +184,7 @@ class Wiring:
     def results(self) -> ResultAccess:
         """Results, for handles."""
         self.configuration.freeze("result backend")
-        return ResultAccess(self.settings, self._open_backend)
+        return ResultAccess(self.settings, self._open_backend, lambda: self.control)
 
     @property
     def results_backend(self) -> Backend | None:
@@ -174,6 +198,14 @@ class Wiring:
         if backend.by_message:
             cast("RpcBackend", backend).bind(self.own, elsewhere=lambda: self.transport is not self.own)
         return backend
+
+    @cached_property
+    def control(self) -> Control:
+        """Remote control of workers."""
+        from amqtask.control.client import Control  # noqa: PLC0415 -- for those who steer workers
+
+        self.configuration.freeze("remote control")
+        return Control(self)
 
     @cached_property
     def canvas(self) -> CanvasSender:
@@ -208,15 +240,24 @@ class Wiring:
 
     @property
     def broker_urls(self) -> tuple[BrokerURL, ...]:
-        """The brokers to connect to; dev:// starts one, unless this process tree has it."""
-        urls = self.settings.broker_url
+        """The brokers to send to; dev:// starts one, unless this process tree has it."""
+        return self._urls("broker_write_url", self.settings.broker_write_url)
+
+    @property
+    def read_urls(self) -> tuple[BrokerURL, ...]:
+        """The brokers that workers consume from."""
+        return self._urls("broker_read_url", self.settings.broker_read_url)
+
+    def _urls(self, name: str, urls: tuple[str, ...] | None) -> tuple[BrokerURL, ...]:
+        if urls is None:
+            name, urls = "broker_url", self.settings.broker_url
         vhost = dev_vhost(urls)
         if vhost is None:
             return parse_urls(urls)
         from amqtask.app.dev import URL_VARIABLE, dev_url  # noqa: PLC0415 -- for development; production does without
 
         # a setting made in code wins over the variable of the setting
-        in_code = self.configuration.origin("broker_url") in (Source.CODE, Source.OVERRIDE)
+        in_code = self.configuration.origin(name) in (Source.OBJECT, Source.CODE, Source.OVERRIDE)
         return (dev_url(vhost, URL_VARIABLE if in_code else "AMQTASK_BROKER_URL"),)
 
     @property

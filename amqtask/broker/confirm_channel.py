@@ -6,9 +6,12 @@ channel.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amqtask.broker.frames import PublishFrames
+
+if TYPE_CHECKING:
+    from amqtask.broker.interface import Channel
 
 _WRITE_SIZE = 64 * 1024
 """Bytes collected before a write: pika copies the rest of a buffer that the socket took in part."""
@@ -37,6 +40,11 @@ class PikaConfirmChannel:
     def is_open(self) -> bool:
         """Can it be published on?"""
         return bool(self._channel.is_open)
+
+    @property
+    def consuming(self) -> Channel:
+        """See the protocol."""
+        return self._channel  # type: ignore[no-any-return]
 
     def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
         """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""

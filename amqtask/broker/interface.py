@@ -143,6 +143,7 @@ class Channel(Protocol):
         queue: str,
         on_message_callback: Deliver,
         *,
+        auto_ack: bool = False,
         exclusive: bool = False,
         consumer_tag: str | None = None,
         arguments: dict[str, Any] | None = None,
@@ -198,11 +199,15 @@ class Channel(Protocol):
 
 
 class ConfirmChannel(Protocol):
-    """A channel in confirm mode, for publishing only. Not thread-safe; lives on its loop."""
+    """A channel in confirm mode, for publishing. Not thread-safe; lives on its loop."""
 
     @property
     def is_open(self) -> bool:
         """Can it be published on?"""
+
+    @property
+    def consuming(self) -> Channel:
+        """The very same channel, for one that also consumes: what is published ends with what is consumed."""
 
     def publish(self, exchange: str, routing_key: str, header: bytes, body: bytes) -> None:
         """Write one mandatory message; ``header`` comes from :func:`amqtask.broker.content.seal`."""
@@ -241,6 +246,10 @@ class Connection(Protocol):
 
     @property
     def frame_max(self) -> int: ...
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the socket has not taken yet."""
 
     def open_channel(self, on_open: Callable[[Channel], None], on_closed: Callable[[int, str], None]) -> None:
         """Open a channel; ``on_closed(code, text)`` is called once, whoever closed it, 0 for the connection's end."""

@@ -12,13 +12,13 @@ import contextlib
 import heapq
 import os
 import selectors
-import socket
+from _socket import socketpair  # of the module socket's, gevent makes some that belong to one thread
 from collections import deque
 from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from amqtask import clock
+from amqtask import clock, unpatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,14 +64,18 @@ class SelectLoop:
 
     An exception that a callback raises leaves :meth:`turn` or :meth:`run`; what was not called yet is called in the
     next turn.
+
+    Args:
+        real: a real thread drives it, even where gevent has made greenlets of threads.
     """
 
     READ = READ
     WRITE = WRITE
     ERROR = 4  # pika registers it together with WRITE; the selector reports errors as readable and writable
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+    def __init__(self, *, real: bool = False) -> None:
+        self.real = real
+        self._selector = unpatched.new_selector() if real else selectors.DefaultSelector()
         self._handlers: dict[int, Callable[[int, int], None]] = {}
         self._events: dict[int, int] = {}
         self._eager: dict[int, int] = {}
@@ -83,7 +87,7 @@ class SelectLoop:
         self._running = False
         self.resting = False
         """Waiting in a turn, with nothing half done: an exception from a signal handler does no harm there."""
-        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader, self._wake_writer = socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._selector.register(self._wake_reader, READ, self._on_wake)

@@ -61,9 +61,9 @@ if (_pika_log := logging.getLogger("pika")).level == logging.NOTSET:
     _pika_log.setLevel(logging.CRITICAL)
 
 
-def new_loop() -> SelectLoop:
-    """A loop for connections; see :class:`amqtask.broker.interface.Loop`."""
-    return SelectLoop()
+def new_loop(*, real: bool = False) -> SelectLoop:
+    """A loop for connections; see :class:`amqtask.broker.interface.Loop` and :class:`SelectLoop`."""
+    return SelectLoop(real=real)
 
 
 def to_pika(properties: Properties) -> Any:
@@ -161,13 +161,24 @@ class PikaConnection:
         """Largest frame in bytes, as negotiated."""
         return self._pika.params.frame_max or FRAME_MAX
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the socket has not taken yet."""
+        transport = self._pika._transport  # noqa: SLF001 -- there is no public way
+        return 0 if transport is None else int(transport.get_write_buffer_size())
+
     def open_channel(self, on_open: Callable[[Channel], None], on_closed: Callable[[int, str], None]) -> None:
         """Open a channel; ``on_closed(code, text)`` is called once, whoever closed it, 0 for the connection's end."""
         if not self._pika.is_open:  # it went a moment ago, or is closing: as if it had gone a moment later
             if self._loop is not None:
                 self._loop.call_later(0, lambda: on_closed(0, "the connection is closed"))
             return
-        channel = self._pika.channel(on_open_callback=on_open)
+        try:
+            channel = self._pika.channel(on_open_callback=on_open)
+        except exceptions.NoFreeChannels:
+            if self._loop is not None:
+                self._loop.call_later(0, lambda: on_closed(failures.NOT_ALLOWED, "the connection has no free channel"))
+            return
         channel.add_on_close_callback(lambda _channel, reason: on_closed(*channel_end(reason)))
 
     def open_confirm_channel(self, events: ConfirmEvents) -> None:

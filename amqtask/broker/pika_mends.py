@@ -6,6 +6,7 @@ internals; a change of behaviour belongs here, a new use of pika in the driver.
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 -- looking up a name needs it, and gevent waits when two threads import
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pika import data, exceptions
@@ -13,6 +14,7 @@ from pika.adapters.select_connection import SelectConnection
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 from pika.channel import Channel as PikaChannel
 
+from amqtask import unpatched
 from amqtask.broker.deliveries import Deliver, DeliveryReader
 from amqtask.broker.tls import remember_sockets
 
@@ -30,7 +32,8 @@ _READ_SIZE = 64 * 1024
 class Services(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika has no types
     """Our loop as pika sees it, for one connection: it knows the sockets, for when pika does not come to close them.
 
-    One mend: a peer that is gone as soon as it was there is a failed attempt.
+    Two mends: a peer that is gone as soon as it was there is a failed attempt, and beside a loop of a real thread names
+    are looked up in a real one too, whatever gevent has patched.
     """
 
     def __init__(self, loop: SelectLoop) -> None:
@@ -42,6 +45,12 @@ class Services(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika has no 
         """See pika; so for the next one."""
         self._sockets.append(sock)
         return super().connect_socket(sock, *args, **kwargs)
+
+    def getaddrinfo(self, host: str, port: int, on_done: Callable[[Any], None], **wanted: Any) -> Any:
+        """Look up a name; ``on_done`` is told what was found, or the exception."""
+        if self._watching.real:
+            return _Lookup(self._watching, on_done).start(host, port, wanted)
+        return super().getaddrinfo(host, port, on_done, **wanted)
 
     def create_streaming_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Take a connected socket, and make a stream of it."""
@@ -61,11 +70,51 @@ class Services(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika has no 
                 sock.close()
 
 
+class _Lookup:
+    """Of a name, in a thread."""
+
+    def __init__(self, loop: SelectLoop, on_done: Callable[[Any], None]) -> None:
+        self._loop = loop
+        self._on_done: Callable[[Any], None] | None = on_done
+
+    def start(self, host: str, port: int, wanted: dict[str, Any]) -> _Lookup:
+        names = {"type" if name == "socktype" else name: value for name, value in wanted.items()}
+
+        def look() -> None:
+            try:
+                found = unpatched.original("socket", "getaddrinfo")(host, port, **names)
+            except Exception as error:  # names that can't be encoded, too
+                found = error
+            self._loop.call_soon_threadsafe(lambda: self._tell(found))
+
+        unpatched.start_thread(look)
+        return self
+
+    def cancel(self) -> bool:
+        """As pika asks for it: was it in time?"""
+        on_done, self._on_done = self._on_done, None
+        return on_done is not None
+
+    def _tell(self, found: Any) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(found)
+
+
 class MendedChannel(PikaChannel):  # type: ignore[misc]  # pika has no types
     """pika's channel, except that a consumer gets what was on its way to it while it was being cancelled.
 
     pika would send that back. It would come again as redelivered, which is the mark of a crash.
+
+    And closing it does not cancel its consumers first: a queue with a single active consumer would go to the next one
+    before it has back what this one holds, and that one would read it in the wrong order.
     """
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """See pika."""
+        self._cancelled.update(self._consumers)
+        self._consumers.clear()
+        super().close(*args, **kwargs)
 
     def _on_deliver(self, method_frame: Any, header_frame: Any, body: bytes) -> None:
         on_message = self._consumers.get(method_frame.method.consumer_tag)

@@ -42,6 +42,9 @@ def _common_options() -> list[click.Parameter]:
             help="amqp:// or amqps:// URL, several with ';'; or dev://.  [env: AMQTASK_BROKER_URL]",
         ),
         CommonOption("--routing", metavar="FILE", help="The routing file, instead of the app's."),
+        CommonOption("--result-backend", metavar="URL", help="Where results are kept, instead of the app's."),
+        CommonOption("--config", metavar="MODULE", help="Settings from this module; what the app sets itself wins."),
+        CommonOption("--loader", metavar="NAME", hidden=True),
         CommonOption("--workdir", metavar="DIR", help="Change to this folder first."),
         CommonOption("-C", "--no-color", is_flag=True, help="No colours."),
         CommonOption("-q", "--quiet", is_flag=True, help="Say only what was asked for."),
@@ -108,7 +111,7 @@ class RegistryGroup(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command of this name, or None."""
-        return self._registry.get(cmd_name) if cmd_name in self._registry.names() else None
+        return self._registry.get(cmd_name) if cmd_name in self._registry else None
 
 
 def comma_separated(_context: click.Context, _parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:

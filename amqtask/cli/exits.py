@@ -4,7 +4,7 @@ Owns the codes (sysexits.h) and the wording around messages. An error is a line 
 traceback unless ``AMQTASK_DEBUG=1``, and never shows a password.
 
     0    done                       70   internal error (a bug)
-    1    result: the task failed
+    1    result: the task failed    73   a file can't be made, or another process has it
     64   wrong usage                75   temporary: try again later
     65   wrong data                 77   the broker refuses access
     69   broker not available       78   configuration or topology is wrong
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OK, TASK_FAILED, USAGE, DATA, UNAVAILABLE, INTERNAL, TEMPORARY, REFUSED, CONFIG = 0, 1, 64, 65, 69, 70, 75, 77, 78
-INTERRUPTED, BROKEN_PIPE = 130, 141
+CANNOT_CREATE, INTERRUPTED, BROKEN_PIPE = 73, 130, 141
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (click.ClickException, USAGE),
@@ -50,6 +50,14 @@ class DataError(click.ClickException):
     """What the user named, or piped in, is not there or can't be read (exit 65)."""
 
 
+class CannotCreate(click.ClickException):
+    """A file can't be made, or another process has it (exit 73)."""
+
+
+class Unhealthy(click.ClickException):
+    """A worker is not all right, or does not answer (exit 69)."""
+
+
 class Declined(click.ClickException):
     """The user said no."""
 
@@ -58,6 +66,10 @@ def exit_code(error: BaseException) -> int:
     """The exit code that stands for an exception."""
     if isinstance(error, DataError):
         return DATA
+    if isinstance(error, CannotCreate):
+        return CANNOT_CREATE
+    if isinstance(error, Unhealthy):
+        return UNAVAILABLE
     return next((code for kind, code in _CODES if isinstance(error, kind)), INTERNAL)
 
 
@@ -92,7 +104,7 @@ def _told(error: Exception) -> int:
 
 def describe(error: Exception) -> list[str]:
     """The lines to print for an error, passwords masked."""
-    from amqtask.config.sources import mask  # noqa: PLC0415 -- only errors need it
+    from amqtask.config.showing import mask  # noqa: PLC0415 -- only errors need it
 
     return [mask(line) for line in _lines(error)]
 

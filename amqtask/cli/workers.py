@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amqtask.cli.lines import writer
-from amqtask.cli.setup import APP_VARIABLE, BROKER_VARIABLE
+from amqtask.cli.setup import APP_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,6 +47,8 @@ def commands(
         more += ["--shutdown-timeout", str(options.shutdown_timeout)]
     if setup.routing is not None:
         more += ["--routing", setup.routing]
+    if setup.config is not None:
+        more += ["--config", setup.config]
     more += ["--no-color"] * setup.no_color + ["--quiet"] * (setup.quiet or again)
     base = [sys.executable, "-m", "amqtask", "worker"]
     return {name: [*base, "--pool-name", name, *more] for name in pools} or {ONLY_WORKER: [*base, *more]}
@@ -54,10 +56,7 @@ def commands(
 
 def environment(setup: Setup) -> dict[str, str]:
     """For the workers: the broker's password must not stand on their command lines."""
-    variables = {**os.environ, "PYTHONUNBUFFERED": "1", APP_VARIABLE: setup.app_path or ""}
-    if setup.broker is not None:
-        variables[BROKER_VARIABLE] = setup.broker
-    return variables
+    return {**os.environ, "PYTHONUNBUFFERED": "1", APP_VARIABLE: setup.app_path or "", **setup.handed_on()}
 
 
 def output(setup: Setup, options: WorkerOptions, own: str, names: Iterable[str]) -> Callable[[str, bytes], None]:

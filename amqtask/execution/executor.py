@@ -7,8 +7,6 @@ in eager mode the app's.
 
 from __future__ import annotations
 
-import threading
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -17,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from amqtask import clock
 from amqtask.config.zones import zone
 from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, TaskRevoked
+from amqtask.execution import telling
 from amqtask.execution.failure import clip, describe, message
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import Kind, Outcome
-from amqtask.execution.next_attempt import needs_body, next_body, next_headers, signed_again
+from amqtask.execution.next_attempt import needs_body, next_body, next_headers, next_key, signed_again
 from amqtask.execution.sendings import FollowupApp
+from amqtask.execution.thread_loops import ThreadLoops
+from amqtask.execution.window import no_window
 from amqtask.results.states import FAILURE, RETRY, REVOKED
 from amqtask.tasks.context import Context, running
 from amqtask.tasks.retry import Decision, Verdict, next_delay
@@ -29,12 +30,13 @@ from amqtask.wire.codec import decode, serializers
 from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from amqtask.execution.job import After, Job
+    from amqtask.execution.window import Window
     from amqtask.results.base import Record
+    from amqtask.tasks.middleware import Middlewares
     from amqtask.tasks.task import Task
     from amqtask.topology.declarations import RetryPolicy
     from amqtask.topology.model import Topology
@@ -63,6 +65,8 @@ class Tasks(FollowupApp, Protocol):
 
     @property
     def topology(self) -> Topology: ...  # noqa: D102
+    @property
+    def middleware(self) -> Middlewares: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -96,6 +100,8 @@ class Executor:
         log_results: put the repr of results into outcomes.
         eager: what ``self.request.is_eager`` says; results are not stored then.
         report: stores the state of a running task, see :class:`~amqtask.worker.pools.base.PoolHost`.
+        window: of each job; entered around its task. What is raised inside of it from outside (a soft time limit) is
+            judged as if the task had raised it.
     """
 
     def __init__(
@@ -106,15 +112,18 @@ class Executor:
         *,
         eager: bool = False,
         report: Callable[[Sequence[Record]], None] | None = None,
+        window: Callable[[Job], Window] = no_window,
     ) -> None:
+        self._window = window
         self._app, self._hostname, self._log_results, self._eager = app, hostname, log_results, eager
         self._accept = app.settings.accept_content
         self._tasks = app.tasks
         self._followups = None if eager else Followups(app, hostname)
         self._report = report
+        self._middleware = app.middleware
         self._signer = Signer(app.settings)
         self._zone = zone(app.settings.timezone)
-        self._local = threading.local()
+        self._loops = ThreadLoops()
         for name in self._accept:  # before a fork: looking them up reads the metadata of all packages
             serializers.get(name)
 
@@ -134,39 +143,59 @@ class Executor:
         attempt = self._open(job, kept)
         if isinstance(attempt, Outcome):
             return attempt
-        started = perf_counter()
+        if told := telling.listened():
+            kept = kept or Kept()
+        args, kwargs, call = attempt.message.args, attempt.message.kwargs, self._call(attempt)
+        window, started = self._window(job), perf_counter()
         try:
-            with running(attempt.context):
-                args, kwargs = attempt.message.args, attempt.message.kwargs
+            if told:
+                telling.begins(attempt.task, attempt.context)
+            with running(attempt.context), window:
                 if attempt.task.is_async:
-                    result = self._run_coroutine(attempt.task.run(*args, **kwargs))
+                    result = self._loops.run(window.awaiting(call(*args, **kwargs)))
                 else:
-                    result = attempt.task.run(*args, **kwargs)
+                    result = call(*args, **kwargs)
         except BaseException as error:
-            return self._classify(attempt, error, perf_counter() - started, kept)
-        return self._succeed(attempt, result, perf_counter() - started, kept)
+            outcome = self._classify(attempt, error, perf_counter() - started, kept)
+        else:
+            outcome = self._succeed(attempt, result, perf_counter() - started, kept)
+        if told and kept is not None:
+            telling.ends(attempt.task, attempt.context, outcome, kept)
+        return outcome
 
     async def arun(self, job: Job, kept: Kept | None = None) -> Outcome:
         """Run a job of an ``async def`` task on the running loop; cancelling it fails the task."""
         attempt = self._open(job, kept)
         if isinstance(attempt, Outcome):
             return attempt
-        started = perf_counter()
+        if told := telling.listened():
+            kept = kept or Kept()
+        call, window, started = self._call(attempt), self._window(job), perf_counter()
         try:
-            with running(attempt.context):
-                result = await attempt.task.run(*attempt.message.args, **attempt.message.kwargs)
+            if told:
+                telling.begins(attempt.task, attempt.context)
+            with running(attempt.context), window:
+                result = await window.awaiting(call(*attempt.message.args, **attempt.message.kwargs))
         except BaseException as error:
-            return self._classify(attempt, error, perf_counter() - started, kept)
-        return self._succeed(attempt, result, perf_counter() - started, kept)
+            outcome = self._classify(attempt, error, perf_counter() - started, kept)
+        else:
+            outcome = self._succeed(attempt, result, perf_counter() - started, kept)
+        if told and kept is not None:
+            telling.ends(attempt.task, attempt.context, outcome, kept)
+        return outcome
 
     def leave_thread(self) -> None:
         """Close the event loop that this thread has kept, if any; at the end of a thread that called :meth:`run`."""
-        runner: asyncio.Runner | None = getattr(self._local, "runner", None)
-        if runner is not None:
-            self._local.runner = None
-            _close_quietly(runner)
+        self._loops.leave()
 
     # ---- steps
+
+    def _call(self, attempt: Attempt) -> Callable[..., Any]:
+        """The task's function, inside of the app's middleware."""
+        middleware, task = self._middleware, attempt.task
+        if not middleware:
+            return task.run
+        return (middleware.aaround if task.is_async else middleware.around)(task.run, attempt.context)
 
     def _open(self, job: Job, kept: Kept | None) -> Attempt | Outcome:
         """Decode, resolve and check; an outcome when there is nothing to call."""
@@ -233,21 +262,6 @@ class Executor:
         if record is not None:
             self._report([record])
 
-    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        runner: asyncio.Runner | None = getattr(self._local, "runner", None)
-        if runner is None:
-            import asyncio  # noqa: PLC0415 -- megabytes that a worker without async tasks does without
-
-            runner = self._local.runner = asyncio.Runner()
-        try:
-            result, error = runner.run(_caught(coroutine), context=copy_context())
-        except (KeyboardInterrupt, SystemExit):
-            self.leave_thread()  # raised in a task of the loop, which stops in mid-air: a new one next time
-            raise
-        if error is not None:
-            raise error
-        return result
-
     def _succeed(self, attempt: Attempt, result: Any, runtime: float, kept: Kept | None) -> Outcome:
         if kept is not None:
             kept.result = result
@@ -256,6 +270,8 @@ class Executor:
             try:
                 after = self._followups.success(job, attempt.message, result, runtime, attempt.context.children)
             except BaseException as error:  # the result is user code's, and so are its methods
+                if kept is not None:
+                    kept.keep(error, error)
                 failed = self._failed(job, attempt.message, error, runtime=runtime)
                 return Outcome(job.key, Kind.FAILED, runtime, _short(error), describe(error), after=failed)
         return Outcome(job.key, Kind.SUCCESS, runtime, _repr(result) if self._log_results else "", after=after)
@@ -284,6 +300,7 @@ class Executor:
         try:
             return self._judge(attempt, error, runtime, kept)
         except BaseException as problem:
+            telling.internal_error(attempt.task, attempt.context, problem)
             return Outcome(attempt.job.key, Kind.FAILED, runtime, _short(problem), describe(error))
         finally:
             BaseException.with_traceback(error, None)
@@ -331,6 +348,8 @@ class Executor:
             except (EncodeError, AmqtaskError) as problem:
                 return self._end(attempt, Kind.FAILED, problem, runtime, _short(problem))
         headers = next_headers(attempt.message, decision.delay, attempt.job.headers)
+        if body is not None:
+            headers |= next_key(attempt.task.options.max_concurrency, attempt.message, error)
         if self._signer.signs:
             headers = signed_again(self._signer, attempt.job, headers, body)
         described = describe(decision.error)
@@ -352,14 +371,6 @@ class Executor:
         return None if declared is None else declared.retry
 
 
-async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
-    """Result or exception: asyncio itself does not survive every exception that user code may raise."""
-    try:
-        return await coroutine, None
-    except BaseException as error:
-        return None, error
-
-
 def _short(error: BaseException) -> str:
     return clip(f"{type(error).__name__}: {message(error)}", 512)
 
@@ -369,10 +380,3 @@ def _repr(value: Any) -> str:
         return clip(str.__str__(repr(value)), _RESULT_LIMIT)
     except BaseException as problem:
         return f"<repr() of the result raised {type(problem).__name__}>"
-
-
-def _close_quietly(runner: asyncio.Runner) -> None:
-    try:
-        runner.close()
-    except BaseException:
-        return  # its loop is in pieces already

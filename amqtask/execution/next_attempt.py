@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
-from amqtask.errors import Retry
+from amqtask.errors import ConfigError, Retry
+from amqtask.tasks.limits import LIMIT_KEY
 from amqtask.wire.codec import encode_body, lean_headers, serializer_for
 from amqtask.wire.compression import compress
 from amqtask.wire.message import Properties
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from amqtask.execution.job import Job
+    from amqtask.tasks.limits import Limit
     from amqtask.wire.message import Table, TaskMessage
     from amqtask.wire.signing import Signer
 
@@ -67,6 +69,18 @@ def needs_body(job: Job, error: BaseException) -> bool:
     if isinstance(error, Retry) and (error.args_ is not None or error.kwargs_ is not None):
         return True
     return _is_protocol_1(job.headers)
+
+
+def next_key(limit: Limit | None, message: TaskMessage, error: BaseException) -> dict[str, Any]:
+    """The header with the key that the next attempt counts for, whose arguments may be others; empty without one."""
+    if limit is None or limit.key is None or not isinstance(error, Retry):
+        return {}
+    args = message.args if error.args_ is None else error.args_
+    kwargs = message.kwargs if error.kwargs_ is None else error.kwargs_
+    try:
+        return {LIMIT_KEY: limit.key_of(args, kwargs)}
+    except ConfigError:  # it keeps the one it had
+        return {}
 
 
 def next_body(job: Job, message: TaskMessage, error: BaseException, accept: Collection[str]) -> bytes:

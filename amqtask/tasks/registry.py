@@ -31,6 +31,8 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
         self._tasks: dict[str, Task[..., Any]] = {}
         self._make_builtins = builtins
         self._builtins: Mapping[str, Task[..., Any]] | None = None
+        self.on_add: Callable[[Task[..., Any]], None] | None = None
+        """Called with each task that is added from now on."""
 
     def __getitem__(self, name: str) -> Task[..., Any]:
         found = self._tasks.get(name)
@@ -74,6 +76,8 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
                 f"{'.'.join(origin(task.run))}; give one of them another name="
             )
         self._tasks[task.name] = task
+        if self.on_add is not None:
+            self.on_add(task)
 
 
 def origin(function: Callable[..., Any]) -> tuple[str, str]:

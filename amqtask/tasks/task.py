@@ -7,6 +7,7 @@ publishing are the app's; running is the worker's.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import cached_property, update_wrapper
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, Unpack, cast
@@ -50,7 +51,6 @@ class Task(Composable, Generic[P, R]):
     Attributes:
         name: by which workers know it.
         run: the function itself, bound to this task when ``bind`` was given. What a worker calls.
-        options: as given to ``@app.task``, checked.
         app: it belongs to, as signatures see it.
         is_async: ``run`` is a coroutine function.
     """
@@ -65,8 +65,9 @@ class Task(Composable, Generic[P, R]):
         sender: Callable[[], Sender],
         app: CanvasApp | None = None,
     ) -> None:
-        self.name, self.options, self._sender, self.app = name, options, sender, app
+        self.name, self._sender, self.app = name, sender, app
         self.run: Callable[..., Any] = MethodType(function, self) if options.bind else function
+        self.options = options
         update_wrapper(cast("Callable[..., Any]", self), function)
         self.__wrapped__ = self.run  # so that inspect.signature() shows what a caller has to give
 
@@ -268,6 +269,16 @@ class Task(Composable, Generic[P, R]):
         if self.app is None:
             raise RuntimeError(f"{self.name} belongs to no app")
         return self.app
+
+    @property
+    def options(self) -> TaskOptions:
+        """As given to ``@app.task``, checked; a limit by the name of an argument finds it in those of ``run``."""
+        return self._options
+
+    @options.setter
+    def options(self, options: TaskOptions) -> None:
+        limit = options.max_concurrency
+        self._options = options if limit is None else replace(options, max_concurrency=limit.of(self.run, self.name))
 
     @property
     def request(self) -> Context:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, cast
 
+from amqtask import signals
 from amqtask.broker.pika_driver import new_loop
 from amqtask.errors import AmqtaskError, ConfigError
 from amqtask.worker.engine import Engine
 from amqtask.worker.pools.base import PoolHost, pools
 from amqtask.worker.steps.base import in_order, steps
+from amqtask.worker.steps.signals import set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -64,17 +66,22 @@ class Assembly:
             publish=self._publish,
             store=self._store,
             begin=self._begin,
-            log_results=logging.getLogger("amqtask.task").isEnabledFor(logging.INFO),
+            log_results=logging.getLogger("amqtask.task").isEnabledFor(logging.INFO)
+            or app.settings.worker_send_task_events,
             fair=options.fair,
             failed=self._pool_failed,
             restart=self._restart,
             shared=shared,
         )
+        set_up(app, options)
         self.pool = pools.get(options.pool)(host)
         self.pool.prepare()
-        self._loop = host.loop = new_loop()
+        if not getattr(self.pool, "forks", False):  # each child tells it itself
+            signals.worker_process_init.send(None)
+        self._loop = host.loop = new_loop(real=hasattr(self.pool, "thread"))  # what makes real threads
         engine = self.engine = Engine(app, options, self._loop, self.pool)
         every = [steps.get(name) for name in steps.names()]
+        every += [*app.steps["worker"], *app.steps["consumer"]]
         engine.steps.extend(step(engine) for step in in_order(step for step in every if step.wanted(engine)))
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ cancel, what it sent to that consumer is taken like any other message. A broker 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ _ANSWER = 30.0
 """Seconds the broker may take for each answer until everything is consumed; heartbeats don't count."""
 
 _NOT_FOUND = 404
+_PREFETCH_MAX = 65_535
 
 
 @dataclass(slots=True)
@@ -42,6 +43,10 @@ class _Consumer:
     arguments: dict[str, Any]
     tag: str = ""
     generation: int = 0
+    stopped: set[str] = field(default_factory=set)
+    """Why it is not consumed; empty: it is."""
+    more: int = 0
+    """Room beside the prefetch, for messages that wait here without a slot in view."""
 
 
 class Consumers:
@@ -91,6 +96,29 @@ class Consumers:
         """Consume this queue from the next channel on."""
         arguments = {} if priority is None else {"x-priority": priority}
         self._consumers[queue] = _Consumer(queue, prefetch, arguments)
+
+    def remove(self, queue: str) -> None:
+        """Forget a queue that is not consumed and need not exist."""
+        consumer = self._consumers.get(queue)
+        if consumer is not None and consumer.stopped and consumer.tag not in self._live:
+            del self._consumers[queue]
+
+    @property
+    def names(self) -> list[str]:
+        """The queues, those included that are stopped."""
+        return list(self._consumers)
+
+    @property
+    def consumed(self) -> dict[str, int]:
+        """The queues that are consumed, or will be with the next connection, and how many messages each may hold."""
+        return {name: one.prefetch for name, one in self._consumers.items() if not one.stopped}
+
+    @property
+    def lacking(self) -> list[str]:
+        """Queues that should be consumed, and are not as far as we know."""
+        if self.channel is None or not self.channel.is_open or self._awaiting or self._stopping:
+            return list(self.consumed)
+        return [name for name in self.consumed if self._consumers[name].tag not in self._live]
 
     # -- connection and channel -------------------------------------------------------------------
 
@@ -186,10 +214,19 @@ class Consumers:
         self.channel = channel
         self._on_open(channel)
         channel.add_on_cancel_callback(self._cancelled_by_broker)
-        self._awaiting = len(self._consumers)
+        wanted = [consumer for consumer in self._consumers.values() if not consumer.stopped]
+        self._awaiting = len(wanted)
+        if not wanted:
+            self._all_consumed()
+            return
         self._await_answer()
-        for consumer in self._consumers.values():
+        for consumer in wanted:
             self._consume(channel, consumer)
+
+    def _all_consumed(self) -> None:
+        self._answered()
+        self._was_ready = True
+        self._on_ready()
 
     # -- consumers --------------------------------------------------------------------------------
 
@@ -206,12 +243,10 @@ class Consumers:
                 if self._awaiting:
                     self._await_answer()
                 else:
-                    self._answered()
-                    self._was_ready = True
-                    self._on_ready()
+                    self._all_consumed()
 
         queue, on_message = consumer.queue, self._on_message
-        channel.basic_qos(prefetch_count=consumer.prefetch)
+        channel.basic_qos(prefetch_count=consumer.prefetch and min(consumer.prefetch + consumer.more, _PREFETCH_MAX))
         channel.basic_consume(
             queue,
             lambda _channel, method, properties, body: on_message(queue, method, properties, body),
@@ -224,7 +259,7 @@ class Consumers:
         tag = frame.method.consumer_tag
         self._ended(tag)
         consumer = next((one for one in self._consumers.values() if one.tag == tag), None)
-        if consumer is None or self._stopping:
+        if consumer is None or consumer.stopped or self._stopping:
             return
         logger.warning("The broker cancelled the consumer of %s; consuming it again", consumer.queue)
         connection, channel = self._connection, self.channel
@@ -232,27 +267,71 @@ class Consumers:
         def again() -> None:
             if channel is None or channel is not self.channel or connection is not self._connection:
                 return
-            if connection is not None and not self._stopping and consumer.tag == tag:
+            if connection is not None and not self._stopping and not consumer.stopped and consumer.tag == tag:
                 self._prepare(connection, declared)
 
         def declared(failure: Exception | None) -> None:
             if failure is not None:
                 logger.error("Can't declare again: %s; next attempt in %.0fs", failure, _PAUSE)
                 self._loop.call_later(_PAUSE, again)
-            elif channel is not None and channel is self.channel and not self._stopping and consumer.tag == tag:
+            elif channel is None or channel is not self.channel or self._stopping or consumer.stopped:
+                return
+            elif consumer.tag == tag:
                 self._consume(channel, consumer, lambda: None)
 
         self._loop.call_later(_PAUSE / 10, again)
 
     def set_prefetch(self, queue: str, prefetch: int) -> None:
         """Change how many messages of a queue are held: a new consumer, then the cancel of the old one."""
-        consumer = self._consumers[queue]
-        if consumer.prefetch == prefetch:
-            return
-        consumer.prefetch = prefetch
+        consumer = self._consumers.get(queue)
+        if consumer is not None and consumer.prefetch != prefetch:
+            consumer.prefetch = prefetch
+            self._renew(consumer)
+
+    def make_room(self, queue: str, more: int) -> None:
+        """Hold so many messages more than the prefetch says."""
+        consumer = self._consumers.get(queue)
+        if consumer is not None and consumer.more != more:
+            consumer.more = more
+            self._renew(consumer)
+
+    def _renew(self, consumer: _Consumer) -> None:
         channel, old = self.channel, consumer.tag
-        if channel is not None and not self._stopping:
+        if channel is not None and not self._stopping and not consumer.stopped:
             self._consume(channel, consumer, lambda: self._cancel(channel, old))
+
+    def stop(self, queue: str, reason: str, then: Callable[[], None]) -> None:
+        """Do not consume a queue until :meth:`go_on` is called with the same reason.
+
+        Args:
+            queue: one of :attr:`names`, or one that was.
+            reason: in a word; there may be several.
+            then: called when nothing can come from it any more, unless the channel goes before.
+        """
+        consumer, channel = self._consumers.get(queue), self.channel
+        if consumer is None:
+            self._loop.call_later(0, then)
+            return
+        was_consumed = not consumer.stopped
+        consumer.stopped.add(reason)
+        if not was_consumed or channel is None or not channel.is_open or consumer.tag not in self._live:
+            self._loop.call_later(0, then)
+            return
+
+        def cancelled(frame: Any) -> None:
+            self._cancelled(frame)
+            then()
+
+        channel.basic_cancel(consumer.tag, cancelled)
+
+    def go_on(self, queue: str, reason: str) -> None:
+        """Consume a queue again, if nothing else speaks against it."""
+        consumer, channel = self._consumers.get(queue), self.channel
+        if consumer is None or reason not in consumer.stopped:
+            return
+        consumer.stopped.discard(reason)
+        if not consumer.stopped and channel is not None and channel.is_open and not self._stopping:
+            self._consume(channel, consumer, lambda: None)
 
     def _cancel(self, channel: Channel, tag: str) -> None:
         if channel.is_open and tag in self._live:

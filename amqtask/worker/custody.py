@@ -166,7 +166,7 @@ class Custody:
 
     def _hand_out(self) -> None:
         ready, pool, early = self._ready, self._pool, []
-        while pool.free() > 0 and (delivery := ready.pop()) is not None:
+        while pool.free() > ready.reserved and (delivery := ready.pop()) is not None:
             if self._copies and delivery.properties.message_id in self._copies.values():
                 early.append(delivery)
             elif (not delivery.redelivered or delivery.excused or self._fit(delivery)) and self._admitted(delivery):
@@ -185,6 +185,12 @@ class Custody:
             self._ready.push(delivery)
         self.schedule_turn()
 
+    def reserve(self, key: int, seconds: float) -> None:
+        """Leave a slot free for a delivery that a gate lets go of within this time: :meth:`readmit` gives it that."""
+        self._ready.reserve(key)
+        self._loop.call_later(seconds, lambda: self._ready.release(key))
+        self._loop.call_later(seconds, self.schedule_turn)
+
     def finish(self, delivery: Delivery, outcome: Outcome) -> None:
         """A delivery that is not in the pool ends like this; a gate has decided so."""
         self._recent.start(delivery)
@@ -200,6 +206,14 @@ class Custody:
     def waiting(self) -> Collection[Delivery]:
         """What has arrived and was not handed to the pool; without what gates keep."""
         return list(self._ready)
+
+    def take_waiting(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Take some of :attr:`waiting`, for a gate: to be readmitted, finished or handed back."""
+        return self._ready.take(wanted)
+
+    def add_queue(self, name: str) -> None:
+        """Deliveries of another queue may come."""
+        self._ready.add(name)
 
     def _fit(self, delivery: Delivery) -> bool:
         """May a redelivered message run, or is it a suspect or a proven killer of workers?"""
@@ -369,6 +383,8 @@ class Custody:
         killing workers, is published again instead: a return counts against it, and shutdowns must never add up to
         a crash loop.
         """
+        for observer in self.observers:
+            observer.gone(delivery)
         suspect = delivery.redelivered or lost_count(delivery) > 0
         if delivery.early or (suspect and delivery.epoch == self._settlements.epoch):
             self._recent.start(delivery)

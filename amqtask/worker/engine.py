@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
 from amqtask.app.missing import Missing
@@ -20,13 +20,15 @@ from amqtask.topology.chords import WATCH_TASK
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.topology.layout import topology_steps
 from amqtask.wire.accept import without_pickle
+from amqtask.wire.lamport import LamportClock
 from amqtask.wire.signing import Signer
 from amqtask.wire.upgrade import upgraded
 from amqtask.worker.chord_watch import ChordWatch
 from amqtask.worker.consumer import Consumers
 from amqtask.worker.custody import Custody
+from amqtask.worker.errands import errands_of
 from amqtask.worker.outbox import Outbox
-from amqtask.worker.outcome import Effects
+from amqtask.worker.outcome import Effects, dropped_kinds
 from amqtask.worker.prefetch import AutoPrefetch
 from amqtask.worker.ready import Ready
 from amqtask.worker.recent import Recent
@@ -63,6 +65,18 @@ class Part(Protocol):
     def stop(self, done: Callable[[], None]) -> None: ...  # noqa: D102
 
 
+class EventSender(Protocol):
+    """What is asked of the worker's events; see :class:`amqtask.worker.events.sender.WorkerEvents`."""
+
+    @property
+    def enabled(self) -> bool: ...  # noqa: D102
+    def enable(self) -> bool: ...  # noqa: D102
+    def disable(self) -> bool: ...  # noqa: D102
+    def heartbeat(self) -> None: ...  # noqa: D102
+    def send(self, kind: str, **fields: object) -> None: ...  # noqa: D102
+    def put(self, kind: str, **fields: object) -> None: ...  # noqa: D102
+
+
 class Engine:
     """Everything that lives on the I/O thread, from start to the end of its loop.
 
@@ -71,7 +85,16 @@ class Engine:
         options: of this worker.
         loop: driven by :meth:`run`.
         pool: prepared, not started.
+
+    Attributes:
+        succeeds: process whose place this one takes: until it ends, it has the same node name.
+        broken: why this process should be started again, found by the watchdog; empty when all is well.
+        on_exit: called, in any thread, when the process ends at once without more ado.
     """
+
+    succeeds: int | None = None
+    broken = ""
+    on_exit: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
         self.app, self.options, self.loop, self.pool = app, options, loop, pool
@@ -82,12 +105,13 @@ class Engine:
         self._auto = AutoPrefetch(options.concurrency)
         self.publisher = Publisher(loop, app.broker_urls, connection, strategy=strategy)
         self.outbox = Outbox(loop, self.publisher, Missing(conf, app.topology, app.router))
-        self._results = Results(app, options.hostname, loop, self.outbox, self.publisher, self._connection)
+        errands = errands_of(pool)
+        self._results = Results(app, options.hostname, loop, self.outbox, self.publisher, self._connection, errands)
         self.report = self._results.carrier.report
         self.custody = self._new_custody()
         self.consumers = self._new_consumers()
         self._automatic = [name for name, _ in options.queues if self._add_queue(name)]
-        self.link = Link(loop, app.broker_urls, connection, on_up=self._up, on_down=self._down, strategy=strategy)
+        self.link = Link(loop, app.read_urls, connection, on_up=self._up, on_down=self._down, strategy=strategy)
         self.shutdown = Shutdown(
             loop,
             consumers=self.consumers,
@@ -98,10 +122,20 @@ class Engine:
             grace=options.shutdown_timeout,
         )
         self.shutdown.on_begin, self.shutdown.on_end = self._stopping, self._stop_steps
+        self.clock = LamportClock()
+        """Of this node, for events and remote control."""
+        self.events: EventSender | None = None
+        """Set by the step of that name."""
+        self.limits: Any = None
+        """Of tasks: the step :class:`~amqtask.worker.steps.limits.LimitsStep`, which sets this."""
         self.steps: list[Part] = []
         """In the order of their start."""
         self.restart: Callable[[str], None] | None = None
         """Replaces this process by a fresh one, without a gap; None where nobody can."""
+        self.autoscaler: Any = None
+        """Of the pool: the step :class:`~amqtask.worker.steps.autoscale.AutoscaleStep`, which sets this."""
+        self.successor: int | None = None
+        """Process that has taken this one's place, and needs its node name."""
         self.exit_status = 0
         """Of the process, when it ends by itself and without a failure."""
         self.started = clock.monotonic()
@@ -118,6 +152,7 @@ class Engine:
             options.hostname,
             [delay.total_seconds() for delay in parked],
             conf.worker_lost_max_deliveries,
+            dropped_kinds(conf),
         )
         custody = Custody(
             self.loop,
@@ -140,9 +175,9 @@ class Engine:
 
     def _new_consumers(self) -> Consumers:
         app, mode = self.app, self.app.settings.topology_mode
-        names = [name for name, _ in self.options.queues]
 
         def layout(version: Version) -> Sequence[Step]:
+            names = self.consumers.names
             if mode == "none":
                 return [QueueDeclare(name) for name in names]
             return topology_steps(app.topology, version, names)
@@ -230,6 +265,24 @@ class Engine:
         prefetch = self.options.prefetch or queue.prefetch
         self.consumers.add(name, prefetch or self._auto.value, queue.consumer_priority)
         return prefetch is None
+
+    def add_queue(self, name: str) -> None:
+        """Consume another queue from now on; it exists on the broker, or is declared with the next connection.
+
+        Raises:
+            TopologyError: the topology has no such queue.
+        """
+        if name in self.consumers.names:
+            return
+        self.app.topology.queue(name)
+        self.custody.add_queue(name)
+        if self._add_queue(name):
+            self._automatic.append(name)
+
+    def resized(self) -> None:
+        """The pool has another number of slots: the prefetch follows."""
+        self._auto.resize(self.pool.size)
+        self.custody.schedule_turn()
 
     def _up(self, connection: Connection) -> None:
         for step in self.steps:

@@ -43,7 +43,7 @@ class Observer:
         """The process that ran it is gone; it runs again, or is dead-lettered (``effect.dead``)."""
 
     def gone(self, delivery: Delivery) -> None:
-        """It was started and is not run here any more without having ended: handed back, or run again elsewhere."""
+        """It is handed back, started or not, or was started and runs again elsewhere; maybe told more than once."""
 
     def settled(self, delivery: Delivery) -> None:
         """What follows from it is stored."""

@@ -60,7 +60,7 @@ def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
     elif outcome.kind == Kind.REVOKED:
         extra = _fields(delivery, "task-revoked")
         logger.info("Task %s[%s] revoked: %s", delivery.name, delivery.id, outcome.text, extra=extra)
-    elif effect.dead:
+    elif effect.dead or outcome.kind in (Kind.FAILED, Kind.TIMED_OUT):
         _dead(delivery, outcome, effect)
     elif effect.delay is not None:
         word, event = _LATER.get(Kind(outcome.kind), ("retry", "task-retried"))
@@ -84,14 +84,14 @@ def _dead(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
     traceback = outcome.error[2] if outcome.error and not expected else ""
     logger.log(
         logging.WARNING if expected else logging.ERROR,
-        "Task %s[%s] dead-lettered (%s) after %.3fs: %s%s",
+        "Task %s[%s] %s after %.3fs: %s%s",
         delivery.name,
         delivery.id,
-        effect.dead,
+        f"dead-lettered ({effect.dead})" if effect.dead else "failed, and its message is dropped,",
         outcome.runtime,
         _cause(outcome),
         f"\n{traceback.rstrip()}" if traceback else "",
-        extra={**_fields(delivery, "task-failed"), "reason": effect.dead},
+        extra={**_fields(delivery, "task-failed"), "reason": effect.dead or "dropped"},
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.errors import ConfigError, TopologyError
 from amqtask.plugins import did_you_mean
+from amqtask.worker.bounds import read_bounds
 from amqtask.worker.cpus import usable_cpus
 from amqtask.worker.pools.base import pools
 
@@ -47,6 +48,8 @@ class WorkerOptions:
         logformat: ``text`` or ``json``.
         quiet: no banner.
         fair: no slot ever holds a second message, however short tasks are.
+        beat: the scheduler runs in this process too.
+        health_socket: path of a Unix socket where its health is told, or None.
     """
 
     queues: tuple[tuple[str, int], ...]
@@ -61,6 +64,8 @@ class WorkerOptions:
     logformat: LogFormat = "text"
     quiet: bool = False
     fair: bool = False
+    beat: bool = False
+    health_socket: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,8 @@ class Requested:
     logformat: LogFormat = "text"
     quiet: bool = False
     fair: bool = False
+    beat: bool = False
+    health_socket: str | None = None
 
 
 def resolve(requested: Requested, topology: Topology, settings: Settings) -> WorkerOptions:
@@ -93,12 +100,16 @@ def resolve(requested: Requested, topology: Topology, settings: Settings) -> Wor
     pool = requested.pool or (declared.pool if declared else None) or settings.worker_pool
     _check_pool(pool)
     asked = requested.concurrency or (declared.concurrency if declared else None)
-    prefetch = requested.prefetch or (declared.prefetch if declared else None) or settings.worker_prefetch
+    slots = most = _concurrency(pool, asked, settings.worker_concurrency)
+    if settings.worker_autoscale is not None:
+        most, fewest = _autoscale(pool, settings.worker_autoscale)
+        slots = min(most, max(fewest, asked or fewest))
+    prefetch = requested.prefetch or (declared.prefetch if declared else None) or _prefetch(most, settings)
     timeout = requested.shutdown_timeout
     return WorkerOptions(
         queues=_queues(requested, declared, topology),
         pool=pool,
-        concurrency=_concurrency(pool, asked, settings.worker_concurrency),
+        concurrency=slots,
         hostname=node_name(requested.hostname, requested.pool_name),
         prefetch=prefetch,
         order=requested.order or (declared.order if declared else settings.worker_queue_order),
@@ -107,7 +118,9 @@ def resolve(requested: Requested, topology: Topology, settings: Settings) -> Wor
         loglevel=requested.loglevel.lower(),
         logformat=requested.logformat,
         quiet=requested.quiet,
-        fair=requested.fair,
+        fair=requested.fair or settings.worker_disable_prefetch,
+        beat=requested.beat,
+        health_socket=requested.health_socket,
     )
 
 
@@ -179,7 +192,7 @@ def _queues(requested: Requested, declared: Pool | None, topology: Topology) -> 
 
 def _check_pool(pool: str) -> None:
     if pool == "eventlet":
-        raise ConfigError("the eventlet pool is not offered: eventlet is retired; use -P asyncio or -P threads")
+        raise ConfigError("the eventlet pool is not offered: eventlet is retired; use -P gevent, asyncio or threads")
     known = pools.names()
     if pool not in known:
         raise ConfigError(f"unknown pool {pool!r}; there are {', '.join(known)}{did_you_mean(pool, known)}")
@@ -194,3 +207,19 @@ def _concurrency(pool: str, asked: int | None, setting: int | None) -> int:
     if not 1 <= value <= MAX_CONCURRENCY:
         raise ConfigError(f"concurrency {value} can't be had; it must be 1 to {MAX_CONCURRENCY}")
     return value
+
+
+def _autoscale(pool: str, text: str) -> tuple[int, int]:
+    """Most and fewest slots."""
+    if pool == "solo":
+        raise ConfigError("the solo pool runs one task at a time; worker_autoscale can't be had with it")
+    return read_bounds(text)
+
+
+def _prefetch(slots: int, settings: Settings) -> int | None:
+    """Messages per queue as the settings say; None when they leave it to the queue."""
+    if settings.worker_disable_prefetch:
+        return slots
+    if settings.worker_prefetch is not None or settings.worker_prefetch_multiplier is None:
+        return settings.worker_prefetch
+    return min(settings.worker_prefetch_multiplier * slots or MAX_CONCURRENCY, MAX_CONCURRENCY)

@@ -10,6 +10,7 @@ ack. Nothing is refused with nack or reject: the reason would be lost.
     FAILED, REJECTED, EXPIRED, UNDECODABLE,
     REFUSED, TIMED_OUT, crash loop              dead letter   → Q.dead, ack
     REVOKED                                     ack; its result says so
+    those that the settings drop                the same
     UNKNOWN_TASK                                the same, parked with a growing delay; at last Q.dead, ack
 """
 
@@ -26,8 +27,9 @@ from amqtask.wire.failure import LOST, PARKED
 from amqtask.worker.republish import again, dead_letter, lost_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
+    from amqtask.config.settings import Settings
     from amqtask.execution.job import After
     from amqtask.topology.declarations import Queue
     from amqtask.wire.message import Outgoing
@@ -70,6 +72,12 @@ class Effect:
 NOTHING = Effect()
 
 
+def dropped_kinds(settings: Settings) -> frozenset[Kind]:
+    """The ends whose messages the settings want acked instead of dead-lettered."""
+    chosen = {Kind.FAILED: settings.task_acks_on_failure, Kind.TIMED_OUT: settings.task_acks_on_timeout}
+    return frozenset(kind for kind, wanted in chosen.items() if wanted)
+
+
 class Effects:
     """The table. Not thread-safe, has no state of its own.
 
@@ -78,6 +86,7 @@ class Effects:
         hostname: this worker's node name.
         park_delays: seconds to park an unknown task for, one entry per time; empty: dead-letter at once.
         lost_max: deaths of workers or children after which a message is dead-lettered.
+        dropped: ends whose messages are acked where others are dead-lettered.
     """
 
     def __init__(
@@ -86,8 +95,9 @@ class Effects:
         hostname: str,
         park_delays: Sequence[float],
         lost_max: int,
+        dropped: Collection[Kind] = (),
     ) -> None:
-        self._queue_of, self._hostname = queue_of, hostname
+        self._queue_of, self._hostname, self._dropped = queue_of, hostname, dropped
         self._park_delays, self._lost_max = park_delays, lost_max
 
     def of(self, delivery: Delivery, outcome: Outcome) -> Effect:
@@ -102,9 +112,9 @@ class Effects:
         if kind == Kind.REQUEUE:
             return Effect(again(delivery, "", delivery.queue), self._unsendable(delivery), after=outcome.after)
         later = {Kind.RETRY: self._retry, Kind.EARLY: self._wait, Kind.UNKNOWN_TASK: self._park}.get(Kind(kind))
-        if later is not None:
-            return later(delivery, outcome)
-        return self._dead(delivery, outcome, DEAD_REASONS[Kind(kind)])
+        if later is None:
+            later = self._drop if kind in self._dropped else self._bury
+        return later(delivery, outcome)
 
     def of_loss(self, delivery: Delivery, reason: str) -> Effect:
         """The effect of a child that died running this delivery."""
@@ -121,6 +131,13 @@ class Effects:
         """The effect of a message that has killed its worker or child too often."""
         text = f"the process running it died {times} times; last: {reason}"
         return self._dead(delivery, Outcome(delivery.key, Kind.FAILED, text=text), WORKER_LOST)
+
+    def _drop(self, delivery: Delivery, outcome: Outcome) -> Effect:
+        lost = None if _told(outcome) else outcome
+        return Effect(slim=self._unsendable(delivery, "what follows from it"), after=outcome.after, lost=lost)
+
+    def _bury(self, delivery: Delivery, outcome: Outcome) -> Effect:
+        return self._dead(delivery, outcome, DEAD_REASONS[Kind(outcome.kind)])
 
     def _retry(self, delivery: Delivery, outcome: Outcome) -> Effect:
         try:
@@ -166,8 +183,7 @@ class Effects:
                 slim=slim,
             )
 
-        told = outcome.after is not None or (outcome.runtime and outcome.kind != Kind.TIMED_OUT)
-        lost = None if told else outcome  # of what has ended by itself, the executor has told
+        lost = None if _told(outcome) else outcome
         return Effect(build(False), lambda _: build(True), dead=reason, after=outcome.after, lost=lost)
 
     def _unsendable(self, delivery: Delivery, what: str = "its next attempt") -> Callable[[str], Outgoing]:
@@ -180,3 +196,8 @@ class Effects:
             return effect.slim(text)
 
         return build
+
+
+def _told(outcome: Outcome) -> bool:
+    """Whether somebody has said what follows: of what has ended by itself, the executor has."""
+    return outcome.after is not None or (bool(outcome.runtime) and outcome.kind != Kind.TIMED_OUT)

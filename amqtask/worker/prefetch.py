@@ -34,13 +34,20 @@ class AutoPrefetch:
         old = self._runtime
         self._runtime = runtime if old is None else old + _SMOOTHING * (runtime - old)
 
+    def resize(self, slots: int) -> None:
+        """The pool has so many slots now."""
+        self._slots = max(1, slots)
+
     def change(self) -> int | None:
         """The new prefetch, when it should change now; else None."""
         if self._runtime is None:
-            return None
+            if self.value >= self._slots:
+                return None
+            self.value = self._slots
+            return self.value
         per_slot = min(_PER_SLOT_MAX, max(1, int(_WORK_AHEAD / max(self._runtime, 1e-6))))
         wanted = max(self._slots, min(_TOTAL_MAX, self._slots * per_slot))
-        if wanted >= self.value * _STEP or wanted * _STEP <= self.value:
+        if self.value < self._slots or wanted >= self.value * _STEP or wanted * _STEP <= self.value:
             self.value = wanted
             return wanted
         return None

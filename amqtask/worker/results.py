@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Connection
     from amqtask.broker.loop import SelectLoop
     from amqtask.broker.publisher import Publisher
+    from amqtask.worker.errands import Errands
     from amqtask.worker.outbox import Outbox
 
 
@@ -36,6 +37,7 @@ class Results:
         loop: of the I/O thread.
         outbox, publisher: of the worker.
         connection: the consuming one, when there is one.
+        errands: make the storing thread.
 
     Attributes:
         patient, carrier, losses: for the settler.
@@ -53,11 +55,12 @@ class Results:
         outbox: Outbox,
         publisher: Publisher,
         connection: Callable[[], Connection | None],
+        errands: Errands,
     ) -> None:
         conf, backend = app.settings, app.results_backend
         by_message = backend is not None and backend.by_message
         counting = None if backend is None else backend.chords
-        self._storing = storing = Storing(loop, None if by_message else backend)
+        self._storing = storing = Storing(loop, None if by_message else backend, errands)
         self.patient = patient = Patient(loop, outbox, conf.broker_confirm_timeout)
         self.carrier = Carrier(patient, storing, by_message=by_message, persistent=conf.result_persistent)
         self.losses = Losses(storing, Lost(app, hostname))

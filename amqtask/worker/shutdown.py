@@ -54,6 +54,8 @@ class Shutdown:
         self._pool, self._link, self._publisher, self._grace = pool, link, publisher, grace
         self._step = 0
         self._timer: object | None = None
+        self.how, self.cause = "Warm", ""
+        """What kind of end it is, and the signal that has asked for it."""
         self.on_begin: Callable[[], None] = lambda: None
         """Called when a shutdown begins."""
         self.on_end: Callable[[Callable[[], None]], None] = lambda done: done()
@@ -72,6 +74,7 @@ class Shutdown:
 
     def cold(self) -> None:
         """Stop running tasks now and hand their messages back; harmless when that has happened."""
+        self.how = "Cold"
         if self._step < 1:
             self._step = 1
             self.on_begin()

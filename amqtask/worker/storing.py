@@ -7,13 +7,13 @@ worker goes on, one log line tells of the first failure and one of the end. Star
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from amqtask import clock
+from amqtask import clock, unpatched
 from amqtask.errors import BackendError, ResultTooLarge
 from amqtask.results.base import ChordClaimed
 from amqtask.worker.backlog import Backlog, Work
+from amqtask.worker.errands import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Loop
     from amqtask.results.base import Backend, Record
+    from amqtask.worker.errands import Errand, Errands
 
 logger = logging.getLogger("amqtask.worker")
 
@@ -36,13 +37,15 @@ class Storing:
     Args:
         loop: of the I/O thread.
         backend: None keeps no results: records count as stored.
+        errands: make the thread.
     """
 
-    def __init__(self, loop: Loop, backend: Backend | None) -> None:
+    def __init__(self, loop: Loop, backend: Backend | None, errands: Errands = THREADS) -> None:
         self._loop, self._backend = loop, backend
         self._backlog = Backlog()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._lock = unpatched.new_lock()  # held for moments, and never over a call of the backend
+        self._errands, self._bell = errands, errands.bell()
+        self._thread: Errand | None = None
         self._stopped = False
 
     def store(self, records: Sequence[Record], done: Callable[[Exception | None], None]) -> None:
@@ -76,19 +79,18 @@ class Storing:
 
     def stop(self) -> None:
         """End the thread after its running call; what still waits is forgotten. Harmless when it never began."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
-            self._changed.notify()
+        self._bell.ring()
         if self._thread is not None:
             self._thread.join(_LEAVE)
 
     def _add(self, work: Work) -> None:
-        with self._changed:
+        with self._lock:
             self._backlog.add(work)
-            if self._thread is None and not self._stopped:
-                self._thread = threading.Thread(target=self._work, name="amqtask-results", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+        if self._thread is None and not self._stopped:
+            self._thread = self._errands.start(self._work, "amqtask-results")
+        self._bell.ring()
 
     # ---- on the thread
 
@@ -102,14 +104,14 @@ class Storing:
 
     def _next(self) -> list[Work]:
         """Wait for something that can be done now; nothing at the end."""
-        with self._changed:
-            while not self._stopped:
+        while True:
+            with self._lock:
                 now = clock.monotonic()
-                batch = self._backlog.take(now)
-                if batch:
+                batch = [] if self._stopped else self._backlog.take(now)
+                if batch or self._stopped:
                     return batch
-                self._changed.wait(self._backlog.pause(now))
-        return []
+                pause = self._backlog.pause(now)
+            self._bell.wait(pause)
 
     def _store(self, batch: list[Work]) -> None:
         assert self._backend is not None
@@ -119,7 +121,7 @@ class Storing:
             if len(batch) == 1:
                 self._finish(batch, None, error)
                 return
-            with self._changed:
+            with self._lock:
                 self._backlog.apart(batch)
         except Exception as error:
             self._trouble(batch, error)
@@ -132,7 +134,7 @@ class Storing:
             result = call()
         except ChordClaimed:  # no trouble: nothing else has to wait
             self._worked()
-            with self._changed:
+            with self._lock:
                 self._backlog.later(work, clock.monotonic())
         except Exception as error:
             if work.backend and isinstance(error, BackendError):
@@ -145,7 +147,7 @@ class Storing:
             self._finish([work], result, None)
 
     def _trouble(self, batch: list[Work], error: Exception) -> None:
-        with self._changed:
+        with self._lock:
             pause = self._backlog.failed(batch, clock.monotonic())
             first = self._backlog.failures == 1
         if first:
@@ -154,7 +156,7 @@ class Storing:
             logger.error(text, kind, error, pause)
 
     def _worked(self) -> None:
-        with self._changed:
+        with self._lock:
             ended = self._backlog.succeeded()
         if ended:
             logger.info("The result backend works again, after %d failed attempts", ended)

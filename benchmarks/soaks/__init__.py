@@ -1,0 +1,1 @@
+"""Soaks: what takes minutes and watches workers."""

@@ -1,4 +1,4 @@
-"""Soaks of workers, on a private broker: ``python -m soaks idle crowd memory sigterm``. See benchmarks/README.md."""
+"""Soaks of workers, on a private broker: ``python -m soaks NAME ...``. See benchmarks/README.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soaks.workers import broker
 
-NAMES = ("idle", "crowd", "memory", "sigterm")
+NAMES = ("idle", "crowd", "memory", "sigterm", "children")
 
 
 def main() -> None:
@@ -21,9 +21,15 @@ def main() -> None:
     for name in options.soaks:
         folder = Path(tempfile.mkdtemp(prefix="amqtask-soak-"))
         with broker(folder) as node:
-            from soaks import idle, memory, sigterm  # noqa: PLC0415 -- their app reads the broker's address
+            from soaks import children, idle, memory, sigterm  # noqa: PLC0415 -- their app reads the broker's address
 
-            runs = {"idle": idle.idle, "crowd": idle.crowd, "memory": memory.memory, "sigterm": sigterm.sigterm}
+            runs = {
+                "idle": idle.idle,
+                "crowd": idle.crowd,
+                "memory": memory.memory,
+                "sigterm": sigterm.sigterm,
+                "children": children.children,
+            }
             sized = () if options.size is None else (options.size,)
             figures = runs[name](node, folder, *sized)
         print(name, *(f"{key}={value:.4g}" for key, value in figures.items()), sep="  ", flush=True)

@@ -24,6 +24,13 @@ def nothing() -> None:
 
 
 @app.task
+def mark_child(number: int, seconds: float) -> None:
+    """Leave a mark with this process, after a while."""
+    time.sleep(seconds)
+    os.write(_file(), b"%7d %7d\n" % (number, os.getpid()))
+
+
+@app.task
 def mark(number: int, seconds: float = 0.0) -> None:
     """Leave a mark, after a while."""
     if seconds:

@@ -10,7 +10,7 @@ def test_queues_that_do_not_exist_yet_are_shown_as_such(shell):
     assert "emails" in ended.stdout
     assert "Not on the broker yet: emails, files.small" in ended.stderr
     assert shell.queues()["emails"] == {
-        "queue": "emails", "ready": None, "consumers": None, "retrying": 0, "dead": None,
+        "queue": "emails", "ready": None, "consumers": None, "retrying": 0, "dead": None, "paused": False,
     }  # fmt: skip
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import runpy
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from seed_programs import DATA, EDITS, NOT_RUN, program, with_claims
+from beats import beating
+from seed_programs import DATA, EDITS, program, with_claims
 from stores import redis_server
 from waiting import wait_for
 
 from amqtask import Amqtask
-from amqtask.contrib.celery.absent import Unavailable
 from amqtask.contrib.celery.schedules import crontab, schedule, solar
 from amqtask.execution.job import Kind
 from amqtask.symbols import find_app
+from amqtask.tasks.limits import parse_rate
 from amqtask.worker.embedded import EmbeddedWorker
 from amqtask.worker.options import Requested, resolve
 
@@ -85,18 +90,25 @@ class Seeds:
         """Import a module, written before or given here."""
         if text is not None:
             self.write(f"{name}.py", text)
-        return importlib.import_module(name)
+        loaded = importlib.import_module(name)
+        assert Path(str(loaded.__file__)).parent == self.folder, f"{name} is also the name of a module elsewhere"
+        return loaded
 
-    def work(self, path: str, *queues: str) -> EmbeddedWorker:
+    def work(self, path: str, *queues: str, name: str | None = None) -> EmbeddedWorker:
         """Start a worker of the app that ``-A`` finds there."""
-        app = find_app(path, Amqtask)
+        app = self.adopt(path)
         app.load_tasks()
-        options = resolve(Requested(pool="threads", queues=queues), app.topology, app.settings)
+        options = resolve(Requested(queues=queues, pool="threads", hostname=name), app.topology, app.settings)
         worker = EmbeddedWorker(app, options)
         worker.start()
-        self._apps.append(app)
         self._workers.append(worker)
         return worker
+
+    def adopt(self, path: str) -> Amqtask:
+        """The app that ``-A`` finds there, which is closed in the end."""
+        app = find_app(path, Amqtask)
+        self._apps.append(app)
+        return app
 
     def close(self) -> None:
         for worker in self._workers:
@@ -118,8 +130,10 @@ def seeds(tmp_path: Path, vhost_url: str, redis_url: str, monkeypatch: pytest.Mo
             del sys.modules[name]
 
 
-def test_every_block_is_run_or_said_to_be_left_out() -> None:
-    assert {path.stem for path in DATA.glob("*.txt")} == EDITS.keys() | NOT_RUN.keys()
+def test_every_block_is_run() -> None:
+    assert {path.stem for path in DATA.glob("*.txt")} == EDITS.keys()
+    tests = Path(__file__).read_text()
+    assert [name for name in EDITS if f'"{name}"' not in tests and name[:4] != "002-"] == []
 
 
 def test_000_task_that_takes_its_time_is_sent_from_a_shell(seeds: Seeds) -> None:
@@ -130,10 +144,37 @@ def test_000_task_that_takes_its_time_is_sent_from_a_shell(seeds: Seeds) -> None
     assert worker.counts.ended[Kind.SUCCESS] == 1
 
 
-def test_001_monitor_is_told_that_there_are_no_events(seeds: Seeds) -> None:
+FAILING = """
+app.conf.worker_send_task_events = True
+
+@app.task
+def fail():
+    raise KeyError("gone")
+"""
+
+
+def test_001_monitor_prints_tasks_that_fail(seeds: Seeds) -> None:
+    failing = seeds.load("failing", seeds.preamble(APP) + FAILING)
+    seeds.work("failing")
     seeds.write("monitor.py", seeds.text("001-monitor"))
-    with pytest.raises(Unavailable, match="events of workers are not there yet"):
-        runpy.run_path("monitor.py", run_name="__main__")
+    printed = seeds.folder / "printed"
+    sent: list[str] = []
+
+    def told() -> list[tuple[str, str]]:
+        assert monitor.poll() is None, printed.read_text()
+        sent.append(failing.fail.delay().id)  # again and again: nothing says when the monitor listens
+        return re.findall(r"^TASK FAILED: failing\.fail\[(.+?)\] (.*)$", printed.read_text(), re.MULTILINE)
+
+    with (
+        printed.open("w") as output,
+        subprocess.Popen([sys.executable, "-u", "monitor.py"], stdout=output, stderr=output) as monitor,
+    ):
+        try:
+            task_id, info = wait_for(told, 20, interval=0.1)[0]
+        finally:
+            monitor.kill()  # it would watch for ever
+    assert task_id in sent
+    assert "'exception': 'KeyError(" in info
 
 
 def test_001_schedules_are_kept(seeds: Seeds) -> None:
@@ -150,8 +191,29 @@ def test_001_schedules_are_kept(seeds: Seeds) -> None:
     assert [entry["args"] for entry in entries.values() if entry.get("options")] == [("world",)]
     assert crontab(hour=7, minute=30, day_of_week=1) in [entry["schedule"] for entry in entries.values()]
     assert len(entries) == 4
-    with pytest.raises(Unavailable, match="the scheduler is not there yet"):
-        entries["add every 10"]["schedule"].is_due(datetime.now().astimezone())
+    assert entries["add every 10"]["schedule"].is_due(datetime.now().astimezone()).is_due is False
+    assert set(made.app.periodic_tasks()) == set(entries)
+
+
+def test_001_schedules_are_run_by_beat(
+    seeds: Seeds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AMQTASK_BROKER_URL", seeds.broker)
+    every_10 = "add_periodic_task(10.0,"
+    text = seeds.text("001-beat")
+    made = seeds.load("tasks", text.replace(every_10, "add_periodic_task(0.2,"))
+    worker = seeds.work("tasks")
+    with beating(made.app):
+        others = [one.name for one in made.app.schedules.list() if one.name != "add every 10"]
+        assert len(others) == 3
+        for name in others:  # which are due in half a minute, at sunset, and on Monday
+            made.app.schedules.run_now(name)
+        wait_for(lambda: worker.counts.tasks["tasks.test"] >= 4 and worker.counts.tasks["tasks.add"] == 1, 10)
+        wait_for(lambda: not worker.busy, 10)
+    printed = capsys.readouterr().out.split("\n")
+    assert printed.count("hello") >= 2
+    assert (printed.count("world"), printed.count("Happy Mondays!")) == (1, 1)
+    assert worker.counts.ended.keys() == {Kind.SUCCESS}
 
 
 def test_001_canvas_gives_what_its_comments_say(seeds: Seeds) -> None:
@@ -172,20 +234,42 @@ def test_001_map_takes_ranges(seeds: Seeds) -> None:
     assert tasks.xsum.map([range(10), range(100)]).delay().get(timeout=10) == [45, 4950]
 
 
-def test_001_limits_are_kept_and_remote_control_is_told_to_be_missing(
-    seeds: Seeds, caplog: pytest.LogCaptureFixture
-) -> None:
-    with pytest.raises(Unavailable, match=r"app\.control\.time_limit: remote control of workers is not there yet"):
-        seeds.load("limits", seeds.preamble(APP) + seeds.text("001-limits"))
-    assert "there is no option time_soft_limit; did you mean" in caplog.text
-    assert "the option rate_limit is kept, but without effect" in caplog.text
+LIMITED = """
+@app.task
+def crawl_the_web(): ...
+
+@app.task(name="myapp.mytask")
+def mytask(): ...
+"""
+
+
+def test_001_limits_of_a_running_worker_are_changed(seeds: Seeds, caplog: pytest.LogCaptureFixture) -> None:
+    node = "celery@worker1.example.com"
+    tasks = seeds.load("tasks", seeds.preamble(APP) + LIMITED)
+    seeds.work("tasks", name=node)
+    before = tasks.app.control.inspect([node]).limits()
+    limits = seeds.load("limits", "from tasks import app\n" + seeds.text("001-limits"))
+    assert "there is no option time_soft_limit; did you mean 'soft_time_limit'" in caplog.text
+    assert (limits.test.options.time_limit, limits.test.options.rate_limit) == (120, parse_rate("200/m"))
+    assert before == {node: {}}
+    wait_for(lambda: "myapp.mytask" in tasks.app.control.inspect([node]).limits()[node], 10)
+    changed = tasks.app.control.inspect([node]).limits()[node]
+    assert changed["tasks.crawl_the_web"] == {"time_limit": 120, "soft_time_limit": 60}
+    assert changed["myapp.mytask"]["rate_limit"] == "200/m"
+    replies = tasks.app.control.time_limit("tasks.crawl_the_web", soft=60, hard=120, reply=True, destination=[node])
+    assert replies == [{node: {"ok": "time limits set successfully"}}]
+
+
+def test_001_limits_are_settings(seeds: Seeds) -> None:
+    settings, cut, _ = seeds.text("001-limits").partition("\n@app.task")
+    assert cut
+    conf = _settings(seeds, settings)
+    assert (conf.task_soft_time_limit, conf.task_time_limit, conf.task_default_rate_limit) == (60, 120, "200/m")
 
 
 def test_001_settings_of_children_are_kept(seeds: Seeds) -> None:
-    seeds.write("settings.py", seeds.text("001-children"))
-    made = seeds.load("made", seeds.preamble(APP) + "app.config_from_object('settings')")
-    assert made.app.conf.worker_max_tasks_per_child == 10
-    assert made.app.conf.worker_max_memory_per_child == 12000
+    conf = _settings(seeds, seeds.text("001-children"))
+    assert (conf.worker_max_tasks_per_child, conf.worker_max_memory_per_child) == (10, 12000)
 
 
 def test_002_project_is_configured_by_a_module_of_old_names(seeds: Seeds) -> None:
@@ -216,8 +300,8 @@ def test_003_result_is_found_by_its_id(seeds: Seeds, capsys: pytest.CaptureFixtu
 
 
 def test_004_tasks_share_the_default_queue(seeds: Seeds) -> None:
-    made = seeds.load("shop", seeds.preamble(APP) + seeds.text("004-tasks"))
-    seeds.work("shop", "celery")
+    made = seeds.load("market", seeds.preamble(APP) + seeds.text("004-tasks"))
+    seeds.work("market", "celery")
     assert made.my_taskA.delay(1, 2, 3).get(timeout=10) is None
     assert made.my_taskB.delay(1, 2).get(timeout=10) is None
 
@@ -226,13 +310,13 @@ def test_004_queues_and_routes_keep_tasks_apart(seeds: Seeds) -> None:
     queues = "from amqtask import Exchange, Queue\n"
     seeds.write("settings.py", queues + seeds.text("004-queues") + seeds.text("004-routes"))
     tasks = "".join(f"\n@app.task(name='my_task{x}')\ndef task_{x}():\n    return '{x}'\n" for x in "AB")
-    made = seeds.load("shop", seeds.preamble(APP) + "app.config_from_object('settings')\n" + tasks)
-    only_a = seeds.work("shop", "for_task_A")
+    made = seeds.load("market", seeds.preamble(APP) + "app.config_from_object('settings')\n" + tasks)
+    only_a = seeds.work("market", "for_task_A")
     waiting = made.task_B.delay()
     assert made.task_A.delay().get(timeout=10) == "A"
     assert not waiting.ready()
     assert only_a.counts.received == 1
-    seeds.work("shop", "for_task_B")
+    seeds.work("market", "for_task_B")
     assert waiting.get(timeout=10) == "B"
 
 
@@ -246,35 +330,70 @@ def print(text):
     if "cleanup" not in text and "clenup" not in text:
         raise SomeNetworkException(text)
 """
-    made = seeds.load("shop", seeds.preamble(APP) + network + seeds.text("004-retry"))
-    worker = seeds.work("shop")
+    made = seeds.load("market", seeds.preamble(APP) + network + seeds.text("004-retry"))
+    worker = seeds.work("market")
     result = made.my_task_A.delay()
     wait_for(lambda: worker.counts.ended == {Kind.RETRY: 1}, 10)
     wait_for(lambda: result.state == "RETRY", 10)
 
 
-def _configured(seeds: Seeds, name: str) -> Any:
-    seeds.write("settings.py", seeds.text(name))
+def _settings(seeds: Seeds, text: str) -> Any:
+    """What an app has as settings that is configured by a module of this text."""
+    seeds.write("settings.py", text)
     return seeds.load("made", seeds.preamble(APP) + "app.config_from_object('settings')").app.conf
 
 
 def test_004_results_are_ignored(seeds: Seeds) -> None:
-    assert _configured(seeds, "004-ignore").task_ignore_result is True
+    assert _settings(seeds, seeds.text("004-ignore")).task_ignore_result is True
 
 
 def test_004_bounds_of_connections_are_taken(seeds: Seeds, caplog: pytest.LogCaptureFixture) -> None:
-    conf = _configured(seeds, "004-pool")
+    conf = _settings(seeds, seeds.text("004-pool"))
     assert conf.result_backend_max_connections == conf.redis_max_connections == 60
     assert conf.broker_pool_limit == 50
-    assert "without effect in amqtask: broker_pool_limit, broker_transport_options" in caplog.text
+    assert "CELERY_REDIS_MAX_CONNECTIONS is result_backend_max_connections" in caplog.text
+    (idle,) = re.findall(r"setting (\w+) has no effect here: (.*)", caplog.text)
+    assert idle == ("broker_transport_options", "RabbitMQ needs none of these (some are Redis's): max_connections")
 
 
-def test_004_watchdog_runs(seeds: Seeds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def _watch(seeds: Seeds, monkeypatch: pytest.MonkeyPatch, last: datetime) -> None:
+    """Run the watchdog over a database whose last row is from then."""
     database: Any = types.ModuleType("MySQLdb")
-    rows: Callable[[], Any] = lambda: [(1, datetime.now())]  # noqa: DTZ005 -- as the database gives it
+    rows: Callable[[], Any] = lambda: [(1, last)]
     cursor = types.SimpleNamespace(execute=lambda _: 1, fetchall=rows)
     database.connect = lambda **_: types.SimpleNamespace(cursor=lambda: cursor)
     monkeypatch.setitem(sys.modules, "MySQLdb", database)
     seeds.write("watchdog.py", seeds.text("004-watchdog"))
     runpy.run_path("watchdog.py", run_name="__main__")
+
+
+def test_004_watchdog_finds_nothing_to_do(
+    seeds: Seeds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _watch(seeds, monkeypatch, datetime.now())  # noqa: DTZ005 -- as the database gives it
     assert capsys.readouterr().out.endswith("not need\nend\n")
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*celeryworker.pid")  # the watchdog does not close it
+def test_004_worker_is_restarted_by_multi_and_by_the_watchdog(seeds: Seeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds.write("weixin.py", seeds.preamble(APP) + "import os\n\n@app.task\ndef pid():\n    return os.getpid()\n")
+    seeds.write("restart.py", seeds.text("004-multi"))
+    app = seeds.adopt("weixin")
+    pidfile, seen = seeds.folder / "celeryworker.pid", list[int]()
+
+    def answers() -> None:
+        """Wait until a task is run by a worker that is new, and by it alone."""
+        seen.append(wait_for(lambda: pidfile.exists() and {int(pidfile.read_text())}.difference(seen), 20).pop())
+        wait_for(lambda: not any(psutil.pid_exists(one) for one in seen[:-1]), 20)
+        assert app.send_task("weixin.pid").get(timeout=20) == seen[-1]
+
+    try:
+        for _ in range(2):
+            runpy.run_path("restart.py", run_name="__main__")
+            answers()
+        _watch(seeds, monkeypatch, datetime.now() - timedelta(hours=24))  # noqa: DTZ005 -- as the database gives it
+        answers()
+    finally:
+        os.system(f"{sys.executable} -m amqtask multi stopwait worker --pidfile=celeryworker.pid")
+    wait_for(lambda: not pidfile.exists(), 10)
+    wait_for(lambda: not psutil.pid_exists(seen[-1]), 10)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.rabbitmq
 
-SLOTS = {"prefork": 3, "threads": 6, "asyncio": 50, "solo": 1}
+SLOTS = {"prefork": 3, "threads": 6, "asyncio": 50, "gevent": 40, "solo": 1}
 
 
 @pytest.fixture(scope="module", params=SLOTS)

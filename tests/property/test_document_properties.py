@@ -19,6 +19,7 @@ from amqtask.topology.document import loads
 from amqtask.topology.kinds import Choice, Duration, Flag, Fraction, Integer, Number, Text
 from amqtask.topology.layout import topology_steps
 from amqtask.topology.nodes import Report, parse
+from amqtask.topology.periodic import Degrees, Values
 from amqtask.topology.records import Arguments, Either, ListOf, MapOf, Record
 from amqtask.topology.schema import DOCUMENT, json_schema
 
@@ -78,6 +79,10 @@ MAKERS: dict[type, Callable[[Any], st.SearchStrategy[Any]]] = {
     Either: lambda kind: st.one_of([values(one) for one in kind.kinds]),
     Record: lambda kind: records(kind),  # noqa: PLW0108 -- defined below
     Arguments: lambda kind: st.dictionaries(names, st.integers(-(10**17), 10**17) | names, max_size=2),
+    Degrees: lambda kind: (
+        st.integers(-kind.most, kind.most) | st.floats(-kind.most, kind.most).map(lambda x: round(x, 3))
+    ),
+    Values: lambda kind: st.lists(st.integers(-(10**17), 10**17) | names, max_size=2),
 }
 """How to make a value that a kind takes."""
 

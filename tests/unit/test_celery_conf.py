@@ -8,8 +8,8 @@ import types
 import pytest
 from celery.app import defaults
 
+from amqtask.config.celery_names import CELERY_NAMES, name_of_today
 from amqtask.contrib.celery import Celery
-from amqtask.contrib.celery.names import CELERY_NAMES, name_of_today
 from amqtask.errors import ConfigError
 
 
@@ -32,6 +32,18 @@ def test_values_are_put_into_amqtasks_words():
     assert app.conf.accept_content == ("json", "yaml")
     assert app.conf.broker_use_ssl == {"ca_certs": "ca.pem", "verify": False}
     assert app.conf.result_expires == 0
+
+
+def test_old_names_are_named_once_with_the_new_ones(caplog):
+    app = Celery("x")
+    app.conf.update(CELERYD_CONCURRENCY=6, CELERY_REDIS_MAX_CONNECTIONS=60)
+    app.conf.CELERYD_CONCURRENCY = 7
+    assert (app.conf.worker_concurrency, app.conf.CELERYD_CONCURRENCY) == (7, 7)
+    assert app.conf.redis_max_connections == app.conf.result_backend_max_connections == 60
+    assert caplog.messages == [
+        "old names of settings: CELERYD_CONCURRENCY is worker_concurrency, CELERY_REDIS_MAX_CONNECTIONS is "
+        "result_backend_max_connections (amqtask upgrade settings FILE rewrites them)"
+    ]
 
 
 def test_kombus_queues_are_read():
@@ -58,7 +70,7 @@ def test_namespace_leaves_everything_else_alone(caplog):
     app.config_from_object(settings, namespace="CELERY")
     assert app.conf.task_always_eager is True
     assert app.conf.timezone == "UTC"
-    assert "CELERY_TASK_ALWAYS_EAGR is no setting; did you mean 'task_always_eager'?" in caplog.text
+    assert "unknown setting 'CELERY_TASK_ALWAYS_EAGR'; did you mean 'task_always_eager'?" in caplog.text
 
 
 def test_unknown_setting_is_refused_with_a_hint():
@@ -70,10 +82,12 @@ def test_unknown_setting_is_refused_with_a_hint():
 
 def test_settings_without_effect_are_kept_and_named_once(caplog):
     app = Celery("x")
-    app.conf.update(CELERYD_PREFETCH_MULTIPLIER=4, enable_utc=True, beat_sync_every=1)
-    assert app.conf["worker_prefetch_multiplier"] == 4
+    app.conf.update(worker_timer="celery.utils.timer2.Timer", enable_utc=True, beat_sync_every=1)
+    app.conf.worker_timer = "x"
+    assert app.conf["worker_timer"] == "x"
     assert app.conf.get("beat_sync_every") == 1
-    assert caplog.messages == ["kept, but without effect in amqtask: worker_prefetch_multiplier"]
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("setting worker_timer has no effect here: its parts are not made of classes")
 
 
 def test_parts_of_an_address_are_refused():

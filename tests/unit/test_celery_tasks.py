@@ -160,13 +160,10 @@ def test_discovery_without_django_wants_names(app):
 @pytest.mark.parametrize(
     ("use", "text"),
     [
-        (lambda app: app.control.revoke("id"), "remote control"),
-        (lambda app: app.control.inspect(), "remote control"),
-        (lambda app: app.events.Receiver(), "events of workers"),
-        (lambda app: app.connection(), "hands out no connections"),
         (lambda app: app.worker_main(["worker"]), "amqtask worker -A"),
         (lambda app: app.start(), "amqtask worker -A"),
-        (lambda app: app.Beat(), "the scheduler is not there yet"),
+        (lambda app: app.Beat(), "amqtask beat -A PROJECT"),
+        (lambda app: app.amqp.queues, r"app\.amqp\.queues: send tasks by app\.send_task"),
     ],
 )
 def test_what_is_missing_says_so_when_it_is_used(app, use, text):

@@ -154,7 +154,7 @@ def test_every_problem_of_a_routing_file_is_one_line(folder, capsys):
         ("call x --stdin --countdown 5", 64, "--countdown can't be used with --stdin"),
         ("call x --queue a --exchange b", 78, "give either queue, or exchange"),
         ("queue list --jsno", 64, "--json"),
-        ("worker -A APP -c 0", 64, "x>=1"),
+        ("worker -A APP -c 0", 64, "a number of 1 or more nor 'auto'"),
         ("worker -A APP -l loud", 64, "unknown log level 'loud'"),
         ("worker -A APP -Q emials", 78, "did you mean 'emails'?"),
         ("worker -A APP -X emials", 78, "did you mean 'emails'?"),

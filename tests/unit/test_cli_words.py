@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -12,10 +13,8 @@ from amqtask.cli import main as cli_main
 from amqtask.cli.main import cli, commands, main
 from amqtask.cli.setup import Setup
 
-COMMANDS = [
-    "broker", "call", "dead", "demo", "dev", "init", "purge", "queue", "report", "result", "routes", "topology", "up",
-    "worker",
-]  # fmt: skip
+FOLDER = Path(cli_main.__file__).parent / "commands"
+COMMANDS = sorted(module.stem for module in FOLDER.glob("*.py") if not module.stem.startswith("_"))
 
 
 @pytest.fixture
@@ -175,3 +174,4 @@ def test_shell_completion_knows_the_commands(monkeypatch):
 
 def test_a_command_is_one_module_in_the_folder():
     assert cli_main.commands.names() == COMMANDS
+    assert {"call", "dead", "list", "report", "result", "routes", "shell", "upgrade", "worker"} <= set(COMMANDS)

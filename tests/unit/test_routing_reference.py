@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from amqtask.topology import schema
+from amqtask.topology import periodic, schema
 from amqtask.topology.checks import check, warnings
 from amqtask.topology.declarations import Version
 from amqtask.topology.document import load
@@ -92,5 +92,6 @@ def test_the_reference_page_is_current_and_has_every_key(reference: ModuleType) 
 
 
 def test_every_record_of_the_format_is_on_the_page(reference: ModuleType) -> None:
-    in_module = [value for value in vars(schema).values() if isinstance(value, Record)]
+    of_modules = [*vars(schema).values(), *vars(periodic).values()]
+    in_module = [value for value in of_modules if isinstance(value, Record)]
     assert {id(record) for record in in_module} == {id(record) for record in reference.RECORDS.values()}

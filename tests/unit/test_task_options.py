@@ -104,8 +104,8 @@ def test_an_unknown_option_is_a_type_error_that_names_the_nearest(app, given, me
 
 
 def test_an_unknown_option_without_a_neighbour_lists_them_all(app):
-    with pytest.raises(TypeError, match="unknown task option 'time_soft_limit'; there are acks_late, autoretry_for"):
-        declared(app, time_soft_limit=3)
+    with pytest.raises(TypeError, match="unknown task option 'colour_scheme'; there are acks_late, autoretry_for"):
+        declared(app, colour_scheme=3)
 
 
 @pytest.mark.parametrize(

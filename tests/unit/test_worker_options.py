@@ -102,7 +102,7 @@ def test_an_unknown_pool_of_the_file_is_answered_with_the_nearest():
 def test_an_unknown_kind_of_pool_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"did you mean 'prefork'\?"):
         resolved(pool="prefrok")
-    with pytest.raises(ConfigError, match="asyncio or -P threads"):
+    with pytest.raises(ConfigError, match="use -P gevent, asyncio or threads"):
         resolved(pool="eventlet")
 
 
@@ -169,3 +169,17 @@ def test_the_cpu_quota_of_cgroups_version_1_counts(tmp_path):
 def test_no_cgroup_is_no_limit(tmp_path):
     assert cgroup_quota(tmp_path / "missing", tmp_path) is None
     assert usable_cpus() >= 1
+
+
+def test_an_autoscaled_worker_starts_with_its_fewest_slots_and_holds_messages_for_its_most():
+    scaled = Settings(worker_autoscale="10,3", worker_prefetch_multiplier=4)
+    assert (resolved(settings=scaled).concurrency, resolved(settings=scaled).prefetch) == (3, 40)
+    assert resolved(settings=scaled, concurrency=5).concurrency == 5
+    assert resolved(settings=scaled, concurrency=50).concurrency == 10
+
+
+def test_solo_can_not_be_scaled_and_bounds_must_make_sense():
+    with pytest.raises(ConfigError, match="worker_autoscale can't be had with it"):
+        resolved(settings=Settings(worker_autoscale="10,3"), pool="solo")
+    with pytest.raises(ConfigError, match="write MAX,MIN"):
+        resolved(settings=Settings(worker_autoscale="many"))

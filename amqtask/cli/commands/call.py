@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from amqtask.cli.command import Command
-from amqtask.cli.commands.worker import read_seconds
 from amqtask.cli.exits import DataError
+from amqtask.cli.worker_options import read_seconds
 from amqtask.errors import PartialPublish
 
 if TYPE_CHECKING:

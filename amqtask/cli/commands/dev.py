@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from amqtask.cli.command import Command
-from amqtask.cli.commands.worker import FORMAT_OPTION, LEVEL_OPTION, read_seconds
 from amqtask.cli.exits import UNAVAILABLE
 from amqtask.cli.ports import AMQP_PORT, is_free
+from amqtask.cli.worker_options import FORMAT_OPTION, LEVEL_OPTION, read_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from amqtask.cli.command import JSON_OPTION, Command
-from amqtask.cli.commands.worker import read_seconds
 from amqtask.cli.exits import OK, TASK_FAILED, DataError
 from amqtask.cli.output import first_line, print_json
+from amqtask.cli.worker_options import read_seconds
 from amqtask.errors import ConfigError
 from amqtask.results.states import EXPIRED, PROPAGATE_STATES, READY_STATES, UNKNOWN
 

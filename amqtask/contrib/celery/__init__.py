@@ -2,8 +2,8 @@
 
     from amqtask.contrib.celery import Celery, chain, shared_task
 
-Owns the list of names. An app made here is a member of a Celery deployment (``interop="celery"``). What amqtask does
-not have yet, a scheduler and remote control, raises :class:`~amqtask.contrib.celery.absent.Unavailable` when used.
+Owns the list of names. An app made here is a member of a Celery deployment (``interop="celery"``). The few things that
+amqtask does not have raise :class:`~amqtask.contrib.celery.absent.Unavailable` when used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from amqtask.canvas.group import group
 from amqtask.canvas.maps import chunks, xmap, xstarmap
 from amqtask.canvas.signature import Signature, maybe_signature, signature
 from amqtask.canvas.stamps import StampingVisitor
-from amqtask.contrib.celery import exceptions, platforms, schedules, states
+from amqtask.contrib.celery import exceptions, platforms, schedules, signals, states
 from amqtask.contrib.celery.app import Celery
 from amqtask.contrib.celery.proxies import current_app, current_task
 from amqtask.contrib.celery.shared import shared_task
@@ -49,6 +49,7 @@ __all__ = [
     "platforms",
     "schedules",
     "shared_task",
+    "signals",
     "signature",
     "states",
     "subtask",

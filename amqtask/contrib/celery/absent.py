@@ -1,4 +1,4 @@
-"""What Celery has and amqtask has not, yet or at all: it says so when it is used. Owns that error and its wording."""
+"""What Celery has and amqtask has not: it says so when it is used. Owns that error and its wording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Absent:
     """Stands in the place of such a part: it can be passed around, but not used.
 
     Args:
-        name: as users write it, for example ``app.control``.
+        name: as users write it, for example ``app.amqp``.
         text: what is missing, and what to do.
     """
 
@@ -35,8 +35,6 @@ class Absent:
         return f"<{self._name}: unavailable>"
 
 
-REMOTE_CONTROL = "remote control of workers is not there yet; settings and a restart of the workers do meanwhile"
-EVENTS = "events of workers are not there yet; their logs (--logformat json) tell the same meanwhile"
-CONNECTIONS = "amqtask hands out no connections; app.send_task() and app.transport publish"
-SCHEDULER = "the scheduler is not there yet: schedules are kept, and run by Celery's beat meanwhile"
+SCHEDULER = "start the scheduler by the command line: amqtask beat -A PROJECT, or amqtask worker -B"
+MESSAGES = "send tasks by app.send_task(...), and see to queues by: amqtask queue"
 COMMAND_LINE = "start workers by the command line: amqtask worker -A PROJECT"

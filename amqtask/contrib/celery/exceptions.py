@@ -14,8 +14,10 @@ from amqtask.errors import (
     ResultTimeout,
     Retry,
     SerializationError,
+    SoftTimeLimitExceeded,
     TaskControl,
     TaskRevoked,
+    TimeLimitExceeded,
     UnknownTask,
     WorkerLost,
 )
@@ -43,9 +45,11 @@ __all__ = [
     "Reject",
     "Retry",
     "SerializationError",
+    "SoftTimeLimitExceeded",
     "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
+    "TimeLimitExceeded",
     "TimeoutError",
     "WorkerLostError",
 ]

@@ -1,43 +1,69 @@
-"""Signals of an app: what is told to those who have connected. Owns the few that can be had: of the app itself."""
+"""Celery's signals, which are amqtask's: :mod:`amqtask.signals`. Owns the list of names."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from amqtask.signals import (
+    Signal,
+    after_setup_logger,
+    after_setup_task_logger,
+    after_task_publish,
+    beat_embedded_init,
+    beat_init,
+    before_task_publish,
+    celeryd_after_setup,
+    celeryd_init,
+    heartbeat_sent,
+    import_modules,
+    setup_logging,
+    task_failure,
+    task_internal_error,
+    task_postrun,
+    task_prerun,
+    task_received,
+    task_rejected,
+    task_retry,
+    task_revoked,
+    task_success,
+    task_unknown,
+    user_preload_options,
+    worker_before_create_process,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class Signal:
-    """A list of receivers. Who connects after it was sent is told at once. Not thread-safe; meant for start-up.
-
-    Args:
-        name: for people.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._receivers: list[Callable[..., Any]] = []
-        self._sent: tuple[Any, dict[str, Any]] | None = None
-
-    def connect(self, receiver: Callable[..., Any] | None = None, **_options: Any) -> Any:
-        """Add a receiver, which is called with ``sender`` and keyword arguments; also a decorator.
-
-        Args:
-            receiver: held strongly.
-            _options: Celery's ``weak``, ``sender`` and ``dispatch_uid``, which make no difference here.
-        """
-        if receiver is None:
-            return self.connect
-        self._receivers.append(receiver)
-        if self._sent is not None:
-            sender, more = self._sent
-            receiver(sender=sender, **more)
-        return receiver
-
-    def send_once(self, sender: Any, **more: Any) -> None:
-        """Tell everybody, unless that has been done."""
-        if self._sent is None:
-            self._sent = sender, more
-            for receiver in self._receivers:
-                receiver(sender=sender, **more)
+__all__ = [
+    "Signal",
+    "after_setup_logger",
+    "after_setup_task_logger",
+    "after_task_publish",
+    "beat_embedded_init",
+    "beat_init",
+    "before_task_publish",
+    "celeryd_after_setup",
+    "celeryd_init",
+    "heartbeat_sent",
+    "import_modules",
+    "setup_logging",
+    "task_failure",
+    "task_internal_error",
+    "task_postrun",
+    "task_prerun",
+    "task_received",
+    "task_rejected",
+    "task_retry",
+    "task_revoked",
+    "task_success",
+    "task_unknown",
+    "user_preload_options",
+    "worker_before_create_process",
+    "worker_init",
+    "worker_process_init",
+    "worker_process_shutdown",
+    "worker_ready",
+    "worker_shutdown",
+    "worker_shutting_down",
+]

@@ -1,0 +1,55 @@
+"""Where users add to an app: middleware around its tasks, steps of its workers. Owns these names."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from amqtask.signals import import_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amqtask.app.wiring import Wiring
+    from amqtask.tasks.middleware import Middlewares
+
+
+class StepClasses:
+    """Classes of steps, in the order in which they were added; each once."""
+
+    def __init__(self) -> None:
+        self._classes: dict[type[Any], None] = {}
+
+    def add(self, step: type[Any]) -> type[Any]:
+        """Add a subclass of ``amqtask.worker.steps.base.Step``; also a decorator."""
+        self._classes[step] = None
+        return step
+
+    def __iter__(self) -> Iterator[type[Any]]:
+        return iter(self._classes)
+
+
+class Extensible:
+    """A part of :class:`amqtask.app.app.Amqtask`."""
+
+    _wiring: Wiring
+    _importing = False
+
+    def _about_to_import(self) -> None:
+        """Tell, once, that modules with tasks are imported."""
+        if not self._importing:
+            self._importing = True
+            import_modules.send(self)
+
+    @property
+    def middleware(self) -> Middlewares:
+        """Code around sending and running tasks; ``app.middleware.add(MyMiddleware())``."""
+        return self._wiring.middleware
+
+    @cached_property
+    def steps(self) -> dict[str, StepClasses]:
+        """Parts that are added to workers: ``app.steps["worker"].add(MyStep)``.
+
+        Steps under ``consumer``, Celery's other place, start after those under ``worker``.
+        """
+        return {"worker": StepClasses(), "consumer": StepClasses()}

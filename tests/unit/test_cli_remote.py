@@ -1,0 +1,67 @@
+"""Words of ``amqtask inspect`` and ``amqtask control`` before anybody is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from amqtask.cli.main import main
+from amqtask.cli.remote import _arguments, _block
+from amqtask.control.registry import commands
+from amqtask.worker.control.commands import load_commands
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["inspect", "actve"], "did you mean 'active'?"),
+        (["inspect", "revoke", "id"], "no such command 'revoke'"),
+        (["control", "pool_grow", "many"], "'pool_grow' takes [N=1]"),
+        (["control", "pool_grow", "1", "2"], "'pool_grow' takes [N=1]"),
+    ],
+)
+def test_wrong_words_are_a_usage_error(capsys, words, text):
+    assert main(words) == 64
+    assert text in capsys.readouterr().err
+
+
+def test_commands_are_listed_by_kind(capsys):
+    assert main(["inspect", "--list"]) == 0
+    text = capsys.readouterr().out
+    assert "active [safe=no]" in text
+    assert "rate_limit" not in text
+    assert main(["control", "--list"]) == 0
+    assert "rate_limit TASK" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "arguments"),
+    [
+        ("ping", [], {}),
+        ("pool_grow", ["2"], {"n": 2}),
+        ("time_limit", ["t", "60", "120"], {"task_name": "t", "soft": 60.0, "hard": 120.0}),
+        ("time_limit", ["t", "hard=9"], {"task_name": "t", "hard": 9.0}),
+        ("revoke", ["a", "b"], {"task_id": ["a", "b"]}),
+        ("terminate", ["KILL", "a", "b"], {"signal": "KILL", "task_id": ["a", "b"]}),
+        ("revoke_by_stamped_headers", ["user=7"], {"headers": ["user=7"]}),
+        ("conf", ["yes"], {"with_defaults": True}),
+        ("conf", ["with_defaults=no"], {"with_defaults": False}),
+    ],
+)
+def test_words_become_arguments(name, words, arguments):
+    load_commands()
+    assert _arguments(commands[name], words) == arguments
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"ok": "pong"}, "-> w@h: OK\n    pong"),
+        ({"error": "no"}, "-> w@h: ERROR\n    no"),
+        ([], "-> w@h: OK\n    - empty -"),
+        (None, "-> w@h: OK\n    - empty -"),
+        (["a", {"b": 1}], '-> w@h: OK\n    * a\n    * {"b": 1}'),
+        ({"clock": 5}, '-> w@h: OK\n    {\n      "clock": 5\n    }'),
+    ],
+)
+def test_an_answer_is_shown_under_its_node(value, text):
+    assert _block("w@h", value) == text

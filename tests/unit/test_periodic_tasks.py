@@ -1,0 +1,121 @@
+"""Where periodic tasks are declared, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from amqtask import Amqtask, ConfigError
+from amqtask.app.periodic import CLEANUP
+from amqtask.beat.keeping import StateFile
+from amqtask.schedules.cron import crontab
+from amqtask.schedules.interval import schedule
+from amqtask.schedules.state import Mark, State
+from amqtask.schedules.zones import zone
+
+
+@pytest.fixture
+def app():
+    return Amqtask("shop", timezone="Europe/Berlin")
+
+
+def test_a_task_can_be_declared_with_its_schedule(app):
+    @app.periodic(every="10m", args=[1], overlap="skip")
+    @app.task(name="refresh")
+    def refresh(what):
+        pass
+
+    @app.periodic(cron="30 7 * * mon-fri", name="morning")
+    @app.task(name="report")
+    def report():
+        pass
+
+    found = app.periodic_tasks()
+    assert (found["refresh"].schedules, found["refresh"].args) == ((schedule(600),), (1,))
+    assert found["morning"].task == "report"
+    assert found["morning"].schedules == (crontab(30, 7, "1-5", tz=zone("Europe/Berlin")),)
+
+
+def test_a_signature_can_be_added_when_the_app_is_configured(app):
+    @app.task(name="add")
+    def add(x, y=0):
+        pass
+
+    @app.on_after_configure.connect
+    def periodic(sender, source, **_):
+        assert source is app.conf
+        sender.add_periodic_task(10.0, add.s(1, y=2).set(priority=3), name="often", expires=5, catchup="none")
+        sender.add_periodic_task(timedelta(hours=1), add.s(1))
+        sender.add_periodic_task(timedelta(hours=2), add.s(1))
+
+    assert app.periodic_tasks() == {}
+    app.load_tasks()
+    app.load_tasks()
+    found = app.periodic_tasks()
+    assert len(found) == 3
+    often = found["often"]
+    assert (often.args, dict(often.kwargs)) == ((1,), {"y": 2})
+    assert (often.options["priority"], often.options["expires"], often.catchup) == (3, 5, "none")
+
+
+def test_a_receiver_that_fails_ends_the_start(app):
+    @app.on_after_configure.connect
+    def fails(sender, **_):
+        raise LookupError("not there")
+
+    with pytest.raises(LookupError):
+        app.load_tasks()
+
+
+def test_a_name_has_one_place(app):
+    app.conf.beat_schedule = {"one": {"task": "a", "schedule": 5}}
+    app.add_periodic_task(5, _task(app), name="one")
+    with pytest.raises(ConfigError, match="'one' is declared twice"):
+        app.add_periodic_task(5, app.tasks["a"], name="one")
+    with pytest.raises(ConfigError, match="'one' is declared twice, again in code"):
+        app.periodic_tasks()
+
+
+def _task(app):
+    @app.task(name="a")
+    def a():
+        pass
+
+    return a
+
+
+def test_a_decorator_in_the_wrong_place_is_told(app):
+    with pytest.raises(TypeError, match="belongs above @app.task"):
+        app.periodic(every=5)(lambda: None)
+    with pytest.raises(ConfigError, match="needs one of"):
+        app.periodic(every=5, cron="@daily")
+
+
+def test_what_is_in_the_routing_file_is_read_with_its_place(tmp_path):
+    file = tmp_path / "routing.yaml"
+    file.write_text("schedule:\n  report: {task: r, cron: ['@daily', '0 12 * * *'], args: [1], jitter: 5s}\n")
+    found = Amqtask("shop", routing=file).periodic_tasks()["report"]
+    assert len(found.schedules) == 2
+    assert (found.args, found.jitter) == ((1,), timedelta(seconds=5))
+    file.write_text("schedule:\n  report: {task: r, cron: '0 0 30 2 *'}\n")
+    with pytest.raises(ConfigError, match=r"routing.yaml:2:3: periodic task 'report': .*no such date ever comes"):
+        Amqtask("shop", routing=file).periodic_tasks()
+
+
+def test_results_that_no_store_removes_by_itself_are_cleaned_up(tmp_path):
+    assert CLEANUP in Amqtask("shop", backend=f"file://{tmp_path}").periodic_tasks()
+    assert CLEANUP not in Amqtask("shop", backend="rpc://").periodic_tasks()
+
+
+def test_the_file_keeps_the_state_and_one_that_is_broken_is_set_aside(tmp_path, caplog):
+    path = tmp_path / "beat.db"
+    state = State(app="shop", marks={"one": Mark(5.0, "x")}, paused={"one"})
+    StateFile(str(path)).save(state.plain())
+    assert StateFile(str(path)).load() == state
+    path.write_bytes(b"this is a shelf" * 1000)
+    assert StateFile(str(path)).load() == State()
+    assert (tmp_path / "beat.db.unreadable").exists()
+    assert "can't be read" in caplog.text
+    with pytest.raises(ConfigError, match="can't use"):
+        StateFile(str(tmp_path / "none" / "beat.db"))
