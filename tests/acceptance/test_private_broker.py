@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import socket
 import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.rabbitmq_only("private RabbitMQ nodes")
@@ -79,8 +78,8 @@ def test_a_second_node_lives_beside_it_and_leaves_nothing_behind(node):
     assert second["AMQTASK_BROKER_URL"] != node["AMQTASK_BROKER_URL"]
     assert script("stop", "--purge", "--state", second["BROKER_STATE"]).returncode == 0
     assert not Path(second["BROKER_STATE"]).exists()
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", urlsplit(second["AMQTASK_BROKER_URL"]).port or 0), timeout=5)
+    left = [one.pid for one in psutil.process_iter(["cmdline"]) if second["BROKER_STATE"] in str(one.info["cmdline"])]
+    assert not left  # its port may be somebody else's already
     assert script("status", "--state", node["BROKER_STATE"]).returncode == 0
 
 
