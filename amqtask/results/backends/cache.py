@@ -44,6 +44,7 @@ class _Servers:
 
     def __init__(self, addresses: list[tuple[str, int]], most: int) -> None:
         self.turns = threading.BoundedSemaphore(most)
+        self.closed = False
         options = {"connect_timeout": CONNECT_SECONDS, "timeout": ANSWER_SECONDS, "no_delay": True}
         self.clients = [PooledClient(address, default_noreply=False, **options) for address in addresses]
 
@@ -124,8 +125,10 @@ class MemcachedBackend(PolledBackend):
     def close(self) -> None:
         """Close the connections."""
         servers = self._servers.take()
-        for client in servers.clients if servers else ():
-            client.close()
+        if servers is not None:
+            servers.closed = True
+            for client in servers.clients:
+                client.close()
         self.end_threads()
 
     def _store_unless_success(self, client: Any, key: str, document: bytes) -> None:
@@ -152,6 +155,10 @@ class MemcachedBackend(PolledBackend):
             raise self.failed(doing, TimeoutError("all connections are busy"))
         try:
             yield servers.of(key)
+        except (AttributeError, ValueError) as error:
+            if not servers.closed:
+                raise
+            raise self.failed(doing, error) from error  # another thread has taken the socket away meanwhile
         except (MemcacheError, OSError) as error:
             if "too large" in str(error):
                 raise ResultTooLarge(f"{doing}: larger than memcached's item size, see its option -I") from error
