@@ -55,6 +55,7 @@ class Link:
         self._client = connect(1)
         self._news: Client | None = None
         self._turns = threading.BoundedSemaphore(most)
+        self._closed = False
 
     @contextlib.contextmanager
     def use(self, doing: str) -> Iterator[Client]:
@@ -67,6 +68,10 @@ class Link:
             raise BackendError(f"{doing}: all connections to {self._where} are busy")
         try:
             yield self._client
+        except (AttributeError, ValueError) as error:
+            if not self._closed:
+                raise
+            raise self.failed(doing, error) from error  # another thread has taken the socket away meanwhile
         except ERRORS as error:
             raise self.failed(doing, error) from error
         finally:
@@ -83,6 +88,7 @@ class Link:
 
     def close(self) -> None:
         """Close every connection."""
+        self._closed = True
         with contextlib.suppress(*ERRORS):
             self._client.connection_pool.disconnect()
 

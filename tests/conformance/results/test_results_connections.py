@@ -118,6 +118,27 @@ def test_a_forked_child_has_connections_of_its_own(backend, task_id):
     watch.close()
 
 
+@pytest.mark.parametrize("place", ["memcached", "redis"], indirect=True)
+def test_who_asks_while_it_is_closed_gets_an_answer_or_a_backend_error(backend, task_id):
+    asked, ended = [], threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            asked.append(tolerant(lambda: backend.fetch([task_id])))
+
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(ask)
+        try:
+            for _ in range(30):
+                had = len(asked)
+                wait_for(lambda had=had: len(asked) > had or asking.done())
+                backend.close()
+        finally:
+            ended.set()
+        asking.result()
+    assert {} in asked
+
+
 def tolerant(call):
     """What the call returns; None for a BackendError, which a restart may well cause."""
     try:
