@@ -5,7 +5,9 @@ benchmarks/.venv/bin/python benchmarks/answers.py            every way, three ro
 benchmarks/.venv/bin/python benchmarks/answers.py --write    and into README.md
 
 Every way has two worker processes, classic queues, JSON on the wire and persistent messages; confirms only where they
-are the default (amqtask). Tasks are acknowledged after they ran. Dramatiq has no results over RabbitMQ.
+are the default (amqtask). Tasks are acknowledged after they ran. Dramatiq has no results over RabbitMQ. Over rpc:// the
+broker has written an answer of amqtask to disk before the task is acknowledged, unless result_persistent is off; the
+others keep theirs in memory.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ AMQTASK = """
 from amqtask import Amqtask, Queue, group
 
 app = Amqtask("answers", broker={broker!r}, backend={backend!r}, task_default_queue={queue!r},
-              task_serializer="json", task_queues=[Queue({queue!r}, type="classic")])
+              task_serializer="json", result_persistent={persistent!r},
+              task_queues=[Queue({queue!r}, type="classic")])
 
 
 @app.task(name="answers.add")
@@ -106,7 +109,12 @@ WORKERS = {
     "dramatiq": ("-m", "dramatiq", "answers_app", "--processes", "2", "--threads", "1"),
 }  # fmt: skip
 PROGRAMS = {"amqtask": AMQTASK, "celery": CELERY, "dramatiq": DRAMATIQ}
-WAYS = (("amqtask", "rpc"), ("celery", "rpc"), ("amqtask", "redis"), ("celery", "redis"), ("dramatiq", "redis"))
+MEMORY = ", result_persistent=False"
+"""What the others do: answers that a restart of the broker, or of Redis, loses."""
+WAYS = (
+    ("amqtask", "rpc"), ("amqtask", f"rpc{MEMORY}"), ("celery", "rpc"),
+    ("amqtask", "redis"), ("celery", "redis"), ("dramatiq", "redis"),
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -163,11 +171,11 @@ def client(folder: str) -> dict[str, float]:
     }
 
 
-def measure(peer: str, broker: str, backend: str) -> dict[str, float]:
+def measure(peer: str, broker: str, backend: str, *, persistent: bool) -> dict[str, float]:
     """One way, once."""
     with tempfile.TemporaryDirectory() as folder:
         queue = f"answers.{peer}.{backend.partition(':')[0]}"
-        program = PROGRAMS[peer].format(broker=broker, backend=backend, queue=queue)
+        program = PROGRAMS[peer].format(broker=broker, backend=backend, queue=queue, persistent=persistent)
         (Path(folder) / "answers_app.py").write_text(program)
         with worker(peer, folder):
             words = [sys.executable, __file__, "--client", folder]
@@ -183,7 +191,7 @@ def table(found: dict[tuple[str, str], list[dict[str, float]]]) -> str:
         for way, rounds in found.items()
     }
     for (peer, backend), own in middle.items():
-        other = middle[("celery", backend)]
+        other = middle[("celery", backend.removesuffix(MEMORY))]
         lines.append(
             f"| {peer}, {backend} | {own['p50']:.2f} ms | {own['p99']:.2f} ms | {own['p50'] / other['p50']:.2f}x "
             f"| {own['rate']:,.0f} | {own['rate'] / other['rate']:.2f}x |"
@@ -205,8 +213,8 @@ def main() -> None:
     with running() as node, redis() as store:
         for number in range(options.rounds):
             for database, (peer, backend) in enumerate(WAYS):
-                url = "rpc://" if backend == "rpc" else f"{store.rsplit('/', 1)[0]}/{database}"
-                measured = measure(peer, node.url, url)
+                url = "rpc://" if backend.startswith("rpc") else f"{store.rsplit('/', 1)[0]}/{database}"
+                measured = measure(peer, node.url, url, persistent=MEMORY not in backend)
                 found[(peer, backend)].append(measured)
                 print(f"{number + 1}/{options.rounds}  {peer}, {backend}: {measured}", flush=True)
     text = table(found)

@@ -46,7 +46,7 @@ from amqtask.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from amqtask.broker.interface import ConnectionOptions, Layout
     from amqtask.broker.reconnect import FailoverStrategy
@@ -121,11 +121,11 @@ class AioTransport:
         if line.replies is not None:
             await line.replies.receive(watch, timeout, line.ready_channel)
 
-    async def look(self, keys: Collection[str], timeout: float) -> None:  # noqa: ASYNC109 -- as the blocking one
+    async def look(self, enough: Callable[[], bool], timeout: float) -> None:  # noqa: ASYNC109 -- as the blocking one
         """See :meth:`amqtask.broker.reply_aio.AioReplies.look`."""
         line = self._line()
         if line.replies is not None:
-            await line.replies.look(keys, timeout, line.ready_channel)
+            await line.replies.look(enough, timeout, line.ready_channel)
 
     async def aclose(self) -> None:
         """Close the connection of the running loop; a later send opens a new one."""

@@ -1,8 +1,9 @@
-"""Reads basic.deliver with its content from the byte stream, and leaves every other frame to pika.
+"""Reads basic.deliver with its content, and confirms, from the byte stream, and leaves every other frame to pika.
 
 Owns the parsing of deliveries: method, content header and body are read by offset, without an object per frame. pika's
-general parser takes about three times the CPU for the same message, which is most of what a worker's parent spends.
-The result is the same as pika's (the driver compares both before it relies on this one).
+general parser takes about three times the CPU for the same message, which is most of what a worker's parent spends; for
+a confirm it takes ten times as much. The result is the same as pika's (the driver compares both before it relies on
+this one).
 
 A frame is ``type:1 channel:2 size:4 payload:size 0xCE`` (AMQP 0-9-1, section 4.2.3).
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER = struct.pack(">HH", 60, 60)
+_ACK = struct.pack(">HH", 60, 80)
 _FRAME = 8
 """Bytes of a frame around its payload."""
 
@@ -52,12 +54,16 @@ class Deliver(NamedTuple):
 
 
 class DeliveryReader:
-    """Splits a stream into deliveries and the rest.
+    """Splits a stream into deliveries, confirms and the rest.
 
     Args:
         deliver: called with (channel number, method, properties, body) for each delivery.
         other: called with the bytes of each other complete frame.
         decode_value: reads field values that are not plain texts.
+
+    Attributes:
+        confirmed: for channels by number, called with (delivery tag, multiple) for each basic.ack; those of other
+            channels are ``other``.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class DeliveryReader:
         decode_value: DecodeValue,
     ) -> None:
         self._deliver, self._other, self._decode_value = deliver, other, decode_value
+        self.confirmed: dict[int, Callable[[int, bool], None]] = {}
         self._rest = b""
         self._open: dict[int, _Partial] = {}
 
@@ -87,6 +94,9 @@ class DeliveryReader:
                     partial[channel] = _Partial(_method(data, payload + 4))
                 elif kind in (_HEADER, _BODY) and channel in partial:
                     self._content(channel, kind, data, payload, size)
+                elif kind == _METHOD and channel in self.confirmed and data.startswith(_ACK, payload):
+                    tag, multiple = _read_tag(data, payload + 4)
+                    self.confirmed[channel](tag, bool(multiple & 1))
                 else:
                     self._other(data[start:position])
         finally:

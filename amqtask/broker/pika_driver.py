@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 from pika import data, exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError, ChannelClosed, NackError, UnroutableError
+from pika.exceptions import AMQPError, ChannelClosed, ConnectionBlockedTimeout, NackError, UnroutableError
 
 from amqtask.broker import failures
 from amqtask.broker.confirm_channel import FastConfirmChannel, PikaConfirmChannel
@@ -47,6 +47,7 @@ _GRACE = 0.5
 __all__ = [
     "AMQPError",
     "ChannelClosed",
+    "ConnectionBlockedTimeout",
     "NackError",
     "PikaConnection",
     "UnroutableError",
@@ -192,6 +193,7 @@ class PikaConnection:
             )
             fast = fast_publishing_works()
             ready: ConfirmChannel = FastConfirmChannel(channel, self.frame_max) if fast else PikaConfirmChannel(channel)
+            self._pika.read_confirms(channel.channel_number, events.on_ack)
             channel.confirm_delivery(confirmed, lambda _frame: events.on_ready(ready))
 
         def confirmed(frame: Any) -> None:
@@ -256,11 +258,14 @@ _ACK = pika.spec.Basic.Ack.INDEX
 def open_blocking(url: BrokerURL, options: ConnectionOptions) -> Any:
     """Connect and wait; a pika BlockingConnection, for commands that have nothing else to do.
 
+    It ends with ConnectionBlockedTimeout when the broker blocks publishers for ``blocked_timeout``.
+
     Raises:
         BrokerUnavailable: nobody answers.
         AccessRefused: wrong credentials, or no such vhost.
     """
     given = parameters(url, options)
+    given.blocked_connection_timeout = options.blocked_timeout
     sockets: list[socket.socket] = []
     if given.ssl_options is not None:
         remember_sockets(given.ssl_options.context, sockets)

@@ -16,6 +16,7 @@ from pika.channel import Channel as PikaChannel
 
 from amqtask import unpatched
 from amqtask.broker.deliveries import Deliver, DeliveryReader
+from amqtask.broker.pika_internals import plain_transport
 from amqtask.broker.tls import remember_sockets
 
 if TYPE_CHECKING:
@@ -125,10 +126,13 @@ class MendedChannel(PikaChannel):  # type: ignore[misc]  # pika has no types
 
 
 class MendedConnection(SelectConnection):  # type: ignore[misc]  # pika has no types
-    """pika's connection, except that a callback's exception reaches whoever runs the loop.
+    """pika's connection except for callbacks' exceptions and for when it writes.
 
     pika would take an exception from any callback (a consumer's, a confirm's) for a failure of the stream: log it,
     cut the connection and go on. A defect must not look like a bad network.
+
+    And pika would wait for the socket to be writable before each write. It nearly always is, and somebody waits for
+    what is sent.
     """
 
     reader: DeliveryReader | None = None
@@ -142,6 +146,37 @@ class MendedConnection(SelectConnection):  # type: ignore[misc]  # pika has no t
         self._transport._MAX_CONSUME_BYTES = 1  # noqa: SLF001
         if rest:
             self.reader.feed(rest)
+
+    def read_confirms(self, channel: int, confirmed: Callable[[int, bool], None]) -> None:
+        """Tell the confirms of a channel in confirm mode, if :meth:`read_fast` was called; else pika does.
+
+        Args:
+            channel: number of the channel, until it is closed.
+            confirmed: called with (delivery tag, multiple) for each basic.ack.
+        """
+        if self.reader is not None:
+            self.reader.confirmed[channel] = confirmed
+
+    def _on_channel_cleanup(self, channel: Any) -> None:
+        if self.reader is not None:
+            self.reader.confirmed.pop(channel.channel_number, None)
+        super()._on_channel_cleanup(channel)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        transport: Any = self._transport
+        if (
+            transport.__class__ is plain_transport()
+            and not transport._tx_buffers  # noqa: SLF001
+            and transport._state == transport._STATE_ACTIVE  # noqa: SLF001
+        ):
+            try:
+                sent = transport._sock.send(data)  # noqa: SLF001
+            except OSError:  # full, or gone: pika finds that out with the rest
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        super()._adapter_emit_data(data)
 
     def _on_data_available(self, data_in: bytes) -> None:
         if self.reader is None:

@@ -19,7 +19,7 @@ from amqtask.broker.reply_queue import ACK_PAUSE, PREFETCH, PREPARING
 from amqtask.errors import BrokerError, BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable
 
     from amqtask.broker.reply_box import ReplyWatch
     from amqtask.broker.reply_queue import ReplyQueue
@@ -44,8 +44,9 @@ class AioReplies:
         self._queue = queue
         self._channel: Any = None
         self._declared_until = 0.0
-        self._receiving = self._wants_answers = self._acking = False
-        self._tag = 0
+        self._receiving = self._wants_answers = self._ack_due = False
+        self._taken = self._acked = 0
+        self._acking = asyncio.Lock()
         self._error: AmqtaskError | None = None
         self._refused_on: object = None
         self._wakers: set[Callable[[], None]] = set()
@@ -138,9 +139,10 @@ class AioReplies:
         finally:
             self._wakers.discard(wake)
             watch.disarm()
+            await self._ack_at_once()
 
-    async def look(self, keys: Collection[str], timeout: float, connect: Connect) -> None:  # noqa: ASYNC109 -- see receive
-        """Take in what is in the queue, until nothing is left there or all of ``keys`` have come.
+    async def look(self, enough: Callable[[], bool], timeout: float, connect: Connect) -> None:  # noqa: ASYNC109 -- see receive
+        """Take in what is in the queue, until nothing is left there or ``enough`` says so.
 
         Raises:
             BrokerUnavailable: no answer from a broker in ``timeout`` seconds.
@@ -148,16 +150,17 @@ class AioReplies:
         """
         self._wants_answers = True
         self._refused_on = None
-        box = self._queue.box
         left: int | None = None
         try:
             async with asyncio.timeout(timeout):
-                while left != 0 and len(box.get(keys)) < len(keys):
+                while left != 0 and not enough():
                     await self._connected(connect)
                     left = await self._count()
         except TimeoutError:
             message = f"RabbitMQ has not told within {timeout:g} s what answers there are"
             raise BrokerUnavailable(message) from None
+        finally:
+            await self._ack_at_once()
 
     async def _count(self) -> int | None:
         """Answers that are left in the queue; None when the channel is gone."""
@@ -183,6 +186,7 @@ class AioReplies:
     async def _open(self, open_channel: Callable[[], Awaitable[Any]]) -> None:
         self._receiving, self._declared_until = False, 0.0
         self._channel = channel = await open_channel()
+        self._taken = self._acked = 0
         channel.closing.add_done_callback(lambda _: self._gone(channel))
         channel.on_consumer_cancel_callbacks.add(lambda _frame: self._cancelled(channel))
 
@@ -200,20 +204,32 @@ class AioReplies:
                 wake()
 
     async def _deliver(self, message: Any) -> None:
-        channel = self._channel
-        key = message.header.properties.correlation_id
-        if key:
-            self._queue.box.put(key, message.body)
-        else:
-            log.debug("an answer without correlation_id was thrown away")
-        self._tag = message.delivery.delivery_tag
-        if self._acking:
+        self._queue.take(message.header.properties, message.body)
+        if message.channel is not self._channel:
             return
-        self._acking = True
-        try:
-            await asyncio.sleep(ACK_PAUSE)
-        finally:
-            self._acking = False
-        if channel is self._channel and not channel.is_closed:
-            with contextlib.suppress(*LOST):
-                await channel.basic_ack(self._tag, multiple=True, wait=False)
+        self._taken = message.delivery.delivery_tag
+        if (self._taken - self._acked) * 2 < PREFETCH:
+            if self._ack_due:
+                return
+            self._ack_due = True
+            try:
+                await asyncio.sleep(ACK_PAUSE)
+            finally:
+                self._ack_due = False
+        await self._ack()
+
+    async def _ack(self) -> None:
+        async with self._acking:  # two of them in the wrong order cost the channel
+            channel, tag = self._channel, self._taken
+            if tag > self._acked and not channel.is_closed:
+                with contextlib.suppress(*LOST):
+                    await channel.basic_ack(tag, multiple=True, wait=False)
+                    if channel is self._channel:
+                        self._acked = tag
+
+    async def _ack_at_once(self) -> None:
+        """Nobody waits any more, and the loop may end: what is not acknowledged would come again to the next one."""
+        if not self._wakers and self._taken > self._acked:
+            with contextlib.suppress(TimeoutError):  # the broker takes nothing just now
+                async with asyncio.timeout(0):
+                    await self._ack()

@@ -102,15 +102,21 @@ class ReplyBox:
             call()
 
     def get(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The answers that there are."""
+        """The answers that there are, for somebody who wants to have them."""
         with self._lock:
             self._trim(clock.monotonic())
+            found = self.peek(keys)
+            self.mark_read(found)
+            return found
+
+    def peek(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The answers that there are, which nobody has read by that."""
+        with self._lock:
             found = {}
             for key in keys:
                 entry = self._unread.entries.get(key) or self._read.entries.get(key)
                 if entry is not None:
                     found[key] = entry[1]
-            self.mark_read(found)
             return found
 
     def mark_read(self, keys: Iterable[str]) -> None:
@@ -120,7 +126,6 @@ class ReplyBox:
                 entry = self._unread.pop(key)
                 if entry is not None:
                     self._read.put(key, *entry)
-            self._trim(clock.monotonic())
 
     def forget(self, keys: Iterable[str]) -> None:
         """Remove answers."""

@@ -160,6 +160,7 @@ class ReplyConsumer:
     def stopped(self) -> None:
         """The publisher is stopping: who waits has to go on elsewhere."""
         self._stopped = True
+        self._ack()  # else they come again on the next connection
         for told in list(self._waiting):
             told(None)
 
@@ -260,11 +261,7 @@ class ReplyConsumer:
     def _deliver(self, channel: Channel, method: Method, properties: PropertiesLike, body: bytes) -> None:
         if channel is not self._channel:
             return
-        key = properties.correlation_id
-        if key:
-            self._queue.box.put(key, body)
-        else:
-            log.debug("an answer without correlation_id was thrown away")
+        self._queue.take(properties, body)
         self._tag = method.delivery_tag
         self._taken += 1
         if self._taken * 2 >= PREFETCH:

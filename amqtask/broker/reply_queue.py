@@ -6,17 +6,25 @@ Owns its name and how it is declared. Whoever holds a connection declares it (:m
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 import weakref
 from typing import TYPE_CHECKING
 
 from amqtask.broker.fork_lock import ForkLock
+from amqtask.errors import DecodeError
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.ids import new_id
+from amqtask.wire.refusals import Refusals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amqtask.broker.reply_box import ReplyBox
+    from amqtask.wire.message import PropertiesLike
+
+log = logging.getLogger(__name__)
 
 PREFIX = "amqtask.reply."
 """How the names begin; a broker user needs the permissions configure, write and read for them."""
@@ -24,8 +32,9 @@ PREFIX = "amqtask.reply."
 PREFETCH = 1000
 """Answers that may be under way to one consumer: it acknowledges what it has taken into memory, a little later."""
 
-ACK_PAUSE = 0.001
-"""Seconds between an answer and its acknowledgement: the caller goes on first, and many are acknowledged at once."""
+ACK_PAUSE = 0.05
+"""Seconds between an answer and its acknowledgement: the caller goes on first, and many are acknowledged at once. What
+comes again meanwhile, because the connection was lost, is known by its id."""
 
 PREPARING = 10.0
 """Seconds to wait for the declaration before a send; a frozen broker is found out by the send then."""
@@ -48,15 +57,35 @@ class ReplyQueue:
     Args:
         box: where the answers go.
         expires: seconds that answers wait in the queue; 0 for as long as it exists.
+        check: raises DecodeError for an answer that must not be believed.
     """
 
-    def __init__(self, box: ReplyBox, expires: float) -> None:
-        self.box = box
+    def __init__(
+        self,
+        box: ReplyBox,
+        expires: float,
+        check: Callable[[PropertiesLike, bytes], None] = lambda _properties, _body: None,
+    ) -> None:
+        self.box, self._check = box, check
+        self._refusals = Refusals(log, "An answer to this process")
         self._expires = min(max(1, int(expires * 1000)), _LONGEST) if expires else None
         self._lock = ForkLock()
         self._name: str | None = None
         self.inherited_before: str | None = None
         _queues.add(self)
+
+    def take(self, properties: PropertiesLike, body: bytes) -> None:
+        """An answer has come."""
+        key = properties.correlation_id
+        if not key:
+            log.debug("an answer without correlation_id was thrown away")
+            return
+        try:
+            self._check(properties, body)
+        except DecodeError as error:
+            self._refusals.tell(f"task {key[:100]!r}: {error}")
+        else:
+            self.box.put(key, body)
 
     @property
     def name(self) -> str:

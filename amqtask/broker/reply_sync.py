@@ -17,7 +17,7 @@ from amqtask.broker.reply_queue import PREPARING
 from amqtask.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from amqtask.broker.publisher import Publisher
     from amqtask.broker.reply_box import ReplyWatch
@@ -113,8 +113,8 @@ class SyncReplies:
         if self.receiving:
             self._transport.run(begin)
 
-    def look(self, keys: Collection[str], timeout: float) -> None:
-        """Take in what is in the queue, until nothing is left there or all of ``keys`` have come.
+    def look(self, enough: Callable[[], bool], timeout: float) -> None:
+        """Take in what is in the queue, until nothing is left there or ``enough`` says so.
 
         Raises:
             BrokerUnavailable: no answer from a broker in ``timeout`` seconds.
@@ -140,7 +140,7 @@ class SyncReplies:
             consumer.look(counted)
 
         try:
-            while left != 0 and len(self._queue.box.get(keys)) < len(keys):
+            while left != 0 and not enough():
                 error = self._transport.run(begin, repeatable=True)
                 if error is not None:
                     raise error

@@ -6,22 +6,26 @@ app's own included.
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from amqtask.cli.command import comma_separated
-from amqtask.cli.exits import UNAVAILABLE
+from amqtask.cli.command import Command, comma_separated
+from amqtask.cli.exits import DATA, UNAVAILABLE
 from amqtask.cli.output import print_json, say
 from amqtask.plugins import did_you_mean
+
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from amqtask.app.app import Amqtask
     from amqtask.cli.setup import Setup
-    from amqtask.control.registry import Command, Kind
+    from amqtask.control.registry import Command as Question
+    from amqtask.control.registry import Kind
 
 DESTINATION_OPTION = click.option(
     "-d", "--destination", multiple=True, metavar="NODES", callback=comma_separated,
@@ -49,6 +53,29 @@ def list_option(kind: Kind) -> Callable[[Any], Any]:
     return click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=show, help="List commands.")
 
 
+def asking(kind: Kind, short_help: str, text: str) -> Command:
+    """The command of the command line that asks workers commands of a kind.
+
+    Args:
+        kind: also its name.
+        short_help: its line in a list.
+        text: its help.
+    """
+
+    @click.command(kind, cls=Command, short_help=short_help, help=text)
+    @click.argument("command")
+    @click.argument("arguments", nargs=-1)
+    @DESTINATION_OPTION
+    @TIMEOUT_OPTION
+    @JSON_OPTION
+    @list_option(kind)
+    @click.pass_obj
+    def command(setup: Setup, /, command: str, arguments: tuple[str, ...], **how: Any) -> int:
+        return ask(setup, kind, (command, *arguments), **how)
+
+    return command
+
+
 def ask(
     setup: Setup,
     kind: Kind,
@@ -71,6 +98,7 @@ def ask(
             click.get_current_context(),
         )
     arguments = _arguments(known[words[0]], words[1:])
+    _keep(app, words[0], arguments)
     return show(setup, app, words[0], arguments, destination=destination, timeout=timeout, as_json=as_json)
 
 
@@ -85,7 +113,7 @@ def show(
     as_json: bool,
     line: Callable[[str, Any], str] | None = None,
 ) -> int:
-    """Send any command and show the answers; returns the exit code.
+    """Send any command and show the answers; returns the exit code: DATA when each answer is an error.
 
     Args:
         setup: of the command line.
@@ -106,11 +134,33 @@ def show(
     if as_json:
         print_json(found)
     if not found:
-        say(setup, "No worker has answered within the time.")
+        kept = " The revocation is kept: workers that start later obey it." if arguments.get("kept") else ""
+        say(setup, f"No worker has answered within the time.{kept}")
         return UNAVAILABLE
+    if all(isinstance(value, dict) and value.keys() == {"error"} for value in found.values()):
+        return DATA
     if not as_json:
         say(setup, f"\n{len(found)} node{'' if len(found) == 1 else 's'} online.")
     return 0
+
+
+def _keep(app: Amqtask, command: str, arguments: dict[str, Any]) -> None:
+    """Have the broker keep a revocation, so that it holds whoever answers; raises BrokerError when it does not."""
+    from amqtask.control.tombstones import stamp_values  # noqa: PLC0415 -- --help does without
+    from amqtask.worker.control import words  # noqa: PLC0415
+    from amqtask.worker.control.dispatch import Refused  # noqa: PLC0415
+
+    if command in {"revoke", "terminate"} and arguments.get("task_id"):
+        app.control.keep_revoked(words.names(arguments["task_id"]))
+    elif command == "revoke_by_stamped_headers" and arguments.get("headers"):
+        try:
+            stamps = words.stamps(arguments["headers"])
+        except Refused as error:
+            raise click.UsageError(str(error), click.get_current_context()) from None
+        app.control.keep_stamps_revoked({name: stamp_values(values) for name, values in stamps.items()})
+    else:
+        return
+    arguments["kept"] = True
 
 
 def _block(node: str, value: Any) -> str:
@@ -127,7 +177,7 @@ def _block(node: str, value: Any) -> str:
     return f"-> {node}: OK\n    {indented}"
 
 
-def _commands(setup: Setup) -> dict[str, Command]:
+def _commands(setup: Setup) -> dict[str, Question]:
     from amqtask.control.registry import commands  # noqa: PLC0415 -- --help does without
     from amqtask.worker.control.commands import load_commands  # noqa: PLC0415
 
@@ -137,7 +187,7 @@ def _commands(setup: Setup) -> dict[str, Command]:
     return dict(sorted(commands.items()))
 
 
-def _arguments(command: Command, words: Sequence[str]) -> dict[str, Any]:
+def _arguments(command: Question, words: Sequence[str]) -> dict[str, Any]:
     """The arguments of a command from words; ``name=value`` is taken for a name that it declares."""
     arguments: dict[str, Any] = {}
     types, left = dict(command.args), list(words)
@@ -152,15 +202,23 @@ def _arguments(command: Command, words: Sequence[str]) -> dict[str, Any]:
         arguments[command.variadic] = left
     elif left:
         raise click.UsageError(_usage(command), click.get_current_context())
+    if not _required(command) <= arguments.keys():
+        raise click.UsageError(_usage(command), click.get_current_context())
     return arguments
 
 
-def _read(command: Command, name: str, kind: Callable[[str], Any], text: str) -> Any:
+def _required(command: Question) -> set[str]:
+    """What its function can't do without, the panel aside."""
+    _, *parameters = inspect.signature(command.function).parameters.values()
+    return {one.name for one in parameters if one.default is one.empty and one.kind not in _ANY_NUMBER}
+
+
+def _read(command: Question, name: str, kind: Callable[[str], Any], text: str) -> Any:
     try:
         return kind(text)
     except ValueError as error:
         raise click.UsageError(f"{name}: {error}; {_usage(command)}", click.get_current_context()) from None
 
 
-def _usage(command: Command) -> str:
+def _usage(command: Question) -> str:
     return f"{command.name!r} takes {command.signature or 'no arguments'}"

@@ -101,6 +101,8 @@ class Waiting:
 
     def _pause(self, error: BackendError) -> float:
         """Seconds until the next attempt, with a new watch; raises the error instead when it is time to give up."""
+        if self._watch is not None and self._watch.begun:  # a wait may go well for long without a document
+            self._begun, self._failing = True, None
         self._close()
         now = clock.monotonic()
         if self._failing is None:

@@ -72,8 +72,8 @@ class Custody:
         self._copies: dict[int, str | None] = {}
         """Key of a marked message -> message id of its copy, until the former is acked: both must not exist when
         the copy starts, and kills."""
-        self._acks = Acks(loop)
-        self._settlements = self._acks.settlements
+        self.acks, self.ends = Acks(loop), narrate.Ends(loop)
+        self._settlements = self.acks.settlements
         self._running: dict[int, Delivery] = {}
         self._keys = itertools.count(1)
         self._turn_scheduled = False
@@ -97,12 +97,12 @@ class Custody:
 
     def open(self, channel: Channel) -> None:
         """A new consume channel: the broker has everything back that was not settled on the last one."""
-        self._acks.channel = channel
+        self.acks.channel = channel
         self._forget_waiting()
 
     def closed(self) -> None:
         """The consume channel is gone. What runs goes on; what waits comes again."""
-        self._acks.channel = None
+        self.acks.channel = None
         self._forget_waiting()
 
     def _forget_waiting(self) -> None:
@@ -160,7 +160,7 @@ class Custody:
         if not self.draining and not self.paused:
             self._hand_out()
         self._pool.flush()
-        self._acks.write(all_now=self.draining)
+        self.acks.write(all_now=self.draining)
         if self.draining and self.on_idle is not None and not self._running and not len(self.settler):
             self.on_idle()
 
@@ -261,7 +261,7 @@ class Custody:
         if delivery.name in self._acks_early and not delivery.early:
             delivery.early = True
             self._settlements.finish(delivery.epoch, delivery.tag)
-            self._acks.write_all()  # before it can start, and without waiting for others
+            self.acks.write_all()  # before it can start, and without waiting for others
         hard, soft = self.limits_of(delivery)
         self._pool.submit(job_of(delivery, hard, soft))
         for observer in self.observers:
@@ -282,7 +282,7 @@ class Custody:
 
     def _end(self, delivery: Delivery, outcome: Outcome) -> None:
         effect = self._effects.of(delivery, outcome)
-        narrate.ended(delivery, outcome, effect)
+        self.ends.add(delivery, outcome, effect)
         for observer in self.observers:
             observer.ended(delivery, outcome, effect)
         self.settler.settle(delivery, effect)
@@ -390,7 +390,7 @@ class Custody:
             self._recent.start(delivery)
             self.settler.settle(delivery, self._effects.marked(delivery, lost_count(delivery)))
         else:
-            self._acks.give_back(delivery)
+            self.acks.give_back(delivery)
 
     @property
     def busy(self) -> int:

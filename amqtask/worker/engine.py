@@ -222,6 +222,7 @@ class Engine:
         finally:
             self._results.stop()
             self.pool.release_main()
+            self.custody.ends.write()  # last: whatever a log handler raises, the main thread goes on
 
     def fail(self, error: Exception) -> None:
         """End the worker because of an error; warm, so that what runs may finish."""

@@ -1,7 +1,7 @@
 """The worker's log lines about tasks: received, succeeded, retried, failed.
 
-Owns their wording. Each record carries ``task``, ``task_id``, ``queue`` and ``event`` as attributes for the JSON
-format.
+Owns their wording, and when the lines about ends are written: a turn of the loop later, when the caller's answer is on
+its way. Each record carries ``task``, ``task_id``, ``queue`` and ``event`` as attributes for the JSON format.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from amqtask.execution.job import Kind
 from amqtask.worker.outcome import WORKER_LOST
 
 if TYPE_CHECKING:
+    from amqtask.broker.interface import Loop
     from amqtask.execution.job import Outcome
     from amqtask.worker.delivery import Delivery
     from amqtask.worker.outcome import Effect
@@ -45,8 +46,31 @@ def duplicate(delivery: Delivery, arrival: Arrival) -> None:
     )
 
 
-def ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
-    """A job has ended, and this is what follows."""
+class Ends:
+    """Log lines about the ends of jobs. Lives on the I/O thread.
+
+    Args:
+        loop: of that thread.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._waiting: list[tuple[Delivery, Outcome, Effect]] = []
+
+    def add(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
+        """A job has ended, and this is what follows; written in the next turn."""
+        if not self._waiting:
+            self._loop.call_soon_threadsafe(self.write)
+        self._waiting.append((delivery, outcome, effect))
+
+    def write(self) -> None:
+        """Write what waits; to be called when the loop has ended, too."""
+        waiting, self._waiting = self._waiting, []
+        for end in waiting:
+            _ended(*end)
+
+
+def _ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
     if outcome.kind == Kind.SUCCESS:
         if logger.isEnabledFor(logging.INFO):
             logger.info(

@@ -14,7 +14,7 @@ import pytest
 from nodes import Node, RabbitNode
 from proxy import Proxy
 from publishing import declare, message, transport
-from replies import Answerer, Desk, answering, document
+from replies import Answerer, Desk, document
 from waiting import wait_for
 
 from amqtask.broker.publisher import Publisher
@@ -24,20 +24,6 @@ from amqtask.errors import BackendError, ConfigError, PublishTimeout
 from amqtask.results.backends.rpc import RpcBackend
 
 pytestmark = pytest.mark.rabbitmq
-
-
-@pytest.fixture
-def desk(vhost_url: str) -> Iterator[Desk]:
-    declare(vhost_url, "q")
-    made = Desk(vhost_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def answerer(vhost_url: str) -> Iterator[Answerer]:
-    with answering(vhost_url) as made:
-        yield made
 
 
 @pytest.fixture
@@ -159,6 +145,15 @@ def test_looking_finds_what_has_arrived_without_waiting(desk: Desk, answerer: An
     assert desk.backend.fetch([task_id]) == {}
 
 
+def test_looks_see_every_state_that_a_task_goes_through(desk: Desk, answerer: Answerer):
+    task_id, other = desk.send(), desk.send()
+    answerer.answer(desk.backend.reply_to, other, status="STARTED")
+    for status in ("STARTED", "PROGRESS", "RETRY", "FAILURE"):
+        answerer.answer(desk.backend.reply_to, task_id, status=status)
+        found = desk.backend.fetch([task_id, other])
+        assert [json.loads(found[one])["status"] for one in (task_id, other)] == [status, "STARTED"]
+
+
 def test_a_second_look_finds_the_answer_again(desk: Desk, answerer: Answerer):
     task_id = desk.send()
     answerer.answer(desk.backend.reply_to, task_id)
@@ -264,6 +259,16 @@ def test_ten_thousand_answers_that_nobody_asked_for_do_no_harm(desk: Desk, answe
     answerer.answer(desk.backend.reply_to, first)
     assert set(desk.get(first, timeout=30)) == {first}
     assert len(desk.backend.fetch([f"stranger-{number}" for number in range(10_000)])) == 10_000
+
+
+def test_what_a_connection_has_taken_in_does_not_come_again_to_the_next(desk: Desk, answerer: Answerer):
+    task_id = desk.send()
+    answerer.answer(desk.backend.reply_to, task_id)
+    desk.get(task_id)
+    desk.backend.forget([task_id])
+    desk.close()
+    assert answerer.count(desk.backend.reply_to) == 0
+    assert desk.backend.fetch([task_id]) == {}
 
 
 def test_an_answer_without_a_correlation_id_is_thrown_away(desk: Desk, answerer: Answerer):

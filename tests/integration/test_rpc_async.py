@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from pika.exceptions import ChannelClosedByBroker
@@ -15,25 +15,13 @@ from publishing import declare
 from replies import Answerer, Desk, answering
 from waiting import wait_for
 
+from amqtask.broker import reply_aio
 from amqtask.broker.url import parse_urls
 from amqtask.errors import BackendError
 from amqtask.topology.declarations import QueueDeclare
+from amqtask.wire.ids import new_id
 
 pytestmark = pytest.mark.rabbitmq
-
-
-@pytest.fixture
-def desk(vhost_url: str) -> Iterator[Desk]:
-    declare(vhost_url, "q")
-    made = Desk(vhost_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def answerer(vhost_url: str) -> Iterator[Answerer]:
-    with answering(vhost_url) as made:
-        yield made
 
 
 async def in_thread(answerer: Answerer, desk: Desk, task_id: str, result: object = 1) -> None:
@@ -81,6 +69,18 @@ def test_a_wait_without_an_answer_ends_in_time(desk: Desk):
         watch.close()
 
     asyncio.run(main())
+
+
+def test_looks_see_every_state_that_a_task_goes_through(desk: Desk, answerer: Answerer):
+    async def main() -> list[str]:
+        task_id = await desk.asend()
+        seen = []
+        for status in ("STARTED", "PROGRESS", "SUCCESS"):
+            await asyncio.to_thread(answerer.answer, desk.backend.reply_to, task_id, status=status)
+            seen.append(json.loads((await desk.backend.afetch([task_id]))[task_id])["status"])
+        return seen
+
+    assert asyncio.run(main()) == ["STARTED", "PROGRESS", "SUCCESS"]
 
 
 def test_a_cancelled_wait_can_be_repeated(desk: Desk, answerer: Answerer):
@@ -204,6 +204,43 @@ def test_a_task_sent_by_a_thread_is_awaited_by_a_coroutine_and_the_reverse(desk:
     by_coroutine = asyncio.run(send_and_wait(desk.send()))
     answerer.answer(desk.backend.reply_to, by_coroutine)
     assert set(desk.get(by_coroutine)) == {by_coroutine}
+
+
+@pytest.mark.parametrize("pause", [0, 60])
+def test_answers_are_acknowledged_once_when_more_come_than_may_be_under_way(
+    desk: Desk, answerer: Answerer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, pause: float
+):
+    monkeypatch.setattr(reply_aio, "PREFETCH", 20)
+    monkeypatch.setattr(reply_aio, "ACK_PAUSE", pause)
+
+    async def main() -> None:
+        ids = [await desk.asend(), *(new_id() for _ in range(99))]
+        waiting = asyncio.create_task(desk.aget(*ids))
+        for one in ids:
+            await in_thread(answerer, desk, one)
+        assert set(await waiting) == set(ids)
+        await desk.transport.aclose()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main())
+    assert caplog.messages == [], "an acknowledgement too many costs the channel"
+    assert answerer.count(desk.backend.reply_to) == 0
+
+
+@pytest.mark.parametrize("looking", [False, True])
+def test_what_a_loop_has_waited_for_does_not_come_again_to_the_next(desk: Desk, answerer: Answerer, looking: bool):
+    async def main() -> None:
+        ids = [await desk.asend() for _ in range(3)]
+        for one in ids:
+            answerer.answer(desk.backend.reply_to, one)
+        if looking:
+            assert set(await desk.backend.afetch(ids)) == set(ids)
+        else:
+            await asyncio.gather(*(desk.aget(one) for one in ids))
+
+    for _ in range(3):
+        asyncio.run(main())
+        assert answerer.count(desk.backend.reply_to) == 0
 
 
 def test_a_queue_that_an_operator_deletes_is_made_again(

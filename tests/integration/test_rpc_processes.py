@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pika
@@ -19,20 +18,6 @@ from amqtask.errors import NoResultBackend
 from amqtask.results.base import Record
 
 pytestmark = pytest.mark.rabbitmq
-
-
-@pytest.fixture
-def desk(vhost_url: str) -> Iterator[Desk]:
-    declare(vhost_url, "q")
-    made = Desk(vhost_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def answerer(vhost_url: str) -> Iterator[Answerer]:
-    with answering(vhost_url) as made:
-        yield made
 
 
 def test_a_fork_between_send_and_wait_leaves_the_answer_to_the_parent(desk: Desk, answerer: Answerer):

@@ -72,3 +72,25 @@ def test_every_delivery_is_read_as_pika_reads_it(messages, cuts, with_others):
         assert body == message[6]
         for name in NAMES:
             assert getattr(read, name) == getattr(expected, name)
+
+
+acks = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2**63), st.booleans()), max_size=8)
+
+
+@given(acks, messages, st.integers(1, 60))
+def test_every_confirm_of_a_confirm_channel_is_read_as_pika_reads_it(acks, messages, size):
+    told, deliveries, others = [], [], []
+    reader = DeliveryReader(lambda *delivery: deliveries.append(delivery), others.append, data.decode_value)
+    reader.confirmed[2] = lambda *ack: told.append(ack)
+    frames = [frame.Method(channel, spec.Basic.Ack(tag, multiple)).marshal() for channel, tag, multiple in acks]
+    returned = [  # a basic.return's body that looks like an ack
+        frame.Method(2, spec.Basic.Return(312, "NO_ROUTE", "e", "k")).marshal(),
+        frame.Header(2, 13, pika.BasicProperties()).marshal(),
+        frame.Body(2, frame.Method(2, spec.Basic.Ack(7)).marshal()[7:-1]).marshal(),
+    ]
+    stream = b"".join([*frames, *returned, *(part for message in messages for part in marshal(*message))])
+    for start in range(0, len(stream), size):
+        reader.feed(stream[start : start + size])
+    assert told == [(tag, multiple) for channel, tag, multiple in acks if channel == 2]
+    assert others == [one for one, (channel, *_) in zip(frames, acks, strict=True) if channel != 2] + returned
+    assert len(deliveries) == len(messages)

@@ -7,6 +7,7 @@ import types
 import pytest
 
 from amqtask import Amqtask, ConfigError, Queue
+from amqtask.broker.loop import SelectLoop
 from amqtask.errors import TopologyError
 from amqtask.execution.job import Kind, Outcome
 from amqtask.tasks.context import Context, running
@@ -195,6 +196,8 @@ def test_a_dropped_failure_is_told_as_a_failure(caplog):
     given, failed = delivery(), Outcome(1, Kind.FAILED, text="no such file", runtime=0.5)
     effects = Effects(Queue, "w@h", [], 3, {Kind.FAILED})
     with caplog.at_level("INFO"):
-        narrate.ended(given, failed, effects.of(given, failed))
+        ends = narrate.Ends(SelectLoop())
+        ends.add(given, failed, effects.of(given, failed))
+        ends.write()
     (line,) = caplog.messages
     assert line.endswith("failed, and its message is dropped, after 0.500s: no such file")

@@ -183,7 +183,7 @@ def test_what_comes_after_the_worker_has_begun_to_end_goes_back_at_once(bench):
 
 def test_nothing_is_returned_on_a_channel_that_is_closing(bench):
     bench.arrive(1)
-    bench.custody._acks.channel.is_open = False
+    bench.custody.acks.channel.is_open = False
     bench.custody.drain()
     assert bench.turn() == []
 

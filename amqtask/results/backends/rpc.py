@@ -26,9 +26,11 @@ from amqtask.errors import (
     NoResultBackend,
     SerializationError,
 )
+from amqtask.results.backends._records import state_of
 from amqtask.results.meta import load
-from amqtask.results.states import SUCCESS
+from amqtask.results.states import READY_STATES, SUCCESS
 from amqtask.wire.ids import born
+from amqtask.wire.signing import ANSWER, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from amqtask.broker.reply_box import ReplyWatch
     from amqtask.config.settings import Settings
     from amqtask.results.base import Record
+    from amqtask.wire.message import PropertiesLike
 
 _UNREAD_LIMIT = 64 * 1024 * 1024
 """Bytes of answers that nobody has asked for."""
@@ -59,8 +62,8 @@ class SyncReplies(Protocol):
     def receive(self, watch: ReplyWatch, timeout: float | None) -> None:
         """Wait for news."""
 
-    def look(self, keys: Collection[str], timeout: float) -> None:
-        """Take in what is there."""
+    def look(self, enough: Callable[[], bool], timeout: float) -> None:
+        """Take in what is there, until that is enough."""
 
     def pump(self, timeout: float) -> None:
         """Drive the connection for a while, if answers come to it."""
@@ -75,8 +78,8 @@ class AioReplies(Protocol):
     async def receive(self, watch: ReplyWatch, timeout: float | None) -> None:  # noqa: ASYNC109 -- theirs
         """Wait for news."""
 
-    async def look(self, keys: Collection[str], timeout: float) -> None:  # noqa: ASYNC109 -- theirs
-        """Take in what is there."""
+    async def look(self, enough: Callable[[], bool], timeout: float) -> None:  # noqa: ASYNC109 -- theirs
+        """Take in what is there, until that is enough."""
 
 
 class Connections(Protocol):
@@ -118,7 +121,8 @@ class RpcBackend:
         expires = settings.result_expires
         self._box = ReplyBox(expires, _UNREAD_LIMIT, _replaces)
         self._groups = ReplyBox(expires, _UNREAD_LIMIT, lambda _old, _new: True)
-        self._queue = ReplyQueue(self._box, expires)
+        self._signer = Signer(settings)
+        self._queue = ReplyQueue(self._box, expires, self._check)
         self._bound: Connections | None = None
         self._elsewhere: Callable[[], bool] = lambda: False
         self._pump = _Pump(self)
@@ -137,6 +141,10 @@ class RpcBackend:
     def reply_to(self) -> str:
         """Name of this process's queue, for messages; from now on whatever sends declares it first."""
         return self._queue.name
+
+    def _check(self, properties: PropertiesLike, body: bytes) -> None:
+        # what the answer is kept under; signed is the id of the task, which is the same
+        self._signer.verify(properties, body, ANSWER, properties.correlation_id, any_age=True)
 
     # -- before sending -------------------------------------------------------------------------------------------
 
@@ -160,24 +168,25 @@ class RpcBackend:
         """What has arrived, in the queue or here.
 
         Raises:
-            BackendError: something is missing, and the queue can't be looked into.
+            BackendError: a task has not told its end, and the queue can't be looked into.
         """
-        found = self._box.get(task_ids)
-        if self._queue.wanted and (missing := [one for one in task_ids if one not in found]):
+        if self._queue.wanted and not self._all_ended(task_ids):
             with _as_backend_error():
-                self._connections.replies.look(missing, _LOOK)
+                self._connections.replies.look(lambda: self._all_ended(task_ids), _LOOK)
             self._pump.check()
-            found = self._box.get(task_ids)
-        return found
+        return self._box.get(task_ids)
 
     async def afetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Like :meth:`fetch`, without blocking the running loop."""
-        found = self._box.get(task_ids)
-        if self._queue.wanted and (missing := [one for one in task_ids if one not in found]):
+        if self._queue.wanted and not self._all_ended(task_ids):
             with _as_backend_error(), self._pump:
-                await self._connections.aio.look(missing, _LOOK)
-            found = self._box.get(task_ids)
-        return found
+                await self._connections.aio.look(lambda: self._all_ended(task_ids), _LOOK)
+        return self._box.get(task_ids)
+
+    def _all_ended(self, task_ids: Collection[str]) -> bool:
+        """Is the last word on each of these here? After any other state, another one may wait in the queue."""
+        found = self._box.peek(task_ids)
+        return all(task_id in found and state_of(found[task_id]) in READY_STATES for task_id in task_ids)
 
     def watch(self, task_ids: Collection[str]) -> RpcWatch:
         """Begin to watch.
@@ -265,6 +274,9 @@ class RpcBackend:
 
 class RpcWatch:
     """See :class:`amqtask.results.base.Watch`."""
+
+    begun = False
+    """Connections that are lost come back by themselves; what is raised is a refusal, which no patience changes."""
 
     def __init__(self, watch: ReplyWatch, connections: Connections, pump: _Pump) -> None:
         self._watch, self._connections, self._pump = watch, connections, pump
