@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
 from amqtask.broker.declare import declare_steps, send_step
+from amqtask.broker.failures import ACCESS_REFUSED
 from amqtask.broker.link import Link
 from amqtask.broker.pika_driver import new_loop
 from amqtask.broker.transient import TransientChannel
 from amqtask.control.messages import read_reply, request_message
-from amqtask.errors import AccessRefused, AmqtaskError, BrokerUnavailable, DecodeError
+from amqtask.errors import AccessRefused, AmqtaskError, BrokerBlocked, BrokerUnavailable, DecodeError
 from amqtask.wire.ids import new_id
+from amqtask.wire.refusals import Refusals
+from amqtask.wire.signing import REPLY, REQUEST, SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from amqtask.control.messages import Names, Request
     from amqtask.errors import BrokerError
     from amqtask.wire.message import PropertiesLike
+    from amqtask.wire.signing import Signer
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +52,14 @@ class Askable(Protocol):
 
 
 def answers(
-    app: Askable, names: Names, request: Request, *, timeout: float, limit: int | None, accept: Sequence[str]
+    app: Askable,
+    names: Names,
+    request: Request,
+    signer: Signer,
+    *,
+    timeout: float,
+    limit: int | None,
+    accept: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     """Ask, and yield each ``{node: value}`` as it comes. To be closed, or read to its end.
 
@@ -56,6 +67,7 @@ def answers(
         app: where to ask.
         names: of remote control there.
         request: what to ask; ticket and address are put in.
+        signer: of the app.
         timeout: seconds to wait for answers once the question is sent.
         limit: answers after which nobody waits any more; None: as many as there are destinations, if there are.
         accept: formats that answers may have.
@@ -65,7 +77,7 @@ def answers(
     """
     if limit is None and request.destination is not None:
         limit = len(set(request.destination))
-    question = _Question(app, names, request, timeout, accept)
+    question = _Question(app, names, request, signer, timeout, accept)
     try:
         yield from question.replies(limit)
     finally:
@@ -75,8 +87,12 @@ def answers(
 class _Question:
     """The connection, from its opening to its end; driven by the thread that waits."""
 
-    def __init__(self, app: Askable, names: Names, request: Request, timeout: float, accept: Sequence[str]) -> None:
-        self._names, self._timeout, self._accept = names, timeout, accept
+    def __init__(
+        self, app: Askable, names: Names, request: Request, signer: Signer, timeout: float, accept: Sequence[str]
+    ) -> None:
+        self._names, self._signer, self._timeout, self._accept = names, signer, timeout, accept
+        self._refusals = Refusals(logger, "An answer of remote control")
+        self._signature: str | None = None
         self._oid = new_id()
         address = (names.replies, self._oid)
         self._request = replace(request, ticket=new_id(), reply_to=address)
@@ -85,9 +101,12 @@ class _Question:
         self._error: AmqtaskError | None = None
         self._deadline = clock.monotonic() + _CONNECTING
         self._asked = self._over = False
+        self._blocked: str | None = None
         self._sender: TransientChannel | None = None
         options = replace(app.connection_options, name=f"{app.connection_options.name} (control)")
-        self._link = Link(self._loop, app.broker_urls, options, on_up=self._up, on_down=self._down)
+        self._link = Link(
+            self._loop, app.broker_urls, options, on_up=self._up, on_down=self._down, on_blocked=self._note_blocked
+        )
 
     def replies(self, limit: int | None) -> Iterator[dict[str, Any]]:
         self._link.start()
@@ -105,6 +124,8 @@ class _Question:
             self._loop.turn(left)
         if not self._asked:
             raise BrokerUnavailable(f"the question could not be asked within {_CONNECTING:g} s")
+        if not given and self._blocked is not None:
+            raise BrokerBlocked(f"the broker blocks publishers ({self._blocked}): the question waits there")
 
     def close(self) -> None:
         """Close the connection, and wait for that."""
@@ -122,6 +143,9 @@ class _Question:
         if self._asked or isinstance(error, AccessRefused) or self._link.round_failed:
             self._error = error
 
+    def _note_blocked(self, reason: str | None) -> None:
+        self._blocked = reason
+
     def _up(self, connection: Connection) -> None:
         declare_steps(connection, self._names.exchanges(), partial(self._declared, connection))
 
@@ -133,7 +157,8 @@ class _Question:
 
     def _closed(self, code: int, text: str) -> None:
         if code:
-            self._error = BrokerUnavailable(f"the broker closed the channel for answers: {code} {text}")
+            kind = AccessRefused if code == ACCESS_REFUSED else BrokerUnavailable
+            self._error = kind(f"the broker closed the channel for answers: {code} {text}")
 
     def _receive(self, connection: Connection, channel: Channel) -> None:
         queue, binding = self._names.reply_queue(self._oid)
@@ -151,7 +176,10 @@ class _Question:
         self._asked = True
         self._deadline = clock.monotonic() + self._timeout
         request = replace(self._request, expires=clock.wall() + self._timeout)
-        self._sender.publish(request_message(self._names, request), mandatory=True)
+        message = request_message(self._names, request)
+        signed = self._signer.signed(message, REQUEST, needed=False)
+        self._signature = (signed.properties.headers or {}).get(SIGNATURE)
+        self._sender.publish(signed, mandatory=True)
 
     def _nobody(self) -> None:
         """No worker listens at all."""
@@ -160,6 +188,11 @@ class _Question:
     def _take(self, _channel: Channel, _method: Method, properties: PropertiesLike, body: bytes) -> None:
         ticket = (properties.headers or {}).get("ticket")
         if ticket not in (None, self._request.ticket):
+            return
+        try:
+            self._signer.verify(properties, body, REPLY, self._request.ticket, self._signature, any_age=True)
+        except DecodeError as error:
+            self._refusals.tell(error)
             return
         try:
             self._replies.append(read_reply(properties, body, self._accept))

@@ -17,6 +17,7 @@ from amqtask.control.inspection import Inspect
 from amqtask.control.messages import Names, Request, request_message
 from amqtask.errors import Unroutable
 from amqtask.wire.lamport import LamportClock
+from amqtask.wire.signing import REQUEST, TOMBSTONE, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,6 +68,7 @@ class Control:
         self._app = app
         self._names = names_of(app.settings)
         self._clock = LamportClock()
+        self._signer = Signer(app.settings)
         self._declared: set[str] = set()
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -158,8 +160,7 @@ class Control:
             options: as of :meth:`broadcast`.
         """
         ids = [task_id] if isinstance(task_id, str) else [str(one) for one in task_id]
-        for tombstone in tombstones.tombstones(ids, self._app.settings.revoke_expires):
-            self._keep(tombstones.message(tombstone))
+        self.keep_revoked(ids)
         given = task_id if isinstance(task_id, str) else ids
         arguments = {"task_id": given, "terminate": terminate, "signal": signal, "kept": True}
         return self.broadcast("revoke", arguments, destination, **options)
@@ -174,11 +175,27 @@ class Control:
     ) -> list[Reply] | None:
         """The same for tasks that carry one of these stamps: name -> value, or a list of values."""
         stamps = {name: tombstones.stamp_values(values) for name, values in headers.items()}
-        until = clock.wall() + self._app.settings.revoke_expires
-        self._keep(tombstones.message(tombstones.Tombstone(until, stamps=stamps)))
+        self.keep_stamps_revoked(stamps)
         plain = {name: list(values) for name, values in stamps.items()}
         arguments = {"headers": plain, "terminate": terminate, "signal": signal, "kept": True}
         return self.broadcast("revoke_by_stamped_headers", arguments, destination, **options)
+
+    def keep_revoked(self, ids: Sequence[str]) -> None:
+        """Have the broker keep that tasks are revoked, and tell no worker that runs.
+
+        Args:
+            ids: of the tasks.
+
+        Raises:
+            BrokerError: it is not kept.
+        """
+        for tombstone in tombstones.tombstones(ids, self._app.settings.revoke_expires):
+            self._keep(tombstones.message(tombstone))
+
+    def keep_stamps_revoked(self, stamps: Mapping[str, tuple[str, ...]]) -> None:
+        """The same for tasks that carry one of these stamps."""
+        until = clock.wall() + self._app.settings.revoke_expires
+        self._keep(tombstones.message(tombstones.Tombstone(until, stamps=stamps)))
 
     def terminate(
         self,
@@ -318,15 +335,15 @@ class Control:
     def _answers(self, request: Request, timeout: float | None, limit: int | None) -> Iterator[Reply]:
         accept = self._app.settings.accept_content
         wait = TIMEOUT if timeout is None else timeout
-        return answers(self._app, self._names, request, timeout=wait, limit=limit, accept=accept)
+        return answers(self._app, self._names, request, self._signer, timeout=wait, limit=limit, accept=accept)
 
     def _cast(self, request: Request) -> None:
-        message = request_message(self._names, request)
+        message = self._signer.signed(request_message(self._names, request), REQUEST)
         with suppress(Unroutable):  # no worker listens
             self._send(message, "requests", lambda _: self._names.exchanges())
 
     def _keep(self, message: Outgoing) -> None:
-        expires = self._app.settings.revoke_expires
+        expires, message = self._app.settings.revoke_expires, self._signer.signed(message, TOMBSTONE)
         self._send(message, "revoked", lambda version: [tombstones.queue(version, expires)])
 
     def _send(self, message: Outgoing, what: str, layout: Layout) -> None:

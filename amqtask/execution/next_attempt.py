@@ -6,11 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
+from amqtask.canvas.planned import Sending
+from amqtask.canvas.shapes import listed
 from amqtask.errors import ConfigError, Retry
 from amqtask.tasks.limits import LIMIT_KEY
 from amqtask.wire.codec import encode_body, lean_headers, serializer_for
 from amqtask.wire.compression import compress
-from amqtask.wire.message import Properties
+from amqtask.wire.failure import LOST
+from amqtask.wire.message import Properties, strip_broker_headers
 from amqtask.wire.signing import SIGNATURE
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from amqtask.tasks.limits import Limit
     from amqtask.wire.message import Table, TaskMessage
     from amqtask.wire.signing import Signer
+
+_OF_ONE_ATTEMPT = frozenset({LIMIT_KEY, LOST, SIGNATURE})
+"""Headers that are made anew for another one."""
 
 
 def next_headers(message: TaskMessage, delay: float, received: Table | None = None) -> dict[str, Any]:
@@ -41,7 +47,7 @@ def next_headers(message: TaskMessage, delay: float, received: Table | None = No
 
 
 def signed_again(signer: Signer, job: Job, changes: dict[str, Any], body: bytes | None) -> dict[str, Any]:
-    """Header changes with the signature of the next attempt, if this one was signed; else without one.
+    """Header changes with the signature of the next attempt, if this one was signed; else without any.
 
     Args:
         signer: of the app.
@@ -49,9 +55,63 @@ def signed_again(signer: Signer, job: Job, changes: dict[str, Any], body: bytes 
         changes: to its headers.
         body: of the next attempt; None when it stays.
     """
+    if not signer.signs:  # this attempt's would be wrong
+        return {**changes, SIGNATURE: None}
     new = Properties(job.content_type, job.content_encoding, changed(job.headers, changes), reply_to=job.reply_to)
     renewed = signer.renew(job, job.body, new, job.body if body is None else body)
     return {**changes, SIGNATURE: (renewed.headers or {}).get(SIGNATURE)}
+
+
+def next_sending(job: Job, message: TaskMessage, error: Retry, delay: float, accept: Collection[str]) -> Sending:
+    """The next attempt as a message of its own: the retry has options, of which the sender's own are made anew.
+
+    Args:
+        job: this attempt.
+        message: the same, decoded.
+        error: the retry, with options.
+        delay: seconds until the next attempt.
+        accept: names of serializers.
+
+    Raises:
+        ContentRefused: the received format is not accepted any more.
+    """
+    given = {name: value for name, value in error.options.items() if value is not None}
+    embed = dict(message.embed)
+    for name, option in (("callbacks", "link"), ("errbacks", "link_error")):
+        if more := listed(given.pop(option, None)):
+            embed[name] = [*listed(embed.get(name)), *more]
+    kept = strip_broker_headers(message.headers)
+    options: dict[str, Any] = {
+        "queue": None if given.keys() & {"exchange", "routing_key"} else job.queue,
+        "countdown": delay,
+        "task_id": message.id,
+        "reply_to": job.reply_to,
+        "priority": job.priority,
+        "expires": message.expires,
+        "shadow": message.shadow,
+        "ignore_result": message.ignore_result,
+        "time_limit": message.timelimit[0],
+        "soft_time_limit": message.timelimit[1],
+        "serializer": serializer_for(job.content_type, accept).name,
+        "compression": job.headers.get("compression"),
+        **given,
+        "headers": {name: value for name, value in kept.items() if name not in _OF_ONE_ATTEMPT},
+    }
+    options["headers"].update(given.get("headers") or {})
+    return Sending(
+        message.task,
+        message.args if error.args_ is None else tuple(error.args_),
+        message.kwargs if error.kwargs_ is None else dict(error.kwargs_),
+        options,
+        embed,
+        message.root_id or message.id,
+        message.id,
+        message.group,
+        message.group_index,
+        message.stamps,
+        message.replaced_task_nesting,
+        message.retries + 1,
+    )
 
 
 def _is_protocol_1(received: Table | None) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
 from amqtask.wire.message import PERSISTENT, Outgoing, Properties
+from amqtask.wire.signing import SIGNATURE
 
 if TYPE_CHECKING:
     from amqtask.results.base import Record
@@ -29,6 +30,7 @@ def answer(record: Record, *, persistent: bool) -> Outgoing | None:
     properties = Properties(
         content_type=record.content_type,
         content_encoding=record.content_encoding,
+        headers=None if record.signature is None else {SIGNATURE: record.signature},
         delivery_mode=PERSISTENT if persistent else _TRANSIENT,
         correlation_id=record.correlation_id or record.task_id,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 from waiting import wait_for
 
-from amqtask import Amqtask, DecodeError, Queue
+from amqtask import Amqtask, ConfigError, DecodeError, Queue, chain
 from amqtask.app.dead import DeadLetters
+from amqtask.beat.service import start_beat
 from amqtask.broker.admin import Admin
 from amqtask.broker.interface import ConnectionOptions
 from amqtask.broker.url import parse_urls
@@ -18,6 +21,7 @@ pytestmark = pytest.mark.rabbitmq
 
 SECRET = "a secret that nobody guesses"
 KEYS = {"2026": SECRET}
+PUBLIC = "ed25519-public:" + b64encode(bytes(range(32))).decode()
 
 
 def app_of(url, **settings):
@@ -43,6 +47,10 @@ def app(vhost_url):
         if self.request.retries == 0:
             raise RuntimeError("not yet")
         return value
+
+    @app.task(name="more")
+    def more(value):
+        return value + 1
 
     with EmbeddedWorker(app, resolve(Requested(pool="threads", concurrency=1), app.topology, app.settings)):
         yield app
@@ -73,3 +81,30 @@ def test_a_replayed_dead_letter_is_signed_again(app, vhost_url):
         result.forget()
         assert letters.retry() == [result.id]
     assert app.AsyncResult(result.id).get(timeout=20) == "replayed"
+
+
+def test_the_steps_of_a_long_chain_that_wait_in_the_broker_are_signed_too(app):
+    more = app.tasks["more"]
+    assert chain(more.s(0), *(more.s() for _ in range(69)))().get(timeout=20) == 70
+
+
+@pytest.mark.parametrize(
+    ("required", "text"),
+    [(True, "Its tasks are not retried, and fail when they send"), (False, "send unsigned messages")],
+)
+def test_a_worker_that_can_only_check_says_so_when_it_starts(vhost_url, caplog, required, text):
+    with app_of(vhost_url, message_signing_keys={"k": PUBLIC}, message_signing_required=required) as app:
+        app.task(name="once")(lambda: None)
+        with EmbeddedWorker(app, resolve(Requested(pool="threads", concurrency=1), app.topology, app.settings)):
+            (line,) = [one for one in caplog.messages if "can make none (no message_signing_key)" in one]
+    assert text in line
+
+
+def test_a_scheduler_that_could_sign_nothing_does_not_start(vhost_url):
+    with app_of(vhost_url, message_signing_keys=KEYS, message_signing_required=True) as app:
+        with pytest.raises(ConfigError, match="a scheduler needs a message_signing_key"):
+            start_beat(app)
+        with pytest.raises(ConfigError, match="what it sends would be refused"):
+            app.send_task("once")
+        with pytest.raises(ConfigError, match="what it sends would be refused"):
+            app.control.revoke("some")

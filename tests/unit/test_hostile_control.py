@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from pika.exceptions import NoFreeChannels
+from signing_settings import PLAIN
 
 from amqtask.broker.pika_driver import PikaConnection, new_loop
 from amqtask.broker.url import parse_urls
@@ -80,7 +81,8 @@ def test_names_that_amqp_can_t_carry_are_refused(arguments):
     worker = SimpleNamespace(connection=object(), consumers=None)
     panel = SimpleNamespace(app=None, hostname="w1@h", clock=LamportClock(), worker=worker)
     message = request_message(Names("celery"), Request("add_consumer", arguments, reply_to=("reply.celery.pidbox", "")))
-    answer = Dispatcher(panel, "reply.celery.pidbox", ["json"]).take(message.properties, message.body)
+    dispatcher = Dispatcher(panel, Names("celery"), ["json"], PLAIN)
+    answer = dispatcher.take(message.properties, message.body)
     assert "AttributeError" not in str(json.loads(answer.body)["w1@h"]["error"])
 
 

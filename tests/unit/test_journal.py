@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from signing_settings import PLAIN
 from waiting import wait_for
 
 from amqtask.broker.pika_driver import new_loop
@@ -51,7 +52,7 @@ def loop(monkeypatch):
 
 def test_a_stream_whose_reading_the_broker_has_cancelled_is_followed_again(loop):
     connection = Connection()
-    journal = Journal(loop, 60.0, lambda _: None, lambda: None, None)
+    journal = Journal(loop, 60.0, lambda _: None, lambda: None, None, PLAIN)
     journal.connected(connection)
     first = [f"declare {QUEUE}", f"consume {QUEUE}"]
     assert connection.asked == first

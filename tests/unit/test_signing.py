@@ -16,8 +16,8 @@ from amqtask.broker.content import encode_properties
 from amqtask.config.sources import Configuration
 from amqtask.errors import ConfigError, DecodeError
 from amqtask.wire.codec import decode, encode, serializers
-from amqtask.wire.message import Properties, TaskMessage
-from amqtask.wire.signing import SIGNATURE, Signer
+from amqtask.wire.message import Outgoing, Properties, TaskMessage
+from amqtask.wire.signing import ANSWER, REQUEST, SIGNATURE, Signer
 
 OLD, NEW = "an old secret of some length", "a new secret of some length"
 PAIR = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -77,7 +77,7 @@ def test_whatever_decides_what_runs_is_covered(secret):
     changes = [
         {"task": "other"}, {"id": "other"}, {"retries": 1}, {"eta": "2030-01-01T00:00:00+00:00"},
         {"expires": "2030-01-01T00:00:00+00:00"}, {"timelimit": [1, None]}, {"ignore_result": True}, {"group": "g"},
-        {"group_index": 3}, {"compression": "application/x-gzip"},
+        {"group_index": 3}, {"compression": "application/x-gzip"}, {"x-amqtask-beat": {"entry": "e"}},
     ]  # fmt: skip
     forged = [properties._replace(headers={**properties.headers, **change}) for change in changes]
     forged += [
@@ -91,6 +91,40 @@ def test_whatever_decides_what_runs_is_covered(secret):
     for other in (body + b" ", b"", body.replace(b"1", b"2")):
         with pytest.raises(DecodeError, match="is wrong"):
             key.verify(properties, other)
+
+
+def test_the_signed_bytes_of_tasks_stay_the_same_from_version_to_version(monkeypatch):
+    monkeypatch.setattr(clock, "wall", lambda: 1767225600.5)
+    headers = {"task": "shop.pay", "id": "t1", "retries": 1, "timelimit": [2.5, None], "mine": "x"}
+    properties = Properties("application/json", "utf-8", headers, reply_to="caller")
+    made = signer({"k": "a secret that nobody guesses"}, "k").sign(properties, b"[[1],{},{}]").headers[SIGNATURE]
+    assert made == "k:1767225600500:xdVZ6StHv2nE9F33viQZ0pkJRM4oF6+4BJ+SzPq1R+o="
+
+
+def test_a_request_is_no_task_with_the_header_of_a_periodic_one():
+    key = signer({"k": OLD}, "k")
+    properties, body = message()
+    request = key.signed(Outgoing("", "q", properties, body), REQUEST).properties
+    for value in (REQUEST, [REQUEST], None):
+        with pytest.raises(DecodeError, match="is wrong"):
+            key.verify(request._replace(headers={**request.headers, "x-amqtask-beat": value}), body)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_what_versions_have_signed_that_signed_tasks_only_passes_until_signatures_are_required(required):
+    """Periodic tasks without their header, and records of the scheduler as if they were tasks."""
+    old, key = signer({"k": OLD}, "k"), signer({"k": OLD}, "k", required=required)
+    properties, body = message()
+    task = old.sign(properties, body)
+    for received, about in [
+        (task._replace(headers={**task.headers, "x-amqtask-beat": {"entry": "e"}}), ()),
+        (task, ("beat", "q", None, "i")),
+    ]:
+        if required:
+            with pytest.raises(DecodeError, match="is wrong"):
+                key.verify(received, body, *about)
+        else:
+            key.verify(received, body, *about)
 
 
 def test_what_changes_on_the_way_is_not_covered():
@@ -165,9 +199,68 @@ def test_only_what_was_signed_is_signed_again():
         assert SIGNATURE not in key.renew(wrong, old[1], forged, new[1]).headers
 
 
+def test_a_signature_that_has_become_wrong_is_taken_away_where_no_new_one_can_be_made():
+    old = signed(signer({"k": OLD}, "k"))
+    checking = signer({"k": OLD}, required=False)
+    assert SIGNATURE in checking.renew(*old, *old).headers
+    changed = old[0]._replace(headers={**old[0].headers, "retries": 1})
+    assert checking.renew(*old, changed, old[1]).headers == {"task": "t", "id": "i", "retries": 1}
+    with pytest.raises(ConfigError, match="what it sends would be refused"):
+        signer({"k": OLD}).renew(*old, changed, old[1])
+
+
+def test_where_signatures_are_required_nothing_is_sent_without_a_key():
+    properties, body = message()
+    checking = signer({"k": PUBLIC})
+    assert (checking.lacks_key, checking.signs, checking.signature(properties, body)) == (True, True, None)
+    with pytest.raises(ConfigError, match="has no message_signing_key: what it sends would be refused"):
+        checking.sign(properties, body)
+    sent = Outgoing("", "q", properties, body)
+    with pytest.raises(ConfigError, match="has no message_signing_key"):
+        checking.signed(sent, REQUEST)
+    assert checking.signed(sent, REQUEST, needed=False) is sent
+    assert not signer({"k": OLD}, "k").lacks_key
+
+
+@pytest.mark.parametrize(
+    ("keys", "own", "required", "only"),
+    [
+        (None, None, False, False), ({"k": OLD}, None, False, False), ({"k": PUBLIC}, None, False, True),
+        ({"k": PUBLIC, "l": OLD}, "l", False, False), ({"k": OLD}, None, True, True), ({"k": OLD}, "k", True, False),
+    ],
+)  # fmt: skip
+def test_who_can_only_check_is_known(keys, own, required, only):
+    assert signer(keys, own, required=required).only_checks is only
+
+
+def test_what_is_signed_for_one_thing_passes_for_nothing_else():
+    key = signer({"k": OLD}, "k")
+    properties, body = message()
+    answer = key.signed(Outgoing("", "q", properties, body), ANSWER, "id").properties
+    key.verify(answer, body, ANSWER, "id")
+    for other in ((), (ANSWER,), (ANSWER, "other"), (REQUEST, "id"), (ANSWER, "id", None)):
+        with pytest.raises(DecodeError, match="is wrong"):
+            key.verify(answer, body, *other)
+    with pytest.raises(DecodeError, match="is wrong"):
+        key.verify(key.sign(properties, body), body, ANSWER, "id")
+
+
+def test_what_must_come_soon_has_a_limit_of_its_own(monkeypatch):
+    key = signer({"k": OLD}, "k")
+    properties, body = message()
+    request = key.signed(Outgoing("", "q", properties, body), REQUEST).properties
+    now = clock.wall()
+    monkeypatch.setattr(clock, "wall", lambda: now + 62)
+    key.verify(request, body, REQUEST)
+    with pytest.raises(DecodeError, match=r"was signed 6\d s ago, the limit is 60 s"):
+        key.verify(request, body, REQUEST, within=60)
+
+
 def test_a_signature_survives_the_broker():
     key = signer({"k": OLD}, "k")
-    properties, body = signed(key, timelimit=(2.5, 1.0), ignore_result=False, group="g", group_index=0, retries=2)
+    beat = {"x-amqtask-beat": {"entry": "e", "due": "2030-01-01T00:00:00+00:00", "asked": "é"}}
+    options = {"timelimit": (2.5, 1.0), "ignore_result": False, "group": "g", "group_index": 0, "headers": beat}
+    properties, body = signed(key, retries=2, **options)
     received = pika.BasicProperties().decode(encode_properties(properties))
     assert received.headers == properties.headers
     key.verify(received, body)

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 from amqtask import clock as clocks
 from amqtask.control.messages import read_request, reply_message
 from amqtask.control.registry import commands
-from amqtask.errors import AmqtaskError
+from amqtask.errors import AmqtaskError, DecodeError
+from amqtask.wire.refusals import Refusals
+from amqtask.wire.signing import REPLY, SIGNATURE
+from amqtask.worker.control.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amqtask.control.messages import Request
+    from amqtask.control.messages import Names, Request
     from amqtask.control.registry import Panel
     from amqtask.wire.message import Outgoing, PropertiesLike
+    from amqtask.wire.signing import Signer
 
 logger = logging.getLogger("amqtask.worker.control")
 
@@ -36,19 +40,22 @@ class Dispatcher:
 
     Args:
         panel: for the commands.
-        replies: exchange that answers go to; an address anywhere else is refused.
+        names: of remote control; an address that is not among its replies is refused.
         accept: formats that requests may have.
+        signer: of the app.
     """
 
-    def __init__(self, panel: Panel, replies: str, accept: Sequence[str]) -> None:
-        self._panel, self._replies, self._accept = panel, replies, accept
+    def __init__(self, panel: Panel, names: Names, accept: Sequence[str], signer: Signer) -> None:
+        self._panel, self._replies, self._accept, self._signer = panel, names.replies, accept, signer
+        self._trust = Trust(signer, names.ttl + _SLACK)
+        self._refusals = Refusals(logger, "A request of remote control")
 
     def take(self, properties: PropertiesLike, body: bytes) -> Outgoing | None:
         """Do what a message asks for; returns the answer, if one is wanted."""
         try:
             request = read_request(properties, body, self._accept)
         except AmqtaskError as error:
-            logger.warning("A message in the mailbox of remote control is ignored: %s", error)
+            self._refusals.tell(error)
             return None
         self._panel.clock.adjust(request.clock)
         if not request.is_for(self._panel.hostname):
@@ -57,17 +64,31 @@ class Dispatcher:
             logger.info("A request for %s came too late", request.method)
             return None
         if request.reply_to is not None and request.reply_to[0] != self._replies:
-            logger.warning("A request for %s is ignored: its answer should go elsewhere", request.method)
+            self._refusals.tell(f"{request.method[:50]!r}: its answer should go elsewhere")
             return None
-        value = self._run(request)
+        forged = False
+        try:
+            self._trust.check(request, properties, body)
+        except DecodeError as error:
+            forged = self._trust.is_forged(properties, body)
+            self._refusals.tell(f"{request.method[:50]!r}: {error}")
+            value: Any = {"error": str(error)}
+        else:
+            value = self._run(request)
         if request.reply_to is None:
             return None
-        return reply_message(request, self._panel.hostname, value, self._panel.clock.tick())
+        answer = reply_message(request, self._panel.hostname, value, self._panel.clock.tick())
+        # else one could have it signed that the request of somebody else is refused
+        return answer if forged else self._signed(answer, request, properties)
+
+    def _signed(self, answer: Outgoing, request: Request, properties: PropertiesLike) -> Outgoing:
+        asked = (properties.headers or {}).get(SIGNATURE)
+        return self._signer.signed(answer, REPLY, request.ticket, asked, needed=False)
 
     def _run(self, request: Request) -> Any:
         command = commands.get(request.method)
         if command is None:
-            logger.warning("Remote control asks for the unknown command %.100r", request.method)
+            self._refusals.tell(f"{request.method[:50]!r}: there is no such command")
             return {"error": f"KeyError({request.method!r})"}
         if command.kind == "control":
             logger.info("Remote control: %s", command.name)

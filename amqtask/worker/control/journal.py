@@ -15,6 +15,8 @@ from amqtask.broker.declare import declare_steps
 from amqtask.control.tombstones import QUEUE, Tombstone, has_streams, message, queue, read
 from amqtask.errors import BrokerUnavailable, DecodeError
 from amqtask.wire.ids import new_id
+from amqtask.wire.refusals import Refusals
+from amqtask.wire.signing import TOMBSTONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from amqtask.broker.publisher import Publisher
     from amqtask.errors import AmqtaskError, BrokerError, EncodeError
     from amqtask.wire.message import PropertiesLike
+    from amqtask.wire.signing import Signer
 
 logger = logging.getLogger("amqtask.worker.control")
 
@@ -50,6 +53,7 @@ class Journal:
         found: told each entry.
         caught_up: told once per connection that everything there was has been read, or can't be.
         publisher: sends the marks.
+        signer: of the app; a mark needs no signature, for only its sender knows it.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Journal:
         found: Callable[[Tombstone], None],
         caught_up: Callable[[], None],
         publisher: Publisher,
+        signer: Signer,
     ) -> None:
         self._loop, self._expires, self._publisher = loop, expires, publisher
         self._found, self._on_caught_up = found, caught_up
@@ -68,6 +73,8 @@ class Journal:
         self._mark = ""
         self._timer: object = None
         self._looked = False
+        self._signer = signer
+        self._refusals = Refusals(logger, f"An entry of {QUEUE}")
 
     def connected(self, connection: Connection) -> None:
         """Read everything, from the start."""
@@ -151,20 +158,28 @@ class Journal:
 
     # -- entries --------------------------------------------------------------------------------------------------
 
-    def _deliver(self, channel: Channel, method: Method, _properties: PropertiesLike, body: bytes) -> None:
+    def _deliver(self, channel: Channel, method: Method, properties: PropertiesLike, body: bytes) -> None:
         if self._connection is not None and has_streams(self._connection.version):
             channel.basic_ack(method.delivery_tag)
         try:
             entry = read(body)
         except DecodeError as error:
-            logger.warning("An entry of %s is ignored: %s", QUEUE, error)
+            self._refusals.tell(error)
             return
         if not entry.mark:
-            self._found(entry)
+            self._take(entry, properties, body)
         if self._behind:
             self._wait()
             if entry.mark and entry.mark == self._mark:
                 self._caught_up()
+
+    def _take(self, entry: Tombstone, properties: PropertiesLike, body: bytes) -> None:
+        try:
+            self._signer.verify(properties, body, TOMBSTONE, any_age=True)
+        except DecodeError as error:
+            self._refusals.tell(error)
+        else:
+            self._found(entry)
 
     def _caught_up(self) -> None:
         self._loop.cancel(self._timer)

@@ -18,6 +18,7 @@ from amqtask import clock
 from amqtask.control.tombstones import KEPT_MAX, Revoked, Tombstone, message, tombstones
 from amqtask.errors import BrokerError, EncodeError
 from amqtask.execution.job import Kind, Outcome
+from amqtask.wire.signing import TOMBSTONE, Signer
 from amqtask.worker.control.journal import Journal
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Revokes:
         self._unkept: list[Tombstone] = []
         self._kept: list[Delivery] = []
         self._known = False
-        self._journal = Journal(worker.loop, self._expires, self._found, self._read, worker.publisher)
+        self._signer = Signer(worker.app.settings)
+        self._journal = Journal(worker.loop, self._expires, self._found, self._read, worker.publisher, self._signer)
 
     # -- the gate -------------------------------------------------------------------------------------------------
 
@@ -158,7 +160,8 @@ class Revokes:
                 continue
             self._durable.add(tombstone)
             try:
-                self._worker.publisher.publish(message(tombstone), _SENDING, _noted)
+                entry = self._signer.signed(message(tombstone), TOMBSTONE, needed=False)
+                self._worker.publisher.publish(entry, _SENDING, _noted)
             except (BrokerError, EncodeError) as error:  # too large
                 _noted(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amqtask.control.client import names_of
+from amqtask.wire.signing import Signer
 from amqtask.worker.control.commands import load_commands
 from amqtask.worker.control.dispatch import Dispatcher
 from amqtask.worker.control.elections import Elections
@@ -40,7 +41,8 @@ class ControlStep(Step):
         (pausing,) = (step.pausing for step in worker.steps if isinstance(step, PausesStep))
         names = names_of(worker.app.settings)
         panel = WorkerPanel(worker, revokes, pausing, Elections(worker))
-        dispatcher = Dispatcher(panel, names.replies, worker.app.settings.accept_content)
+        settings = worker.app.settings
+        dispatcher = Dispatcher(panel, names, settings.accept_content, Signer(settings))
         node = worker.options.hostname
         # nobody has chosen the default name, so nobody is misled when two workers have it; nor by a successor
         chosen = node != node_name(None, worker.options.pool_name) and worker.succeeds is None

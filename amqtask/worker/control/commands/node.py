@@ -46,7 +46,7 @@ def clock(panel: Panel, **_: Any) -> dict[str, int]:
     return {"clock": panel.clock.value}
 
 
-@inspect_command()
+@control_command()
 def hello(panel: Panel, from_node: str, revoked: Any = None, **_: Any) -> dict[str, Any] | None:
     """What a worker of Celery asks when it starts: exchanges ids of revoked tasks."""
     if from_node == panel.hostname:

@@ -142,7 +142,7 @@ def cancel_consumer(panel: Panel, queue: Any, **_: Any) -> dict[str, str]:
 @control_command(args=[("queue", str)], signature="QUEUE")
 def pause(panel: Panel, queue: Any, **_: Any) -> dict[str, str]:
     """Start nothing more of a queue; what has not started goes back. 'amqtask queue pause' makes it last."""
-    if queue not in panel.worker.consumers.names:
+    if not _is_consumed(panel, queue):
         return {"ok": f"not consuming from {queue}"}
     own(panel).pausing.pause(queue)
     return {"ok": f"paused {queue}"}
@@ -151,10 +151,20 @@ def pause(panel: Panel, queue: Any, **_: Any) -> dict[str, str]:
 @control_command(args=[("queue", str)], signature="QUEUE")
 def resume(panel: Panel, queue: Any, **_: Any) -> dict[str, str]:
     """Go on with a paused queue."""
-    if queue not in panel.worker.consumers.names:
+    if not _is_consumed(panel, queue):
         return {"ok": f"not consuming from {queue}"}
     own(panel).pausing.resume(queue)
     return {"ok": f"resumed {queue}"}
+
+
+def _is_consumed(panel: Panel, queue: Any) -> bool:
+    """Is it consumed here? One that nobody can know is refused."""
+    if queue in panel.worker.consumers.names:
+        return True
+    topology = panel.app.topology
+    if queue not in topology.queues and not topology.open:
+        raise Refused(f"unknown queue {queue!r:.200}{did_you_mean(str(queue), topology.queues)}")
+    return False
 
 
 def _consumed(panel: Panel, queue: Any) -> str:

@@ -41,12 +41,15 @@ def pool_shrink(panel: Panel, n: Any = 1, **_: Any) -> dict[str, str]:
 
 def _change(panel: Panel, name: str, slots: int) -> None:
     worker = panel.worker
+    before = worker.pool.size
     if getattr(worker, "autoscaler", None) is not None:
         raise Refused(f"{name} is not supported with autoscale. Adjust autoscale range instead.")
     if slots > 0:
         worker.pool.grow(slots)
     elif slots < 0:
         worker.pool.shrink(-slots)
+    if slots and worker.pool.size == before:
+        raise Refused(f"{name}: this pool has {before} slot{'' if before == 1 else 's'}, and can't change that")
     worker.resized()
 
 
