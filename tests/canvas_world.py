@@ -15,9 +15,10 @@ from amqtask.canvas.after import (
     context_of,
 )
 from amqtask.canvas.plan import PlanContext, plan
-from amqtask.canvas.planned import CHAIN_MORE
+from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIP, CHAIN_SKIPPED
 from amqtask.canvas.replacing import more, position, replacement
 from amqtask.canvas.shapes import ACCUMULATE, options
+from amqtask.canvas.skipping import skipped, skips
 from amqtask.wire.message import TaskMessage
 
 
@@ -69,8 +70,7 @@ class World:
     def value(self, node):
         for ancestor in node.lineage():
             for task in ancestor.tasks():
-                # Of a long chain that fails, only the end is told: the ids of its steps are in the queue.
-                assert task.id in self.records or self.parked, f"{task} has no result"
+                assert task.id in self.records, f"{task} has no result"
         if node.members is not None:
             return [self.value(member) for member in node.members]
         state, value = self.records[node.id]
@@ -129,7 +129,7 @@ class World:
     # ---- a worker
 
     def work(self, message, reply_to):
-        assert reply_to == self.context.reply_to
+        assert reply_to == (None if message.task in (CHAIN_SKIP, CHAIN_SKIPPED) else self.context.reply_to)
         context = context_of(message, self.context, reply_to)
         if message.task.startswith("err"):
             self.errbacks.add(message.task)
@@ -137,8 +137,11 @@ class World:
             return
         call = (message.task, repr(plain(message.args)))
         assert self.calls.setdefault((message.id, message.replaced_task_nesting), call) == call
-        if message.task == CHAIN_MORE:
+        if message.task in (CHAIN_MORE, CHAIN_SKIP):
             self.go_on(message, reply_to)
+            return
+        if message.task == CHAIN_SKIPPED:
+            self.follow(after_failure(message, context), message.root_id)
             return
         if message.task == ACCUMULATE:
             value = message.args[message.kwargs["index"]]
@@ -161,9 +164,13 @@ class World:
             messages.pop(0)
             self.crash()
         number, steps = messages[0]
-        if number == wanted:
+        if number != wanted:
+            return
+        if message.task == CHAIN_SKIP:
+            self.start(skipped(message, steps, None, context_of(message, self.context, reply_to, "skip")))
+        else:
             self.start(more(message, steps, context_of(message, self.context, reply_to, "replace")))
-            self.crash()
+        self.crash()
 
     def end(self, message, value, context):
         if failed(value):
@@ -187,7 +194,7 @@ class World:
     def follow(self, follow, root_id):
         for call in follow.calls:
             self.errbacks.add(call.signature["task"])
-        for new in follow.plans:
+        for new in [*follow.plans, *skips(follow.skipped, {}, None, lambda _: True)]:
             self.start(new)
             self.crash()
         for lost in follow.failed:

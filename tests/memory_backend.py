@@ -106,7 +106,7 @@ class MemoryBackend:
 
 class MemoryWatch:
     def __init__(self, backend: MemoryBackend, task_ids: Collection[str]) -> None:
-        self.backend, self.ids = backend, set(task_ids)
+        self.backend, self.ids, self.begun = backend, set(task_ids), False
         with backend.changed:
             self.news = {key: backend.documents[key] for key in self.ids if key in backend.documents}
             self.wake: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -120,6 +120,7 @@ class MemoryWatch:
 
     def wait(self, timeout: float | None) -> Mapping[str, bytes]:
         self.backend.check()
+        self.begun = True
         with self.backend.changed:
             self.backend.waiting += 1
             try:
@@ -133,6 +134,7 @@ class MemoryWatch:
 
     async def await_(self, timeout: float | None) -> Mapping[str, bytes]:  # noqa: ASYNC109 -- the contract's
         self.backend.check()
+        self.begun = True
         event = asyncio.Event()
         with self.backend.changed:
             if self.news:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from amqtask.app.messages import MessageBuilder
     from amqtask.broker.interface import ConnectionOptions
+    from amqtask.canvas.plan import Sending
     from amqtask.execution.executor import Tasks
     from amqtask.execution.job import Outcome
     from amqtask.results.eager import EagerState
@@ -91,19 +92,20 @@ class Eager:
             EncodeError, ConfigError, TypeError, MessageTooLarge: as for sending.
             UnknownTask: no task has this name, so there is nothing to run.
         """
-        job = self._first(task, defaults, call, options)
-        while True:
-            kept = Kept()
-            outcome = self._attempt(job, kept)
-            if outcome.kind != Kind.RETRY:
-                return self._end(job, outcome, kept, throw)
-            job = self._next(job, outcome, kept)
+        self._check(task)
+        return self._run(self._messages.build(task, defaults, call, options), throw)
+
+    def run_sending(self, sending: Sending, defaults: TaskOptions, throw: bool | None = None) -> EagerResult[Any]:
+        """Like :meth:`run`, of a step of a canvas, stamps included."""
+        self._check(sending.task)
+        return self._run(self._messages.build_sending(sending, defaults), throw)
 
     async def arun(
         self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None = None
     ) -> EagerResult[Any]:
         """Like :meth:`run`, on the running loop; a task that is a plain function holds it up."""
-        job = self._first(task, defaults, call, options)
+        self._check(task)
+        job = self._delivered(self._messages.build(task, defaults, call, options))
         while True:
             kept = Kept()
             if self._executor.is_async(job):
@@ -116,13 +118,21 @@ class Eager:
 
     # ---- steps
 
-    def _first(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> Job:
+    def _check(self, task: str) -> None:
         if task not in self._tasks:
             raise UnknownTask(
                 f"no task is named {task!r}{did_you_mean(task, self._tasks)}, so it can't run here (eager mode): "
                 "import the module that defines it"
             )
-        return self._delivered(self._messages.build(task, defaults, call, options))
+
+    def _run(self, message: Outgoing, throw: bool | None) -> EagerResult[Any]:
+        job = self._delivered(message)
+        while True:
+            kept = Kept()
+            outcome = self._attempt(job, kept)
+            if outcome.kind != Kind.RETRY:
+                return self._end(job, outcome, kept, throw)
+            job = self._next(job, outcome, kept)
 
     def _attempt(self, job: Job, kept: Kept) -> Outcome:
         if not self._executor.is_async(job):

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from amqtask.canvas.emit import sending
 from amqtask.canvas.normal import normal
+from amqtask.canvas.planned import PlanContext
 from amqtask.canvas.shapes import body, kind, listed, members, merged_call, merged_options
 from amqtask.errors import ChordError
 from amqtask.results.eager import EagerResult
 from amqtask.results.group import GroupResult
+from amqtask.tasks.context import current
 from amqtask.tasks.options import SEND_OPTIONS, TaskOptions
 from amqtask.wire.ids import new_id
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from amqtask.app.eager import Eager
+    from amqtask.canvas.plan import Sending
     from amqtask.canvas.shapes import Shape
     from amqtask.tasks.registry import TaskRegistry
 
@@ -71,11 +75,10 @@ class _Walk:
     def _task(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
         merged = merged_options(sig.get("options") or {}, options)
         callbacks, errbacks = listed(merged.get("link")), listed(merged.get("link_error"))
-        call = merged_call(sig, args, kwargs)
-        known = {name: value for name, value in merged.items() if name in SEND_OPTIONS and name not in _LATER}
         task = self._tasks.get(sig["task"])
-        defaults = _NO_OPTIONS if task is None else task.options
-        result = self._eager.run(sig["task"], defaults, call, known, self._throw)  # type: ignore[arg-type]
+        result = self._eager.run_sending(
+            _sending(sig, args, kwargs, merged), _NO_OPTIONS if task is None else task.options, self._throw
+        )
         if result.successful():
             for callback in callbacks:
                 self.any(normal(callback), (result.result,), {}, {})
@@ -119,6 +122,16 @@ class _Walk:
         for errback in listed(then["options"].get("link_error")):
             self.any(normal(errback), (task_id,), {}, {})
         return EagerResult(task_id, then["task"], "FAILURE", error=error)
+
+
+def _sending(sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], merged: Mapping[str, Any]) -> Sending:
+    """What would be sent, without what follows from it: the walk sees to that."""
+    context, task = PlanContext(), current()
+    if task is not None and task.id is not None:
+        context = context.within(task.id, task.root_id)
+    one = sending({**sig, "options": {"task_id": new_id(), **merged}}, args, kwargs, {}, context)
+    known = {name: value for name, value in one.options.items() if name in SEND_OPTIONS and name not in _LATER}
+    return one._replace(options=known, embed={})
 
 
 def _succeeded(result: Any) -> bool:

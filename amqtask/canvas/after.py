@@ -11,7 +11,7 @@ from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amqtask.canvas.plan import plan
-from amqtask.canvas.planned import Plan, PlanContext, derived_ids
+from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIPPED, Plan, PlanContext, derived_ids, result_name
 from amqtask.canvas.shapes import (
     ACCUMULATE,
     Shape,
@@ -52,12 +52,14 @@ class Failed(NamedTuple):
         task_id, name: of the task.
         reply_to: where its caller waits, or None.
         member: the chord that it counts in, as failed; or None.
+        ignored: what its signature says of ``ignore_result``.
     """
 
     task_id: str
     name: str
     reply_to: str | None
     member: Member | None
+    ignored: bool | None = None
 
 
 class Errback(NamedTuple):
@@ -80,12 +82,15 @@ class Followup(NamedTuple):
         member: the chord to count the task in, or None.
         failed: tasks to which the failure passes; each gets the failure as its result.
         calls: errbacks to call here.
+        skipped: each ``amqtask.chain_more`` among them: the steps it stands for fail too; see
+            :func:`amqtask.canvas.skipping.skips`.
     """
 
     plans: tuple[Plan, ...] = ()
     member: Member | None = None
     failed: tuple[Failed, ...] = ()
     calls: tuple[Errback, ...] = ()
+    skipped: tuple[Shape, ...] = ()
 
     @property
     def children(self) -> list[tuple[Any, Any]]:
@@ -159,8 +164,10 @@ def after_failure(message: TaskMessage, context: PlanContext, in_process: Callab
         in_process: whether an errback is to be called here: it is known, and takes more than the id.
     """
     calls, plans = _errbacks(listed(message.embed.get("errbacks")), message.id, context, in_process)
-    failed = [found for step in reversed(listed(message.embed.get("chain"))) for found in unreached(step)]
-    return Followup(tuple(plans), member_of(message), tuple(failed), tuple(calls))
+    steps = listed(message.embed.get("chain"))[::-1]
+    # under the id of its end, the failure of a long chain is known from the beginning
+    known = message.root_id if message.task == CHAIN_SKIPPED else None
+    return Followup(tuple(plans), member_of(message), *_lost(steps, calls, known))
 
 
 def chord_body(chord: Shape, results: Sequence[Any], context: PlanContext) -> Plan:
@@ -191,8 +198,15 @@ def chord_failed(chord: Shape, context: PlanContext, in_process: Callable[[Shape
         calls += more
         plans += sent
     steps = [chord, *reversed(listed(options(chord).get("chain")))]
-    failed = [found for step in steps for found in unreached(step)]
-    return Followup(tuple(plans), None, tuple(failed), tuple(calls))
+    return Followup(tuple(plans), None, *_lost(steps, calls))
+
+
+def _lost(
+    steps: Sequence[Shape], calls: Sequence[Errback], known: str | None = None
+) -> tuple[tuple[Failed, ...], tuple[Errback, ...], tuple[Shape, ...]]:
+    """The last three of a :class:`Followup`: of steps that will never run; ``known`` is one that has been told."""
+    failed = [found for step in steps for found in unreached(step) if found.task_id != known]
+    return tuple(failed), tuple(calls), tuple(step for step in steps if step["task"] == CHAIN_MORE)
 
 
 def unreached(sig: Shape) -> Iterator[Failed]:
@@ -210,7 +224,8 @@ def unreached(sig: Shape) -> Iterator[Failed]:
     if task_id:
         chord, group_id = given.get("chord"), given.get("group_id")
         member = Member(chord, group_id, given.get("group_index")) if is_shape(chord) and group_id else None
-        yield Failed(task_id, sig["task"], given.get("reply_to"), member)
+        name = result_name(sig["task"], sig.get("kwargs"))
+        yield Failed(task_id, name, given.get("reply_to"), member, given.get("ignore_result"))
 
 
 def _callbacks(message: TaskMessage) -> list[Shape]:

@@ -7,12 +7,17 @@ A message of a chain carries what follows it, in Celery's shape; 10,000 steps wo
     [step, step, ..., last step]                       second message of the queue
 
 ``amqtask.chain_more`` replaces itself by the segment that it names, with the result that it got. It has the id of the
-chain's last step: what becomes of the chain, its failure included, is always known under that id. The ids of steps that
-a failed chain never comes to stay in the queue: those get no result.
+chain's last step: what becomes of the chain, its failure included, is always known under that id.
+
+Whoever fails a chain knows the next steps only. For the others it sends ``amqtask.chain_skip``, which reads a segment,
+as ``chain_more`` does, and sends it behind ``amqtask.chain_skipped``: that one ends as the chain has failed, and so its
+steps fail with it, the next ``chain_more`` among them. One segment after the other, each in a message that holds it: no
+work is done in one go, and a worker that dies leaves nothing out.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from amqtask.canvas.normal import PLACE
@@ -21,12 +26,19 @@ from amqtask.canvas.shapes import Shape, ends_in_group, first_task, is_shape, ki
 from amqtask.errors import DecodeError, EncodeError
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
 from amqtask.wire.message import Outgoing, Properties
+from amqtask.wire.refusals import Refusals
+from amqtask.wire.signing import STEPS
 
 if TYPE_CHECKING:
     from amqtask.wire.serializers.base import Serializer
+    from amqtask.wire.signing import Signer
+
+logger = logging.getLogger(__name__)
 
 CHAIN_QUEUE_PREFIX: Final = "amqtask.chain."
 _WHERE: Final = ("queue", "exchange", "routing_key")
+_KEPT: Final = ("task_id", "reply_to", "ignore_result", *PLACE)
+"""Options of the end that hold for whatever stands for it."""
 _NUMBER: Final = "x-amqtask-segment"
 SEGMENT: Final = 12
 """Steps of one segment: about 3 kB with small arguments."""
@@ -44,14 +56,14 @@ def cut(rest: list[Shape]) -> tuple[list[Shape], Parked | None]:
     """
     if len(rest) <= SEGMENT or ends_in_group(rest[-1]):
         return rest, None
-    end = _end(rest[-1])
+    end = end_of(rest[-1])
     queue = CHAIN_QUEUE_PREFIX + options(end)["task_id"]
-    kept = {name: options(end)[name] for name in ("task_id", "reply_to", *PLACE) if name in options(end)}
+    kept = {name: options(end)[name] for name in _KEPT if name in options(end)}
     segments = [rest[start : start + SEGMENT] for start in range(0, len(rest), SEGMENT)]
     for number, segment in enumerate(segments[:-1], 1):
         following = first_task(segments[number][0])  # whose worker is to go on
         where: dict[str, Any] = {name: options(following)[name] for name in _WHERE if name in options(following)}
-        named = {"queue": queue, "segment": number, "route": following["task"]}
+        named = {"queue": queue, "segment": number, "route": following["task"], "end": end["task"]}
         segment.append(shape(CHAIN_MORE, (), named, {**where, **kept}))
         kept = {name: value for name, value in kept.items() if name not in PLACE}  # a replacement keeps its place
     return segments[0], Parked(queue, tuple(map(tuple, segments[1:])))
@@ -70,57 +82,67 @@ class Source(Protocol):
         """Put back, in their places, all that were taken and not acknowledged."""
 
 
-def messages_of(parked: Parked, serializer: Serializer) -> list[Outgoing]:
+def messages_of(parked: Parked, serializer: Serializer, signer: Signer) -> list[Outgoing]:
     """The messages to put into the queue of a chain, before its first step is sent.
 
     Raises:
         EncodeError: an argument that the serializer can't write.
+        ConfigError: they can't be signed, and have to be.
     """
     try:
         bodies = [serializer.dumps(list(segment)) for segment in parked.segments]
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodeError(f"an argument of a step can't be written by {serializer.name}: {error}") from error
-    return [
-        Outgoing(
-            DEFAULT_EXCHANGE,
-            parked.queue,
-            Properties(
-                serializer.content_type,
-                serializer.content_encoding,
-                {_NUMBER: number},
-                message_id=f"{parked.queue}/{number}",
-            ),
-            body,
+    made = []
+    for number, body in enumerate(bodies, 1):
+        properties = Properties(
+            serializer.content_type,
+            serializer.content_encoding,
+            {_NUMBER: number},
+            message_id=f"{parked.queue}/{number}",
         )
-        for number, body in enumerate(bodies, 1)
-    ]
+        message = Outgoing(DEFAULT_EXCHANGE, parked.queue, properties, body)
+        made.append(signer.signed(message, STEPS, parked.queue, number))
+    return made
 
 
-def find(source: Source, queue: str, wanted: int, serializer: Serializer) -> list[Shape] | None:
+def find(source: Source, queue: str, wanted: int, serializer: Serializer, signer: Signer) -> list[Shape] | None:
     """The steps of a segment, which stays in the queue until a later one is wanted.
 
-    Those before it are done with and leave the queue: a segment is only wanted once all before it is confirmed.
+    Those before it are done with and leave the queue: a segment is only wanted once all before it is confirmed. What
+    others have put there stays, with a line in the log: it may be the segment of a client that does not sign.
 
     Args:
         source: of the messages.
         queue: of the chain.
         wanted: number of the segment, from 1.
         serializer: as they were written.
+        signer: checks them.
 
     Returns:
         None when the chain has gone on already: what asked is a duplicate, and nothing is to be sent.
 
     Raises:
-        DecodeError: the segment can't be read.
+        DecodeError: the segment can't be read, or has no signature and must have one.
     """
+    refused = None
+    refusals = Refusals(logger, f"A message in {queue}")
     try:
         while (received := source.get(queue)) is not None:
             number = (received.properties.headers or {}).get(_NUMBER)
+            try:
+                signer.verify(received.properties, received.body, STEPS, queue, number, any_age=True)
+            except DecodeError as error:
+                refusals.tell(error)
+                refused = error if number == wanted else refused
+                continue
             if not isinstance(number, int) or number > wanted:
                 return None
             if number == wanted:
                 return _steps(serializer, received.body)
             source.ack(received.tag)
+        if refused is not None:
+            raise DecodeError(f"segment {wanted} of {queue} is not to be believed: {refused}")
         return None
     finally:
         source.requeue()
@@ -136,10 +158,10 @@ def _steps(serializer: Serializer, text: bytes) -> list[Shape]:
     return steps
 
 
-def _end(sig: Shape) -> Shape:
+def end_of(sig: Shape) -> Shape:
     """The task that ends a piece of work in normal form."""
     which = kind(sig)
     then = sig["kwargs"].get("body") if which == "chord" else None
     if then is not None:
-        return _end(then)
-    return _end(members(sig)[-1]) if which == "chain" else sig
+        return end_of(then)
+    return end_of(members(sig)[-1]) if which == "chain" else sig

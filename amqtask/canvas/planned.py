@@ -23,6 +23,8 @@ CHORD_OPTION = "amqtask_chord"
 """Option of a body that RabbitMQ counts for: ``{"queue", "size", "deadline"}``."""
 CHAIN_MORE = "amqtask.chain_more"
 """Task that goes on with a long chain; see :mod:`amqtask.canvas.parking`."""
+CHAIN_SKIP, CHAIN_SKIPPED = "amqtask.chain_skip", "amqtask.chain_skipped"
+"""Tasks that tell the steps of a long chain that they will never run."""
 CHORD_QUEUE_PREFIX = "amqtask.chord."
 
 _NAMESPACE = uuid.UUID("2f1c3d6e-3a53-5b0c-9c51-1f0a8b2e7d44")
@@ -40,6 +42,7 @@ class Sending(NamedTuple):
         group, group_index: the group or chord header it is a member of, and its place there.
         stamps: name -> value.
         replaced_task_nesting: how many replacements deep it is.
+        retries: how often the task was retried before.
     """
 
     task: str
@@ -53,6 +56,7 @@ class Sending(NamedTuple):
     group_index: int | None = None
     stamps: dict[str, Any] = {}  # noqa: RUF012 -- a default that nobody changes
     replaced_task_nesting: int = 0
+    retries: int = 0
 
     @property
     def id(self) -> str:
@@ -60,12 +64,23 @@ class Sending(NamedTuple):
         return str(self.options["task_id"])
 
     @property
+    def of_chain(self) -> bool:
+        """Does it move a long chain? Then of the task whose routes hold neither expiry nor ``ignore_result`` do."""
+        return self.task in (CHAIN_MORE, CHAIN_SKIP, CHAIN_SKIPPED)
+
+    @property
     def route_name(self) -> str:
-        """The task whose routes hold: of ``celery.map`` the one it calls, of ``amqtask.chain_more`` the next one."""
-        if self.task == CHAIN_MORE:
+        """The task whose routes hold: of ``celery.map`` the one it calls, of those of long chains the next step's."""
+        if self.of_chain:
             return str(self.kwargs.get("route", self.task))
         inner = self.kwargs.get("task") if self.task in MAPS or self.task == ERRBACK else None
         return str(inner["task"]) if isinstance(inner, dict) and "task" in inner else self.task
+
+
+def result_name(task: str, kwargs: Any) -> str:
+    """Name of the task whose result it will be; of ``amqtask.chain_more``, the last one of the chain."""
+    end = kwargs.get("end") if task == CHAIN_MORE and isinstance(kwargs, dict) else None
+    return end if isinstance(end, str) else task
 
 
 class ChordStart(NamedTuple):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from amqtask.canvas.after import member_of
 from amqtask.canvas.normal import add_errors, add_links, nest, normal, single
+from amqtask.canvas.parking import CHAIN_QUEUE_PREFIX
 from amqtask.canvas.plan import plan
 from amqtask.canvas.shapes import chain_shape, kind, listed, members, options
-from amqtask.errors import ConfigError
+from amqtask.errors import ConfigError, DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,5 +99,11 @@ def position(message: TaskMessage) -> tuple[str, int]:
     The messages of the queue are the segments in their order. Those before the wanted one are done with: it is only
     wanted once everything before is confirmed. When the first of the queue is a later one, or there is none, the chain
     has gone on already, and nothing is to be sent.
+
+    Raises:
+        DecodeError: the queue is no chain's; what is no segment leaves the queue, so it must not be any other.
     """
-    return str(message.kwargs["queue"]), int(message.kwargs["segment"])
+    queue, segment = str(message.kwargs["queue"]), int(message.kwargs["segment"])
+    if not queue.startswith(CHAIN_QUEUE_PREFIX):
+        raise DecodeError(f"{queue[:100]!r} is no queue of a chain")
+    return queue, segment

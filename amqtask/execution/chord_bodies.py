@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from amqtask.canvas.after import chord_body, chord_failed, unreached
 from amqtask.canvas.planned import derived_ids
 from amqtask.canvas.shapes import options
+from amqtask.canvas.skipping import skips
 from amqtask.errors import ChordError, DecodeError
-from amqtask.execution.documents import Asked, Documents
+from amqtask.execution.documents import Asked, Documents, Ignoring
 from amqtask.execution.errbacks import errbacks_of
 from amqtask.execution.sendings import Sendings
 from amqtask.results.base import Part
@@ -45,7 +46,7 @@ class ChordBodies:
         self._sendings, self._tasks = Sendings(app), app.tasks
         self._documents = Documents(app.settings, app.results_backend, hostname)
         self._celery = app.settings.interop == "celery"
-        self._ignored = app.settings.task_ignore_result
+        self._ignored = Ignoring(app.tasks, app.settings.task_ignore_result)
         self._serializer = serializers.get(app.settings.result_serializer)
 
     def of(self, chord: Shape, group_id: str, results: Sequence[bytes]) -> After:
@@ -80,7 +81,7 @@ class ChordBodies:
         parts: list[Part] = []
         for one in followup.failed:
             message = TaskMessage(one.name, one.task_id)
-            asked = Asked(message, one.reply_to, one.task_id, "", self._ignored)
+            asked = Asked(message, one.reply_to, one.task_id, "", self._ignored(one.name, one.ignored))
             if self._documents.wanted(asked, FAILURE):
                 records.append(self._documents.failure(asked, FAILURE, document))
             if one.member is not None:
@@ -88,7 +89,8 @@ class ChordBodies:
                 result = self._documents.part(one.task_id, FAILURE, document)
                 parts.append(Part(body, outer_id, index, one.task_id, FAILURE, result))
         called = self._sendings.errbacks(followup.calls, str(chord.get("task")), document, None)
-        after = self._sendings.after(followup.plans)
+        plans = [*followup.plans, *skips(followup.skipped, document, None, self._documents.heard)]
+        after = self._sendings.after(plans, failed=str(chord.get("task")))
         return after._replace(messages=(*after.messages, *called), records=tuple(records), parts=tuple(parts))
 
     def _context(self, chord: Shape, group_id: str) -> PlanContext:

@@ -12,13 +12,15 @@ from amqtask.results.meta import Meta, dump
 from amqtask.results.states import EXCEPTION_STATES, READY_STATES
 from amqtask.wire.codec import serializers
 from amqtask.wire.compression import known_compression
-from amqtask.wire.message import TaskMessage
+from amqtask.wire.message import Properties, TaskMessage
+from amqtask.wire.signing import ANSWER, Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from amqtask.config.settings import Settings
     from amqtask.results.base import Backend
+    from amqtask.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,29 @@ class Asked:
     queue: str
     ignored: bool
 
-    def of_another(self, task_id: str, name: str, reply_to: str | None) -> Asked:
+    def of_another(self, task_id: str, name: str, reply_to: str | None, ignored: bool) -> Asked:
         """The same for a task that will never run because of this one."""
         mine = self.message
         message = TaskMessage(name, task_id, parent_id=mine.id, root_id=mine.root_id or mine.id)
-        return Asked(message, reply_to, task_id, self.queue, self.ignored)
+        return Asked(message, reply_to, task_id, self.queue, ignored)
+
+
+class Ignoring:
+    """Tells whose results nobody asks for: what the call says counts, else its task, else the setting.
+
+    Args:
+        tasks: of the app.
+        usual: the setting ``task_ignore_result``.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task[..., Any]], usual: bool) -> None:
+        self._tasks, self._usual = tasks, usual
+
+    def __call__(self, name: str, said: bool | None) -> bool:
+        """Whether a task of this name is ignored, of whose call this is said."""
+        if said is None and (task := self._tasks.get(name)) is not None:
+            said = task.options.ignore_result
+        return self._usual if said is None else said
 
 
 class Documents:
@@ -62,7 +82,13 @@ class Documents:
         self._limit = settings.result_max_size
         self._serializer = serializers.get(settings.result_serializer)
         named = settings.result_compression
-        self._compression = None if named is None or backend is None or backend.by_message else known_compression(named)
+        by_message = backend is not None and backend.by_message
+        self._compression = None if named is None or backend is None or by_message else known_compression(named)
+        self._signer = Signer(settings) if by_message else None
+
+    def heard(self, reply_to: str | None) -> bool:
+        """Whether results for a caller with this queue go anywhere."""
+        return self._backend is not None and (not self._backend.by_message or bool(reply_to))
 
     @property
     def kept(self) -> bool:
@@ -71,7 +97,7 @@ class Documents:
 
     def wanted(self, asked: Asked, state: str) -> bool:
         """Whether this state of a task is to be stored."""
-        if self._backend is None or (self._backend.by_message and not asked.reply_to):
+        if not self.heard(asked.reply_to):
             return False
         return not asked.ignored or (self._errors_too and state in EXCEPTION_STATES)
 
@@ -116,7 +142,12 @@ class Documents:
             meta.retries, meta.runtime = message.retries, runtime
         document, content_type, encoding = dump(meta, self._serializer, self._compression, limit=self._limit)
         reply_to, correlation_id = asked.reply_to, asked.correlation_id or message.id
-        return Record(message.id, state, document, content_type, encoding, reply_to, correlation_id, final)
+        signature = None
+        if self._signer is not None:
+            properties = Properties(content_type, encoding)
+            # not the correlation id: a task's signature does not cover it, so a stranger may have put another one there
+            signature = self._signer.signature(properties, document, ANSWER, message.id)
+        return Record(message.id, state, document, content_type, encoding, reply_to, correlation_id, final, signature)
 
     def failure(
         self,

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask.worker.chord_looks import NOT_FOUND, PAUSE
-from amqtask.worker.chord_state import Action, ChordState, Completion, Phase
+from amqtask.worker.chord_state import Action, ChordState, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +17,10 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Channel, Connection, Loop, Method
     from amqtask.wire.message import PropertiesLike
     from amqtask.worker.chord_looks import Looks
+    from amqtask.worker.chord_messages import ChordMessages
     from amqtask.worker.chord_place import ChordPlace
 
 logger = logging.getLogger(__name__)
-
-INDEX = "group_index"
-"""Header of a completion: the member's place."""
-MORE = "x-amqtask-chord-more"
-"""Header of a message that is no completion: the header has so many members more."""
 
 _QUIET = 0.25
 """Seconds without a message after which no more is expected; doubled after each attempt in vain."""
@@ -38,6 +34,7 @@ class Host(Protocol):
 
     loop: Loop
     looks: Looks
+    messages: ChordMessages
 
     def connection(self) -> Connection | None:
         """The connection, when there is one."""
@@ -146,7 +143,8 @@ class ChordJoin:
     def _arrived(self, channel: Channel, method: Method, properties: PropertiesLike, body: bytes) -> None:
         if channel is self._channel:
             self._arrivals += 1
-            self._act(self.state.arrived(method.delivery_tag, _completion(properties, body)))
+            message = self._host.messages.read(self.place.queue, properties, body)
+            self._act(self.state.arrived(method.delivery_tag, message))
 
     def _release(self) -> None:
         self._quiet = min(2 * self._quiet, _QUIET_MAX)
@@ -180,14 +178,3 @@ class ChordJoin:
             if code not in (0, NOT_FOUND) and not state.over:
                 logger.warning("Chord queue %s: channel closed by the broker: %s %s", self.place.queue, code, text)
             self._act(state.lost())
-
-
-def _completion(properties: PropertiesLike, body: bytes) -> Completion:
-    """A message of the queue, whoever has put it there."""
-    headers = properties.headers or {}
-    key, index, more = properties.message_id, headers.get(INDEX), headers.get(MORE)
-    if not isinstance(key, str):
-        return Completion(None)
-    if isinstance(more, int):
-        return Completion(key, more=max(more, 0))
-    return Completion(key, index if isinstance(index, int) else None, body)

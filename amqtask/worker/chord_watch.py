@@ -8,7 +8,8 @@ fails. No pool is asked: a watch takes no slot.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from amqtask import clock
 from amqtask.errors import AmqtaskError, DecodeError
@@ -16,7 +17,7 @@ from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.chords import watch_pause
 from amqtask.topology.delays import delay_target
 from amqtask.wire.codec import decode
-from amqtask.worker.chord_place import ChordPlace, chord_place
+from amqtask.worker.chord_place import chord_place, stored_place
 from amqtask.worker.jobs import job_of
 from amqtask.worker.outcome import NOTHING, Effect
 from amqtask.worker.republish import again
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 
 LOOKS = "x-amqtask-looks"
 """Header: how often a watch message has been looked at."""
+_LOOKS_MAX = 1_000_000
+"""More are not counted: a message may say anything, and its header has to be written again."""
 
 
 class _Watched(NamedTuple):
-    place: ChordPlace
-    signature: dict[str, Any]
+    deadline: float
+    look: Callable[..., None]
 
 
 class ChordWatch:
@@ -67,28 +70,30 @@ class ChordWatch:
         except AmqtaskError as error:
             self._settle(delivery, self._effects.of(delivery, Outcome(delivery.key, Kind.UNDECODABLE, text=str(error))))
             return
-        left = watched.place.deadline - clock.utcnow().timestamp()
+        left = watched.deadline - clock.utcnow().timestamp()
 
         def looked(over: bool) -> None:
             self._settle(delivery, NOTHING if over else _next(delivery, left))
 
-        self._chords.look(watched.place, watched.signature, looked, expired=left <= 0)
+        watched.look(looked, expired=left <= 0)
 
     def _read(self, delivery: Delivery) -> _Watched:
         job = job_of(delivery)
         self._signer.verify(job, delivery.body, any_age=True)
         message = decode(job, delivery.body, self._accept)
         signature = message.args[0] if message.args else None
-        place = chord_place(signature) if isinstance(signature, dict) else None
-        if not isinstance(signature, dict) or place is None:
-            raise DecodeError("a watch message without the signature of a chord's body")
-        return _Watched(place, signature)
+        if isinstance(signature, dict):
+            if (place := chord_place(signature)) is not None:
+                return _Watched(place.deadline, partial(self._chords.look, place, signature))
+            if (stored := stored_place(message.kwargs)) is not None:
+                return _Watched(stored.deadline, partial(self._chords.look_in_backend, stored.group_id, signature))
+        raise DecodeError("a watch message without the signature of a chord's body")
 
 
 def _next(delivery: Delivery, left: float) -> Effect:
     """The same watch again, after a pause, but not long after the deadline."""
     looks = (delivery.properties.headers or {}).get(LOOKS, 0)
-    looks = looks + 1 if isinstance(looks, int) else 1
+    looks = min(looks, _LOOKS_MAX) + 1 if isinstance(looks, int) else 1
     pause = min(watch_pause(looks), timedelta(seconds=max(left, 0.0) + 1.0))
     target = delay_target([delivery.queue], pause)
     return Effect(again(delivery, target.exchange, target.routing_key, {LOOKS: looks, **target.headers}))

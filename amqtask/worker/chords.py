@@ -11,12 +11,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import Unroutable
-from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.wire.message import Outgoing, Properties
 from amqtask.worker.chord_body import name_of
-from amqtask.worker.chord_join import INDEX, ChordJoin
+from amqtask.worker.chord_join import ChordJoin
 from amqtask.worker.chord_looks import Looks
 from amqtask.worker.chord_place import ChordPlace, chord_place
+from amqtask.worker.patient import NO_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Connection, Loop
     from amqtask.results import base
     from amqtask.worker.chord_body import BodySender
+    from amqtask.worker.chord_messages import ChordMessages
     from amqtask.worker.patient import Patient
     from amqtask.worker.storing import Storing
 
@@ -38,6 +38,7 @@ class Chords:
         connection: the worker's, when there is one.
         patient: publishes completions.
         storing: calls the backend.
+        messages: makes and reads what lies in the queues.
         backend: counts in the result backend; None where that can't.
         polled: results are kept where others can look for them.
         bodies: sends bodies.
@@ -50,11 +51,12 @@ class Chords:
         *,
         patient: Patient,
         storing: Storing,
+        messages: ChordMessages,
         backend: base.Chords | None,
         bodies: BodySender,
         polled: bool,
     ) -> None:
-        self.loop, self.connection = loop, connection
+        self.loop, self.connection, self.messages = loop, connection, messages
         self.looks = Looks(loop, connection)
         self._patient, self._storing, self._backend, self._bodies = patient, storing, backend, bodies
         self._polled = polled
@@ -86,6 +88,33 @@ class Chords:
 
         self._storing.run(lambda: chords.complete(part), counted, backend=True)
 
+    def look_in_backend(
+        self, group_id: str, signature: dict[str, Any], done: Callable[[bool], None], *, expired: bool = False
+    ) -> None:
+        """Look at a chord in the backend, and go on from there; as :meth:`look`."""
+        chords = self._backend
+        if chords is None:
+            logger.error("%s: nobody looks after it, as the result backend here counts no chords", name_of(signature))
+            done(True)
+            return
+
+        def looked(found: base.Looked | None, error: Exception | None) -> None:
+            if found is None:
+                logger.error("%s: can't be looked after: %r", name_of(signature), error)
+            joined = None if found is None else found.joined
+            if found is None or joined is None:
+                done(found is None or found.over)
+            elif found.missing:
+                text = f"{found.missing} of its members did not end in time"
+                self._bodies.fail(signature, group_id, text, lambda: self._forget(chords, joined, over))
+            else:
+                self._bodies.send(signature, group_id, joined.results, lambda: self._forget(chords, joined, over))
+
+        def over() -> None:
+            done(True)
+
+        self._storing.run(lambda: chords.look(group_id, expired=expired), looked, backend=True)
+
     def _forget(self, chords: base.Chords, joined: base.Joined, done: Callable[[], None]) -> None:
         self._storing.run(lambda: chords.dispatched(joined), lambda _, __: done(), backend=True)
 
@@ -100,7 +129,7 @@ class Chords:
                 logger.error("%s: can't be counted (%s): %s", who, name_of(part.chord), error)
             done()
 
-        self._patient.publish(_completion(place, part), who, published, unroutable=1)
+        self._patient.publish(self.messages.completion(place, part), who, published, grace=NO_GRACE)
 
     def look(
         self, place: ChordPlace, signature: dict[str, Any], done: Callable[[bool], None], *, expired: bool = False
@@ -131,11 +160,3 @@ class Chords:
             self._bodies.fail(join.signature, join.place.group_id, text, done)
         else:
             self._bodies.send(join.signature, join.place.group_id, results, done)
-
-
-def _completion(place: ChordPlace, part: base.Part) -> Outgoing:
-    headers: dict[str, Any] = {"task": "amqtask.chord_part", "state": part.state}
-    if part.group_index is not None:
-        headers[INDEX] = part.group_index
-    properties = Properties("application/json", "utf-8", headers, message_id=part.task_id)
-    return Outgoing(DEFAULT_EXCHANGE, place.queue, properties, part.result)

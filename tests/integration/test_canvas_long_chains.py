@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from canvas_app import add, app, fail, xsum
+from canvas_app import add, app, fail, identity, sleep, unheard, xsum
+from waiting import wait_for
 
-from amqtask import Queue, chain, chord
+from amqtask import ChordError, Queue, ResultTimeout, chain, chord, group
+from amqtask.broker.admin import Admin
+from amqtask.errors import TaskRevoked
 from amqtask.worker.embedded import EmbeddedWorker
 from amqtask.worker.options import Requested, resolve
 
@@ -41,11 +44,61 @@ def test_a_long_chain_may_be_a_member_of_a_chord():
     assert chord([long, add.s(1, 1)])(xsum.s()).get(timeout=PATIENCE) == 102
 
 
+def failures(result, *, but=0):
+    """Ends of the steps, the last first, but those that come before the failure."""
+    steps = [result, *result.ancestors()]
+    return [step.get(timeout=PATIENCE, propagate=False, follow_parents=False) for step in steps[: len(steps) - but]]
+
+
 @pytest.mark.usefixtures("worker")
-@pytest.mark.parametrize("place", [1, 90])
-def test_a_long_chain_that_fails_is_known_to_have_failed(place):
+@pytest.mark.parametrize("place", [1, 50, 99])
+def test_every_step_of_a_long_chain_that_fails_has_the_failure_as_its_result(place):
     steps = [add.s(1) for _ in range(100)]
     steps[place] = fail.s()
     result = chain(add.s(0, 0), *steps)()
     with pytest.raises(ValueError, match="no luck"):
         result.get(timeout=PATIENCE)
+    found = failures(result, but=place + 1)
+    assert {repr(error) for error in found} == {"ValueError('no luck', 3)"}
+    assert len(found) == 100 - place
+    assert "no luck" in result.traceback
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_chord_that_fails_in_a_long_chain_ends_all_that_follows():
+    steps = [add.s(1) for _ in range(80)]
+    result = chain(add.s(0, 0), group(fail.s(), add.s(2)), xsum.s(), *steps)()
+    found = failures(result, but=3)
+    assert {type(error) for error in found} == {ChordError}
+    assert len(found) == 80
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_long_chain_that_is_revoked_ends_all_its_steps():
+    held = chain(sleep.s(0.3), *(identity.s() for _ in range(100)))()
+    held.revoke()
+    found = failures(held, but=14)
+    assert {type(error) for error in found} == {TaskRevoked}
+    assert len(found) == 87
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_skipped_step_has_a_result_whether_or_not_the_one_that_failed_has():
+    result = chain(fail.s().set(ignore_result=True), add.s(1), unheard.si(), add.si(1, 1))()
+    with pytest.raises(ValueError, match="no luck"):
+        result.get(timeout=PATIENCE, follow_parents=False)
+    with pytest.raises(ValueError, match="no luck"):
+        result.parent.parent.get(timeout=PATIENCE, follow_parents=False)
+    with pytest.raises(ResultTimeout):
+        result.parent.get(timeout=0.1, follow_parents=False)
+
+
+@pytest.mark.usefixtures("worker")
+def test_when_the_steps_of_a_failed_chain_are_gone_the_log_tells_and_no_second_dead_letter(caplog):
+    held = chain(sleep.s(0.3), fail.s(), *(add.s(1) for _ in range(80)))()
+    with Admin(app.broker_urls, app.connection_options) as admin:
+        admin.delete_queue(f"amqtask.chain.{held.id}")
+    with pytest.raises(ValueError, match="no luck"):
+        held.get(timeout=PATIENCE)
+    wait_for(lambda: "can't be told" in caplog.text)
+    assert "amqtask.chain_skip" not in caplog.text

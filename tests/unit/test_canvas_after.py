@@ -9,6 +9,7 @@ import pytest
 from amqtask.canvas.after import (
     Errback,
     Failed,
+    Followup,
     after_failure,
     after_success,
     chord_context,
@@ -84,8 +85,8 @@ def test_what_is_asked_twice_is_answered_with_the_same_ids():
 
 def test_nothing_follows_from_a_plain_task():
     message = first(add(1))
-    assert after_success(message, 2, context(message)) == ((), None, (), ())
-    assert after_failure(message, context(message)) == ((), None, (), ())
+    assert after_success(message, 2, context(message)) == Followup()
+    assert after_failure(message, context(message)) == Followup()
 
 
 # ---- failure

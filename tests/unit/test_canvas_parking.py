@@ -6,13 +6,16 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from signing_settings import PLAIN, keyed
 
 from amqtask.canvas.chain import chain
 from amqtask.canvas.parking import find, messages_of
 from amqtask.canvas.plan import PlanContext, plan
+from amqtask.canvas.replacing import position
 from amqtask.canvas.signature import Signature
-from amqtask.errors import DecodeError, EncodeError
+from amqtask.errors import ConfigError, DecodeError, EncodeError
 from amqtask.wire.codec import serializers
+from amqtask.wire.message import TaskMessage
 
 JSON = serializers.get("json")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -47,32 +50,32 @@ def parked():
 
 @pytest.fixture
 def queue(parked):
-    return Queue(messages_of(parked, JSON))
+    return Queue(messages_of(parked, JSON, PLAIN))
 
 
 def test_segments_are_found_in_their_order_with_arguments_of_every_type(parked, queue):
     for number, segment in enumerate(parked.segments, 1):
-        steps = find(queue, parked.queue, number, JSON)
+        steps = find(queue, parked.queue, number, JSON, PLAIN)
         assert [step["task"] for step in steps] == [step["task"] for step in segment]
         assert steps[0]["args"] == list(segment[0]["args"])
         assert steps[0]["args"][1] == NOW
 
 
 def test_a_segment_stays_until_a_later_one_is_wanted(parked, queue):
-    assert find(queue, parked.queue, 1, JSON) == find(queue, parked.queue, 1, JSON)
-    assert find(queue, parked.queue, 2, JSON) is not None
+    assert find(queue, parked.queue, 1, JSON, PLAIN) == find(queue, parked.queue, 1, JSON, PLAIN)
+    assert find(queue, parked.queue, 2, JSON, PLAIN) is not None
     assert len(queue.waiting) == len(parked.segments) - 1
 
 
 def test_a_duplicate_of_what_is_done_finds_nothing_and_takes_nothing(parked, queue):
-    assert find(queue, parked.queue, 2, JSON) is not None
-    assert find(queue, parked.queue, 1, JSON) is None
-    assert find(queue, parked.queue, 2, JSON) is not None
-    assert find(Queue([]), parked.queue, 1, JSON) is None
+    assert find(queue, parked.queue, 2, JSON, PLAIN) is not None
+    assert find(queue, parked.queue, 1, JSON, PLAIN) is None
+    assert find(queue, parked.queue, 2, JSON, PLAIN) is not None
+    assert find(Queue([]), parked.queue, 1, JSON, PLAIN) is None
 
 
 def test_the_messages_are_small_and_named_by_their_place(parked):
-    messages = messages_of(parked, JSON)
+    messages = messages_of(parked, JSON, PLAIN)
     assert {(message.exchange, message.routing_key) for message in messages} == {("", parked.queue)}
     assert [message.properties.message_id for message in messages] == [
         f"{parked.queue}/{number}" for number in range(1, len(messages) + 1)
@@ -83,16 +86,41 @@ def test_the_messages_are_small_and_named_by_their_place(parked):
 def test_what_is_no_segment_is_refused(parked, queue, body):
     queue.waiting[0] = queue.waiting[0]._replace(body=body)
     with pytest.raises(DecodeError, match="can't be read"):
-        find(queue, parked.queue, 1, JSON)
+        find(queue, parked.queue, 1, JSON, PLAIN)
 
 
 def test_a_foreign_message_in_the_queue_ends_the_search(parked, queue):
     queue.waiting.insert(0, queue.waiting[0]._replace(properties=queue.waiting[0].properties._replace(headers=None)))
-    assert find(queue, parked.queue, 1, JSON) is None
+    assert find(queue, parked.queue, 1, JSON, PLAIN) is None
+
+
+def test_where_signatures_are_required_only_signed_segments_count(parked, caplog):
+    signer = keyed("k")
+    right, forged = messages_of(parked, JSON, signer), messages_of(parked, JSON, PLAIN)
+    moved = right[1].properties._replace(headers={**right[1].properties.headers, "x-amqtask-segment": 1})
+    queue = Queue([*forged, right[1]._replace(properties=moved), *right])
+    steps = find(queue, parked.queue, 1, JSON, signer)
+    assert [step["task"] for step in steps] == [step["task"] for step in parked.segments[0]]
+    assert len(caplog.messages) == 1
+    with pytest.raises(ConfigError, match="message_signing_key"):
+        messages_of(parked, JSON, keyed())
+
+
+def test_a_chain_whose_segment_has_no_signature_fails_and_does_not_just_stop(parked):
+    queue = Queue(messages_of(parked, JSON, PLAIN))
+    with pytest.raises(DecodeError, match=r"segment 1 of amqtask\.chain\..* no signature of a known key"):
+        find(queue, parked.queue, 1, JSON, keyed("k"))
+    assert find(queue, parked.queue, 1, JSON, PLAIN), "it can go on where they are not required"
 
 
 def test_an_argument_that_cannot_be_written_is_an_encode_error():
     work = chain(Signature("add", (object(),)) for _ in range(30))
     (parked,) = plan(work, context=PlanContext(park_after=20)).parked
     with pytest.raises(EncodeError, match="can't be written by json"):
-        messages_of(parked, JSON)
+        messages_of(parked, JSON, PLAIN)
+
+
+@pytest.mark.parametrize("queue", ["orders", "", None, "amqtask.chord.g"])
+def test_only_the_queue_of_a_chain_is_read_for_what_leaves_it_is_gone(queue):
+    with pytest.raises(DecodeError, match="no queue of a chain"):
+        position(TaskMessage("amqtask.chain_more", "t", kwargs={"queue": queue, "segment": 1}))

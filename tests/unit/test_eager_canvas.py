@@ -101,3 +101,22 @@ def test_what_a_task_was_stamped_with_is_in_its_request():
 
     context = Context("t", "i", message=TaskMessage("t", "i", stamps={"user": "ann"}))
     assert (context.stamps, context.stamped_headers, Context("t").stamps) == ({"user": "ann"}, ("user",), {})
+
+
+def test_stamps_are_seen_by_every_task_as_in_a_worker(app):
+    seen = []
+
+    @app.task(bind=True, retry=[1])
+    def stamped(self, *_args):
+        seen.append((dict(self.request.stamps), self.request.stamped_headers, self.request.headers.get("plain")))
+        if len(seen) == 1:
+            raise self.retry()
+
+    work = chord([stamped.s(), stamped.s()], stamped.s().set(link=stamped.s()))
+    work.stamp(customer="ada", order=7)
+    work.apply()
+    assert seen == [({"customer": "ada", "order": 7}, ("customer", "order"), None)] * 5
+    seen.clear()
+    with app.rebound(task_always_eager=True):
+        stamped.s().set(headers={"plain": 1}).stamp(customer="bob").delay()
+    assert seen == [({"customer": "bob"}, ("customer",), 1)] * 2

@@ -127,6 +127,7 @@ class PollingWatch:
         self._slowest = slowest
         self._seen: dict[str, bytes] = {}
         self._pause = 0.0
+        self.begun = False
 
     def wait(self, timeout: float | None) -> Mapping[str, bytes]:
         """News, or nothing when ``timeout`` seconds have passed."""
@@ -161,6 +162,7 @@ class PollingWatch:
         return None if left <= 0 else min(self._pause, left)
 
     def _news(self, found: Mapping[str, bytes]) -> dict[str, bytes]:
+        self.begun = True
         news = {task_id: document for task_id, document in found.items() if self._seen.get(task_id) != document}
         for task_id, document in news.items():
             if state_of(document) in states.READY_STATES:

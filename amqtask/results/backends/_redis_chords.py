@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from amqtask.results import states
 from amqtask.results.backends import _redis_scripts as scripts
 from amqtask.results.backends._records import read
-from amqtask.results.base import ChordClaimed, Joined
+from amqtask.results.base import ChordClaimed, Joined, Looked
+from amqtask.topology.chords import lifetime
 from amqtask.wire.codec import serializers
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ so much longer is waited for."""
 DONE_SECONDS = 300
 """How long late duplicates of a finished chord are recognised."""
 
-_COMPLETE, _CLAIMED = 1, 2
+_OVER, _COMPLETE, _CLAIMED, _EXPIRED = -1, 1, 2, 3
 
 
 class Store(Protocol):
@@ -64,7 +65,7 @@ class RedisChords:
 
     def __init__(self, store: Store, *, ordered: bool) -> None:
         self._store, self._ordered = store, ordered
-        self._expires = int(store.settings.chord_expires)
+        self._expires = int(lifetime(store.settings.chord_expires))
         self._failed: dict[tuple[str, str, int | None], str] = {}
         """Tokens of calls that failed and may have claimed their chord."""
 
@@ -92,14 +93,27 @@ class RedisChords:
             self._failed[member] = token  # the claim may be ours: the next attempt takes it up
             raise
         if code == _CLAIMED:
-            raise ChordClaimed(f"chord {part.group_id} is complete, and another worker has claimed it: look again")
+            raise _claimed(part.group_id)
         return Joined(part.group_id, token, results) if code == _COMPLETE else None
+
+    def look(self, group_id: str, *, expired: bool) -> Looked:
+        """See :meth:`amqtask.results.base.Chords.look`."""
+        token = uuid.uuid4().hex
+        doing = f"look at chord {group_id}"
+        code, *found = self._call(doing, scripts.LOOK, group_id, ".j.t.s.c", int(expired), CLAIM_SECONDS, token)
+        if code == _CLAIMED:
+            raise _claimed(group_id)
+        if code == _COMPLETE:
+            return Looked(False, Joined(group_id, token, self._nested(group_id) or tuple(found[0])))
+        if code == _EXPIRED:
+            return Looked(False, Joined(group_id, token, ()), found[0])
+        return Looked(code == _OVER)
 
     def _count(self, part: Part, token: str) -> Any:
         score = "+inf" if part.group_index is None else part.group_index
         member = (part.task_id, part.result, int(self._ordered), score)
         expires = self._store.settings.result_expires
-        kept = int(max(self._expires, expires)) if self._expires and expires else 0
+        kept = int(max(self._expires, expires)) if expires else 0
         doing = f"count in chord {part.group_id}"
         times = (self._expires, kept, CLAIM_SECONDS)
         return self._call(doing, scripts.COMPLETE, part.group_id, ".j.t.s.d..c", *member, *times, token)
@@ -136,6 +150,10 @@ class RedisChords:
             return tuple(dumps([1, member[0][0], *_result(member, metas)]) for member in members)
         except (KeyError, TypeError, ValueError):
             return None  # some keep no results, or unreadable ones; what was counted is all there is
+
+
+def _claimed(group_id: str) -> ChordClaimed:
+    return ChordClaimed(f"another worker has claimed chord {group_id}: look again")
 
 
 def _leaves(member: Any) -> Iterator[str]:

@@ -69,6 +69,26 @@ index in it, seconds to live of these and of the saved group, seconds of the cla
 (members are missing), 2 (another holds the claim), or 1 and the results. A claim may be taken again by its own token.
 """
 
+LOOK = """
+local jkey, tkey, skey, ckey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local holder, size = redis.call('GET', ckey), redis.call('GET', skey)
+if holder == 'done' or not size then return {-1} end
+local kind, count = redis.call('TYPE', jkey).ok, 0
+if kind == 'zset' then count = redis.call('ZCARD', jkey) elseif kind == 'list' then count = redis.call('LLEN', jkey) end
+local missing = tonumber(size) + tonumber(redis.call('GET', tkey) or 0) - count
+if missing > 0 and ARGV[1] == '0' then return {0} end
+if holder and holder ~= ARGV[3] then return {2} end
+redis.call('SET', ckey, ARGV[3], 'EX', tonumber(ARGV[2]))
+if missing > 0 then return {3, missing} end
+if kind == 'zset' then return {1, redis.call('ZRANGE', jkey, 0, -1)} end
+return {1, redis.call('LRANGE', jkey, 0, -1)}
+"""
+"""Claim a chord that is complete, or whose time is up.
+
+KEYS: results, additions, size, claim. ARGV: 1 when its time is up, seconds of the claim, its token. Returns -1 (over),
+0 (members are missing), 2 (another holds the claim), 1 and the results, or 3 and how many members are missing.
+"""
+
 FINISH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])

@@ -65,6 +65,7 @@ class RedisWatch:
         self._error: BackendError | None = None
         self._sleeper: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._hub: Hub | None = None
+        self.begun = False
         self._attach()
 
     def wait(self, timeout: float | None) -> Mapping[str, bytes]:
@@ -154,6 +155,7 @@ class RedisWatch:
     def _news(self, told: Told, found: Mapping[str, bytes]) -> dict[str, bytes]:
         """What is worth telling: no document twice, and none of a task that has told its end."""
         self._fetched = told.subscribed
+        self.begun = True
         news: dict[str, bytes] = {}
         for task_id, document in (*found.items(), *told.documents.items()):
             key = self._source.key(task_id)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 import redis
 from celery import signature
 from stores import record, redis_server
+from waiting import wait_for
 
 from amqtask.config.settings import Settings
 from amqtask.errors import BackendError
 from amqtask.results.backends import _redis_chords
-from amqtask.results.base import Part
+from amqtask.results.base import ChordClaimed, Part
 from amqtask.results.open import open_backend
 from amqtask.wire.ids import new_id
 
@@ -226,13 +228,48 @@ def test_a_chord_that_celery_counts_without_order_is_counted_so(node, backend, c
 
 
 def test_chords_expire(node, client, group_id):
-    backend = open_backend(node.url, Settings(chord_expires=100.0))
+    backend = open_backend(node.url, Settings(chord_expires=4000.0))
     backend.chords.begin(group_id, 3)
     backend.chords.grow(group_id, 1)
     backend.chords.complete(part(group_id, 0))
     name = f"celery-taskset-meta-{group_id}"
-    assert all(90 <= client.ttl(f"{name}{suffix}") <= 100 for suffix in (".s", ".t", ".j", ".d"))
+    assert all(7990 <= client.ttl(f"{name}{suffix}") <= 8000 for suffix in (".s", ".t", ".j", ".d"))
     backend.close()
+
+
+def test_a_look_claims_what_is_complete_and_nothing_else(backend, group_id, monkeypatch):
+    assert backend.chords.look(group_id, expired=True) == (True, None, 0)
+    backend.chords.begin(group_id, 2)
+    assert backend.chords.look(group_id, expired=False) == (False, None, 0)
+    assert backend.chords.complete(part(group_id, 1, "b")) is None
+    assert backend.chords.look(group_id, expired=False) == (False, None, 0)
+    monkeypatch.setattr(_redis_chords, "CLAIM_SECONDS", 1)
+    assert values(backend.chords.complete(part(group_id, 0, "a"))) == ["a", "b"]
+    with pytest.raises(ChordClaimed):  # whoever goes on may have died
+        backend.chords.look(group_id, expired=False)
+    found = wait_for(lambda: looked(backend, group_id))
+    assert values(found.joined) == ["a", "b"]
+    backend.chords.dispatched(found.joined)
+    assert backend.chords.look(group_id, expired=True).over
+
+
+def looked(backend, group_id):
+    with suppress(ChordClaimed):
+        return backend.chords.look(group_id, expired=False)
+
+
+@pytest.mark.parametrize("ended", [0, 1])
+def test_a_chord_whose_time_is_up_is_claimed_once_and_late_members_count_for_nothing(backend, group_id, ended):
+    backend.chords.begin(group_id, 2)
+    backend.chords.grow(group_id, 1)
+    for index in range(ended):
+        backend.chords.complete(part(group_id, index))
+    found = backend.chords.look(group_id, expired=True)
+    assert (found.over, found.missing) == (False, 3 - ended)
+    with pytest.raises(ChordClaimed):
+        backend.chords.look(group_id, expired=True)
+    backend.chords.dispatched(found.joined)
+    assert [backend.chords.complete(part(group_id, index)) for index in range(3)] == [None] * 3
 
 
 def test_a_nested_header_of_which_results_are_missing_gives_what_was_counted(backend, group_id):
