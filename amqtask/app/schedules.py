@@ -1,57 +1,37 @@
-"""``app.schedules``: periodic tasks added, changed, paused and run at run time. Owns these commands and the view.
+"""``app.schedules``: periodic tasks added, changed, paused and run at run time. Owns these calls and the view.
 
-Commands are messages in the scheduler's log: they are kept when no scheduler runs, and taken in the order in which they
-were sent by whichever leads.
+Changes are commands in the scheduler's log; with the setting ``beat_schedule_store`` they are rows of a table, which
+the scheduler reads. To run one out of turn is a command with both.
 """
 
 from __future__ import annotations
 
-import json
-import time
+import logging
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
-from amqtask.errors import BrokerUnavailable, ConfigError, Unroutable
+from amqtask.app.schedule_log import ScheduleLog
+from amqtask.errors import AmqtaskError, BackendError, BrokerError, ConfigError, UnknownEntry
+from amqtask.plugins import did_you_mean
 from amqtask.schedules.entry import read_entry, spec_of
 from amqtask.schedules.reading import read_schedule
-from amqtask.schedules.records import log_name, log_queue, read_record, record_message
-from amqtask.schedules.state import State, replayed
-from amqtask.schedules.zones import zone
-from amqtask.topology.declarations import QueueDeclare
-from amqtask.wire.ids import new_id
-from amqtask.wire.signing import Signer
+from amqtask.schedules.rows import read_row, row_of
+from amqtask.schedules.zones import zone, zone_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from amqtask.broker.admin import Admin
-    from amqtask.broker.interface import ConnectionOptions, Transport
-    from amqtask.broker.url import BrokerURL
-    from amqtask.config.settings import Settings
+    from amqtask.app.schedule_log import SchedulesApp
     from amqtask.schedules.entry import Entry
-    from amqtask.wire.message import Outgoing
+    from amqtask.schedules.state import State
+    from amqtask.schedules.table import ScheduleTable
 
-_ANSWER = 5.0
-"""Seconds that a scheduler has to answer."""
-_LOOK = 0.01
+logger = logging.getLogger("amqtask.schedules")
 
-
-class SchedulesApp(Protocol):
-    """What is asked of an app here."""
-
-    main: str
-
-    @property
-    def settings(self) -> Settings: ...  # noqa: D102
-    @property
-    def transport(self) -> Transport: ...  # noqa: D102
-    @property
-    def broker_urls(self) -> tuple[BrokerURL, ...]: ...  # noqa: D102
-    @property
-    def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
-    def periodic_tasks(self) -> Mapping[str, Entry]: ...  # noqa: D102
+_AMONG_OPTIONS = frozenset({"expires", "queue", "priority"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +44,7 @@ class Scheduled:
         next: when it is due next; None when it is paused, or never will be.
         runs: how often it was sent.
         added: at run time, rather than declared by the program.
+        pending: the scheduler has not taken in what its row says, or refuses to; its log tells why.
     """
 
     entry: Entry
@@ -71,6 +52,7 @@ class Scheduled:
     next: datetime | None
     runs: int
     added: bool
+    pending: bool = False
 
     @property
     def name(self) -> str:
@@ -79,14 +61,16 @@ class Scheduled:
 
 
 class Schedules:
-    """Periodic tasks at run time. Thread-safe. Each change returns when the broker has stored it.
+    """Periodic tasks at run time. Thread-safe. Each change returns when the broker, or the table, has stored it.
+
+    A call raises BrokerError when the broker does not take it, and BackendError when the table does not.
 
     Args:
         app: its settings and connections.
     """
 
     def __init__(self, app: SchedulesApp) -> None:
-        self._app = app
+        self._app, self._log = app, ScheduleLog(app)
 
     def add(self, name: str, task: Any, schedule: Any, **entry: Any) -> None:
         """Add a periodic task, or replace one that was added.
@@ -112,7 +96,13 @@ class Schedules:
             **call,
             **entry,
         }
-        self._command("add", name, spec_of(self._read(name, given)))
+        checked = spec_of(self._read(name, given))
+        with self._table() as table:
+            if table is None:
+                self._log.command("add", name, checked)
+            else:
+                said = {key for key, value in given.items() if value not in (None, (), [], {})}
+                table.put(name, _row(name, _said(checked, said)))
 
     def update(self, name: str, **changes: Any) -> None:
         """Change some keys of a periodic task, added or declared; the others stay.
@@ -122,43 +112,60 @@ class Schedules:
             changes: keys of an entry.
 
         Raises:
+            UnknownEntry: there is none of this name, as far as can be known.
             ConfigError: a value is wrong.
         """
-        base = self._app.periodic_tasks().get(name)
-        known = {"task": "x", "schedule": 60} if base is None else spec_of(base)
-        checked = spec_of(self._read(name, {**known, **changes}))
-        among_options = {"expires", "queue", "priority"} & changes.keys()
-        plain = {key: checked[key] for key in checked if key in changes or (key == "options" and among_options)}
-        if "tz" in changes:
-            plain["schedule"] = checked["schedule"]
-        self._command("update", name, plain)
+        declared = self._app.periodic_tasks().get(name)
+        with self._table() as table:
+            rows = _rows_of(table)
+            base = self._spec(name, declared, rows)
+            if base is None and changes.get("tz") is not None and changes.get("schedule") is None:
+                raise ConfigError(f"periodic task {name!r} is another program's: with 'tz' give its 'schedule' too")
+            given = _changed(base or {"task": "x", "schedule": 60}, changes)
+            if base is not None and "schedule" in changes and "tz" not in changes:
+                given["tz"] = _zone_of(base, declared)
+            plain = _said(spec_of(self._read(name, given)), changes.keys())
+            if table is None or (name not in rows and declared is None):
+                self._log.command("update", name, plain)
+            else:
+                table.change(name, _row(name, plain), insert=declared is not None)
 
     def pause(self, name: str) -> None:
-        """Send it no more, until :meth:`resume`."""
-        self._command("pause", name)
+        """Send it no more, until :meth:`resume`.
+
+        Raises:
+            UnknownEntry: there is none of this name, as far as can be known; so for the others below.
+        """
+        self._switch(name, "pause")
 
     def resume(self, name: str) -> None:
         """Send it again; what was missed meanwhile is treated as its ``catchup`` says."""
-        self._command("resume", name)
+        self._switch(name, "resume")
 
     def remove(self, name: str) -> None:
         """Remove one that was added, or the changes to one that is declared."""
-        self._command("remove", name)
+        with self._table() as table:
+            if table is None or not table.delete(name):
+                self._must_be_there(name, {**self._app.periodic_tasks(), **_rows_of(table)})
+                self._log.command("remove", name)
 
     def run_now(self, name: str) -> None:
         """Send it once, out of turn."""
-        self._command("run_now", name)
+        with self._table() as table:
+            self._must_be_there(name, {**self._app.periodic_tasks(), **_rows_of(table)})
+        self._log.command("run_now", name)
 
     def list(self) -> list[Scheduled]:
         """Every periodic task with its last and its next due time, by the scheduler that leads.
 
-        When none runs, what its log says is shown.
+        When none runs, what its log says is shown; of a table what its rows say by now.
 
         Raises:
-            BrokerUnavailable: no connection, or the scheduler does not answer.
+            BrokerError: no connection, or the scheduler does not answer.
         """
         declared, home = self._app.periodic_tasks(), zone(self._app.settings.timezone)
-        state = self._state()
+        state = self._log.look().state
+        taken, state.rows = state.rows, self._rows(state, declared)
         now = clock.utcnow()
         found = []
         for name, entry in sorted(state.entries(declared, home).items()):
@@ -170,7 +177,8 @@ class Schedules:
                     None if mark is None else mark.last_due,
                     entry.next(after) if entry.enabled else None,
                     0 if mark is None else mark.runs,
-                    name in state.dynamic,
+                    name not in declared,
+                    state.rows.get(name) != taken.get(name),
                 )
             )
         return found
@@ -185,55 +193,111 @@ class Schedules:
         # what is kept says the zone with each schedule
         return replace(entry, schedules=tuple(read_schedule(one.spec()) for one in entry.schedules), tz=None)
 
-    def _command(self, what: str, name: str, spec: Mapping[str, Any] | None = None) -> None:
-        data: dict[str, Any] = {"do": what, "name": name}
-        if spec is not None:
-            data["spec"] = spec
-        queue = log_name(self._app.settings.beat_queue, self._app.main)
+    @contextmanager
+    def _table(self) -> Iterator[ScheduleTable | None]:
+        url = self._app.settings.beat_schedule_store
+        if url is None:
+            yield None
+            return
+        from amqtask.schedules.table import ScheduleTable  # noqa: PLC0415 -- needs SQLAlchemy
+
+        with closing(ScheduleTable(url, self._app.main)) as table:
+            yield table
+
+    def _switch(self, name: str, what: str) -> None:
+        declared = self._app.periodic_tasks()
+        with self._table() as table:
+            if table is None or not table.change(name, {"enabled": what == "resume"}, insert=name in declared):
+                self._must_be_there(name, {**declared, **_rows_of(table)})
+                self._log.command(what, name)
+
+    def _spec(self, name: str, declared: Entry | None, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+        """What an entry says by now, as plain values; None if it is another program's."""
+        home = zone(self._app.settings.timezone)
+        if name in rows:
+            return spec_of(read_row(name, rows[name], declared, home)[1])
+        if declared is not None:
+            return spec_of(declared)
+        state = self._must_be_there(name, rows)
+        entry = None if state is None else state.entry(name, {}, home)
+        return None if entry is None else spec_of(entry)
+
+    def _must_be_there(self, name: str, known: Mapping[str, Any]) -> State | None:
+        """Raise UnknownEntry for what is neither here nor in the log; returns what is there, if it was looked for."""
+        if name in known:
+            return None
         try:
-            message = self._signed(record_message(queue, "command", data))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"periodic task {name!r} can't be kept: {error}") from None
-        transport, timeout = self._app.transport, self._app.settings.broker_confirm_timeout
+            found = self._log.look()
+        except BrokerError as error:  # a frozen scheduler, or no right to ask: commands are kept all the same
+            logger.warning("Whether there is a periodic task %r can't be seen: %s", name, error)
+            return None
+        if name not in found.names | found.state.dynamic.keys():
+            hint = did_you_mean(name, {*known, *found.names})
+            raise UnknownEntry(f"there is no periodic task {name!r}{hint}")
+        return found.state
+
+    def _rows(self, state: State, declared: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+        """What the table says now, which the scheduler may not have read yet."""
+        home, found = zone(self._app.settings.timezone), {}
         try:
-            transport.send(message, timeout=timeout)
-        except Unroutable:
-            transport.declare(lambda _: [log_queue(queue)])
-            transport.send(message, timeout=timeout)
+            with self._table() as table:
+                if table is None:
+                    return state.rows
+                rows = table.read()
+        except BackendError as error:
+            logger.warning("%s; what the scheduler knows is shown", error)
+            return state.rows
+        for name, row in rows.items():
+            try:
+                found[name], _ = read_row(name, row, declared.get(name), home)
+            except AmqtaskError as error:
+                logger.warning("%s", error)
+                if name in state.rows:
+                    found[name] = state.rows[name]
+        return found
 
-    def _signed(self, message: Outgoing) -> Outgoing:
-        signer = Signer(self._app.settings)
-        return message._replace(properties=signer.sign(message.properties, message.body))
 
-    def _state(self) -> State:
-        from amqtask.broker.admin import Admin  # noqa: PLC0415 -- loads pika's blocking connection
+def _rows_of(table: ScheduleTable | None) -> Mapping[str, Mapping[str, Any]]:
+    return {} if table is None else table.read()
 
-        app, queue = self._app, log_name(self._app.settings.beat_queue, self._app.main)
-        with Admin(app.broker_urls, replace(app.connection_options, name=f"{app.main} (schedules)")) as admin:
-            found = admin.queue_state(queue)
-            if found is None:
-                return State()
-            return self._asked(admin, queue) if found.consumers else self._peeked(admin, queue)
 
-    def _asked(self, admin: Admin, queue: str) -> State:
-        reply_to = f"amqtask.beat.reply.{new_id()}"
-        admin.declare(QueueDeclare(reply_to, durable=False, exclusive=True, auto_delete=True))
-        admin.publish(self._signed(record_message(queue, "query", {}, reply_to)))
-        deadline = clock.monotonic() + _ANSWER
-        while (answer := admin.get(reply_to)) is None:
-            if clock.monotonic() > deadline:
-                raise BrokerUnavailable(f"the scheduler does not answer within {_ANSWER:g} s; is it frozen?")
-            time.sleep(_LOOK)
-        return State.of_plain(json.loads(answer.body)["state"])
+def _said(checked: Mapping[str, Any], keys: Any) -> dict[str, Any]:
+    """Of an entry as plain values, what these keys have said."""
+    among_options = _AMONG_OPTIONS & set(keys)
+    plain = {key: checked[key] for key in checked if key in keys or (key == "options" and among_options)}
+    if "tz" in keys:
+        plain["schedule"] = checked["schedule"]
+    for key, usual in (("enabled", True), ("jitter", None), ("deadline", None)):
+        if key in keys:
+            plain[key] = checked.get(key, usual)
+    return plain
 
-    @staticmethod
-    def _peeked(admin: Admin, queue: str) -> State:
-        records = []
-        while (message := admin.get(queue)) is not None:
-            if (record := read_record(message.properties, message.body)) is not None:
-                records.append(record)
-        admin.nack_all()
-        return replayed(records)
+
+def _changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with changes, as :func:`read_entry` wants it."""
+    given = {**base, **changes}
+    if "options" not in changes:  # what has a key of its own stands there once
+        options = base.get("options", {})
+        given["options"] = {key: value for key, value in options.items() if key not in _AMONG_OPTIONS & changes.keys()}
+    if changes.get("tz") is not None and "schedule" not in changes:
+        specs = base["schedule"]
+        given["schedule"] = [{key: value for key, value in one.items() if key != "tz"} for one in specs]
+    return given
+
+
+def _zone_of(base: Mapping[str, Any], declared: Entry | None) -> str | None:
+    """Where the clock is by which an entry runs; None of one that has none, or several."""
+    zones = {one.get("tz") for one in base["schedule"]}
+    if len(zones) == 1 and (only := zones.pop()) is not None:
+        return str(only)
+    return None if declared is None or declared.tz is None else zone_name(declared.tz)
+
+
+def _row(name: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return row_of(plain)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"periodic task {name!r} can't be kept: {error}") from None
 
 
 def _dealt_with(entry: Entry, last: datetime, now: datetime) -> datetime:

@@ -22,6 +22,9 @@ class BeatSettings:
     beat_scheduler: str = setting(
         "token", kinds.text, "Where the scheduler keeps its state. There is only token: the broker."
     )
+    beat_schedule_store: str | None = setting(
+        None, kinds.optional(kinds.text), "Table with periodic tasks, beside those declared: db+<SQLAlchemy URL>."
+    )
     beat_schedule_filename: str | None = setting(
         None, kinds.optional(kinds.text), "SQLite file for a copy of the scheduler's state (-s)."
     )

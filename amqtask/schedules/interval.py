@@ -48,7 +48,7 @@ class schedule(Schedule):  # noqa: N801 -- Celery's name
     ) -> None:
         every = parse_duration(run_every)
         if every < SHORTEST:
-            raise ConfigError(f"a schedule of every {run_every!r}: the shortest interval is 10 ms")
+            raise ConfigError(f"a schedule of every {format_duration(every)}: the shortest interval is 10 ms")
         del nowfun, app
         for name, value in (("run_every", every), ("relative", relative), ("nowfun", None), ("app", None), ("tz", tz)):
             object.__setattr__(self, name, value)

@@ -50,7 +50,7 @@ def _of_mapping(given: Mapping[str, Any]) -> Schedule:
     kinds = [name for name in ("every", "cron", "solar") if given.get(name) is not None]
     if len(kinds) != 1:
         raise ConfigError("a schedule needs one of 'every', 'cron' and 'solar'")
-    tz = None if given.get("tz") is None else zone(given["tz"])
+    tz = None if given.get("tz") is None else zone(str(given["tz"]))
     if kinds == ["every"]:
         return schedule(given["every"], bool(given.get("relative")), tz=tz)
     if kinds == ["cron"]:

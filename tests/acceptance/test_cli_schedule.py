@@ -47,12 +47,14 @@ def site(shell):
 
 def test_runs_are_printed_with_their_zones_and_changes_are_kept_while_no_scheduler_runs(site):
     site.run("-A", "shop", "schedule", "add", "night", "shop.refresh", "--cron", "@daily", "-a", '["night"]')
+    site.run("-A", "shop", "schedule", "add", "often", "shop.refresh", "--every", "30", "--expires", "20")
     site.run("-A", "shop", "schedule", "pause", "some")
     site.run("-A", "shop", "schedule", "pause", "sume", code=64)
     listed = site.run("-A", "shop", "schedule", "list").stdout
     assert "30 7 * * 1,2,3,4,5 Europe/Berlin" in listed
     found = {one["name"]: one for one in site.json("-A", "shop", "schedule", "list")}
-    assert set(found) == {"shop.refresh", "some", "report", "night"}
+    assert set(found) == {"shop.refresh", "some", "report", "night", "often"}
+    assert found["often"]["options"] == {"expires": 20.0}
     assert (found["night"]["args"], found["night"]["added"], found["some"]["paused"]) == (["night"], True, True)
     runs = site.run("schedule", "next", "report", "-n", "3", "-A", "shop").stdout.splitlines()
     assert len(runs) == 4
@@ -69,7 +71,10 @@ def test_the_scheduler_runs_in_a_process_and_ends_when_it_is_told(site):
         try:
             wait_for(lambda: "Leading" in (site.folder / "log").read_text(), 30)
             assert (site.folder / "beat.pid").read_text().strip() == str(process.pid)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGUSR2)
+            process.send_signal(signal.SIGUSR1)
+            wait_for(lambda: "thread amqtask-beat" in (site.folder / "log").read_text(), 30)
+            process.send_signal(signal.SIGQUIT)
             assert process.wait(20) == 0
         finally:
             process.kill()
@@ -83,6 +88,9 @@ def test_a_wrong_entry_is_an_error_at_the_start_with_its_line(site):
     (site.folder / "routing.yaml").write_text(ROUTING.replace("mon-fri", "mon-fry"))
     error = site.run("-A", "shop", "beat", code=78).stderr
     assert "routing.yaml:4:3: periodic task 'report': day_of_week: 'fry' is no number" in error
+    started = site.run("-A", "shop", "worker", "-B", "-P", "solo", code=78)
+    assert "'fry' is no number" in started.stderr
+    assert "shop.refresh" not in started.stdout  # no banner: it has never been up
 
 
 def test_a_worker_whose_scheduler_can_not_begin_ends(site):

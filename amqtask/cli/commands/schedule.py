@@ -11,6 +11,7 @@ import click
 from amqtask.cli.command import JSON_OPTION, Group
 from amqtask.cli.commands.call import _json_of as json_of
 from amqtask.cli.output import print_json, print_table
+from amqtask.cli.worker_options import read_seconds
 from amqtask.plugins import did_you_mean
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 def schedule() -> None:
     """Periodic tasks: what is due next, and changes at run time.
 
-    Changes are kept in the broker; they hold until they are taken back, whatever is restarted.
+    Changes are kept in the broker, or in the table that beat_schedule_store names; they hold until they are taken
+    back, whatever is restarted.
     """
 
 
@@ -55,9 +57,11 @@ def list_(setup: Setup, as_json: bool) -> None:
 @click.pass_obj
 def next_(setup: Setup, name: str | None, number: int, as_json: bool) -> None:
     """Print the coming runs of all periodic tasks, or of NAME, in the zones of their schedules."""
-    found = [one for one in _app(setup).schedules.list() if name in (None, one.name)]
+    known = _app(setup).schedules.list()
+    found = [one for one in known if name in (None, one.name)]
     if name is not None and not found:
-        raise click.UsageError(f"there is no periodic task {name!r}")
+        hint = did_you_mean(name, (one.name for one in known))
+        raise click.UsageError(f"there is no periodic task {name!r}{hint}")
     runs = [(due, one) for due, one in _coming(found, number)]
     if as_json:
         print_json([{"due": due.isoformat(), "name": one.name, "task": one.entry.task} for due, one in runs])
@@ -81,27 +85,29 @@ def _coming(found: list[Scheduled], number: int) -> Iterator[tuple[datetime, Sch
 @schedule.command("add", short_help="Add a periodic task.")
 @click.argument("name")
 @click.argument("task")
-@click.option("--every", metavar="DURATION", help="How often: 90s, 10m.")
+@click.option("--every", metavar="DURATION", callback=read_seconds, help="How often: 90s, 10m; or seconds.")
 @click.option("--cron", metavar="LINE", help="A cron line, or @daily.")
 @click.option("--tz", metavar="ZONE", help="Zone of the clock.  [default: setting timezone]")
 @click.option("-a", "--args", metavar="JSON", callback=json_of(list, "list"), help="Arguments: '[1, 2]'.")
 @click.option("-k", "--kwargs", metavar="JSON", callback=json_of(dict, "object"), help="Keyword arguments.")
 @click.option("--queue", metavar="QUEUE", help="Send it to this queue.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 goes first.")
-@click.option("--expires", metavar="DURATION", help="Don't start it later than this after it was sent.")
-@click.option("--jitter", metavar="DURATION", help="Send it later by a random time up to this.")
+@click.option(
+    "--expires", metavar="DURATION", callback=read_seconds, help="Don't start it later than this after it was sent."
+)
+@click.option("--jitter", metavar="DURATION", callback=read_seconds, help="Send it later by a random time up to this.")
 @click.option("--catchup", type=click.Choice(["none", "one", "all"]), help="Of missed due times.")
 @click.option(
     "--overlap", type=click.Choice(["allow", "skip", "buffer_one", "cancel_previous"]),
     help="While the run before has not ended.",
 )  # fmt: skip
 @click.pass_obj
-def add(setup: Setup, /, name: str, task: str, every: str | None, cron: str | None, **given: Any) -> None:
+def add(setup: Setup, /, name: str, task: str, every: float | None, cron: str | None, **given: Any) -> None:
     """Add the periodic task NAME, which sends TASK; or replace one that was added."""
     if (every is None) == (cron is None):
         raise click.UsageError("Give either --every or --cron.")
     entry = {key: value for key, value in given.items() if value not in (None, [], {})}
-    _app(setup).schedules.add(name, task, every or {"cron": cron}, **entry)
+    _app(setup).schedules.add(name, task, {"cron": cron} if every is None else every, **entry)
     print(f"{name} added")
 
 
@@ -110,12 +116,7 @@ def _changing(name: str, help_text: str, done: str, change: Callable[[Any], Call
     @click.argument("name")
     @click.pass_obj
     def command(setup: Setup, name: str) -> None:
-        app = _app(setup)
-        schedules = app.schedules
-        known = [one.name for one in schedules.list()]
-        if name not in known:
-            raise click.UsageError(f"there is no periodic task {name!r}{did_you_mean(name, known)}")
-        change(schedules)(name)
+        change(_app(setup).schedules)(name)
         print(f"{name} {done}")
 
 
@@ -157,8 +158,8 @@ def _next(one: Scheduled) -> str | None:
 
 
 def _state(one: Scheduled) -> str:
-    words = [*([] if one.entry.enabled else ["paused"]), *(["added"] if one.added else [])]
-    return ", ".join(words)
+    words = {"paused": not one.entry.enabled, "added": one.added, "not taken in yet": one.pending}
+    return ", ".join(word for word, holds in words.items() if holds)
 
 
 def _plain(one: Scheduled) -> dict[str, Any]:
@@ -172,6 +173,7 @@ def _plain(one: Scheduled) -> dict[str, Any]:
         "runs": one.runs,
         "paused": not one.entry.enabled,
         "added": one.added,
+        "pending": one.pending,
     }
 
 

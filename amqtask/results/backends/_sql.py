@@ -1,4 +1,4 @@
-"""The one place that imports SQLAlchemy: tables, the engine for a URL, and the insert that never replaces a success.
+"""The tables of results: their statements, and the insert that never replaces a success.
 
 Each dialect has its own way to say "insert, or else replace unless"; one that has none here gets an update, and an
 insert when nothing was updated.
@@ -6,56 +6,25 @@ insert when nothing was updated.
 
 from __future__ import annotations
 
-import importlib
-import time
 from typing import TYPE_CHECKING, Any
 
-from amqtask.broker.url import mask
-from amqtask.errors import ConfigError
 from amqtask.results import states
+from amqtask.sql import Id, mysql, postgresql, sa, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-try:
-    import sqlalchemy as sa
-    from sqlalchemy.dialects import mysql, postgresql, sqlite
-    from sqlalchemy.exc import (
-        ArgumentError,
-        IntegrityError,
-        NoSuchModuleError,
-        SQLAlchemyError,
-    )
-except ImportError:
-    raise ConfigError('the database result backend needs SQLAlchemy: pip install "amqtask[sqlalchemy]"') from None
-
-ERRORS = (SQLAlchemyError, OSError)
 Engine = sa.Engine
 Connection = sa.Connection
 Table = sa.Table
 
-WAIT_SECONDS = 60
-"""How long a thread waits for a connection that others use, and SQLite for another writer."""
-
-_LOOKS, _LOOK_AGAIN = 5, 0.1
-"""How often, and after how many seconds, missing tables are looked for when they can't be made."""
-
-_DRIVERS = {
-    "postgresql": ("postgresql+psycopg", "psycopg", "postgresql"),
-    "postgres": ("postgresql+psycopg", "psycopg", "postgresql"),
-    "mysql": ("mysql+pymysql", "pymysql", "mysql"),
-    "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
-}
-"""Scheme without a driver -> scheme with ours, its module, the extra that has it."""
-
 _Bytes = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
-_Id = sa.String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 
-_metadata = sa.MetaData()
+metadata = sa.MetaData()
 results = sa.Table(
     "amqtask_results",
-    _metadata,
-    sa.Column("task_id", _Id, primary_key=True),
+    metadata,
+    sa.Column("task_id", Id, primary_key=True),
     sa.Column("state", sa.String(64), nullable=False),
     sa.Column("document", _Bytes, nullable=False),
     sa.Column("content_type", sa.String(255), nullable=False),
@@ -66,84 +35,11 @@ results = sa.Table(
 """Times are seconds since the epoch. The document is as other backends have it."""
 groups = sa.Table(
     "amqtask_groups",
-    _metadata,
-    sa.Column("group_id", _Id, primary_key=True),
+    metadata,
+    sa.Column("group_id", Id, primary_key=True),
     sa.Column("document", _Bytes, nullable=False),
     sa.Column("expires_at", sa.Double, index=True),
 )
-
-
-def engine_for(url: str, most: int) -> Engine:
-    """An engine; connects when it is used.
-
-    Args:
-        url: setting ``result_backend``, with ``db+`` before it.
-        most: connections at a time.
-
-    Raises:
-        ConfigError: the URL, its dialect or its driver won't do.
-    """
-    plain = url.removeprefix("db+")
-    scheme, _, rest = plain.partition("://")
-    if scheme in _DRIVERS:
-        scheme, module, extra = _DRIVERS[scheme]
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            raise ConfigError(f'result_backend {mask(url)!r} needs {module}: pip install "amqtask[{extra}]"') from None
-    try:
-        engine = _create(f"{scheme}://{rest}", most)
-    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
-        raise ConfigError(f"result_backend {mask(url)!r}: {error}") from None
-    if engine.dialect.name == "sqlite":
-        if engine.url.database in (None, "", ":memory:"):
-            raise ConfigError(f"result_backend {url!r}: no other process sees it; write db+sqlite:////path/of/a/file")
-        sa.event.listen(engine, "connect", _set_up_sqlite)
-    return engine
-
-
-def _create(url: str, most: int) -> Engine:
-    sqlite_options = {"connect_args": {"timeout": WAIT_SECONDS}} if url.startswith("sqlite") else {}
-    return sa.create_engine(
-        url,
-        poolclass=sa.QueuePool,
-        pool_size=most,
-        max_overflow=0,
-        pool_timeout=WAIT_SECONDS,
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        **sqlite_options,
-    )
-
-
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def make_tables(engine: Engine) -> None:
-    """Make the tables that are missing. Where other processes do so too, one of them fails, and looks again."""
-    for left in reversed(range(_LOOKS)):
-        try:
-            _metadata.create_all(engine)
-        except SQLAlchemyError as error:
-            if not left or not (isinstance(error, IntegrityError) or "exist" in str(getattr(error, "orig", ""))):
-                raise
-            time.sleep(_LOOK_AGAIN)
-        else:
-            return
-
-
-def is_missing_table(error: BaseException) -> bool:
-    """Whether this says that a table is not there, in a dialect that we know."""
-    text = str(getattr(error, "orig", "")).lower()
-    return any(words in text for words in ("no such table", "does not exist", "doesn't exist"))
-
-
-def is_conflict(error: BaseException) -> bool:
-    """Whether another transaction was in the way, and trying again is right."""
-    text = str(getattr(error, "orig", "")).lower()
-    return isinstance(error, IntegrityError) or any(words in text for words in ("deadlock", "could not serialize"))
 
 
 def upsert(connection: Connection, rows: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from amqtask import clock
+from amqtask import clock, sql
 from amqtask.errors import BackendError, ResultTooLarge
 from amqtask.results.backends import _sql
 from amqtask.results.backends._polled import PolledBackend
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _BATCH = 500
 """Keys per question, and rows per transaction of a clean-up."""
 _ATTEMPTS = 5
+_SETTING = "result_backend"
 
 
 class DatabaseBackend(PolledBackend):
@@ -44,7 +45,7 @@ class DatabaseBackend(PolledBackend):
     def __init__(self, url: str, settings: Settings) -> None:
         super().__init__(url, settings)
         self._engines = PerProcess(partial(_connected, url, settings.result_backend_max_connections))
-        _sql.engine_for(url, 1).dispose()  # errors now, not when it is used
+        sql.engine_for(url, 1, _SETTING).dispose()  # errors now, not when it is used
 
     def store(self, records: Sequence[Record]) -> None:
         """Store in one transaction per some hundred rows."""
@@ -125,10 +126,10 @@ class DatabaseBackend(PolledBackend):
             try:
                 with self._engines.get().use() as engine, engine.begin() as connection:
                     return work(connection)
-            except _sql.ERRORS as error:
-                if left and _sql.is_missing_table(error):
+            except sql.ERRORS as error:
+                if left and sql.is_missing_table(error):
                     self.close()  # and the next connection makes them
-                elif not (left and _sql.is_conflict(error)):
+                elif not (left and sql.is_conflict(error)):
                     raise self.failed(doing, getattr(error, "orig", None) or error) from error
         raise AssertionError  # the last attempt returns or raises
 
@@ -167,9 +168,9 @@ class _Shared:
 
 def _connected(url: str, most: int) -> _Shared:
     """An engine whose tables are there."""
-    engine = _sql.engine_for(url, most)
+    engine = sql.engine_for(url, most, _SETTING)
     try:
-        _sql.make_tables(engine)
+        sql.make_tables(engine, _sql.metadata)
     except BaseException:
         engine.dispose()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import warnings
@@ -12,6 +13,8 @@ from stores import record
 from waiting import wait_for
 
 from amqtask.errors import BackendError
+from amqtask.results.access import ResultAccess
+from amqtask.results.future import AsyncResult
 from amqtask.results.open import open_backend
 from amqtask.wire.ids import new_id
 
@@ -162,3 +165,23 @@ def test_a_restart_of_the_server_is_survived(place, backend, task_id):
     wait_for(lambda: tolerant(lambda: backend.store([record(later)]) or True))
     assert wait_for(lambda: tolerant(lambda: watch.wait(1))) == {later: record(later).document}
     watch.close()
+
+
+@pytest.mark.parametrize("place", ["memcached", "redis"], indirect=True)
+def test_who_waits_sits_out_a_restart_although_nothing_had_come(place, backend, monkeypatch):
+    results = ResultAccess(place.settings(), lambda _url, _settings: backend)
+    handles = [AsyncResult(new_id(), results=results) for _ in range(2)]
+    watches = []
+    watch = backend.watch
+    monkeypatch.setattr(backend, "watch", lambda ids: watches.append(watch(ids)) or watches[-1])
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [
+            threads.submit(lambda: handles[0].get(timeout=30)),
+            threads.submit(lambda: asyncio.run(handles[1].aget(timeout=30))),
+        ]
+        wait_for(lambda: len(watches) == 2 and all(one.begun for one in watches))
+        place.service.stop()
+        wait_for(lambda: len(watches) > 3 or any(one.done() for one in waiting))
+        place.service.start()
+        wait_for(lambda: tolerant(lambda: backend.store([record(one.id, result=7) for one in handles]) or True))
+        assert [one.result() for one in waiting] == [7, 7]
