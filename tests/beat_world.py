@@ -77,6 +77,13 @@ class World:
         self.waiting: list[Process] = []
         self.tasks: list[Outgoing] = []
         self.count = 0
+        self.table: dict[str, dict[str, Any]] = {}
+
+    def look(self) -> None:
+        """The active process compares the table with the log."""
+        if self.active is not None:
+            for name in {*self.table, *self.active.leader.state.rows}:
+                self.active.leader.row(name, self.table.get(name))
 
     def start(self) -> Process:
         self.count += 1

@@ -66,9 +66,9 @@ def leads(beat: Beat) -> bool:
 
 def taken(app: Amqtask) -> list[tuple[str, float]]:
     """Takes what waits in the queue: entry and due time of each message, in order."""
-    found = []
+    found, queue = [], app.settings.task_default_queue
     with Admin(app.broker_urls, app.connection_options) as admin:
-        while admin.queue_state(QUEUE) is not None and (message := admin.get(QUEUE)) is not None:
+        while admin.queue_state(queue) is not None and (message := admin.get(queue)) is not None:
             mark = message.properties.headers[HEADER]
             found.append((mark["entry"], datetime.fromisoformat(mark["due"]).timestamp()))
             admin.ack(message.tag)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from amqtask.app.wiring import Wiring
     from amqtask.broker.interface import ConnectionOptions, Transport
     from amqtask.broker.url import BrokerURL
+    from amqtask.canvas.planned import Sending
     from amqtask.config.settings import Settings
     from amqtask.schedules.entry import Entry
     from amqtask.tasks.options import TaskOptions
@@ -109,7 +110,7 @@ class Periodic:
             The name of the entry.
 
         Raises:
-            ConfigError: the name is taken.
+            ConfigError: the name is taken, or ``sig`` is neither.
         """
         entry = periodic_entry(schedule, sig, args, kwargs or {}, options)
         return self._add_periodic(name or repr(sig), entry, named=name is not None)
@@ -127,8 +128,15 @@ class Periodic:
         """Every declared entry, read and checked.
 
         Raises:
-            ConfigError: an entry is wrong, or a name is given in two places.
+            ConfigError: entries are wrong, or a name is given in two places; a line for each.
         """
+        found, wrong = self.read_periodic()
+        if wrong:
+            raise ConfigError("\n".join(wrong))
+        return found
+
+    def read_periodic(self) -> tuple[dict[str, Entry], list[str]]:
+        """The declared entries that can be read, and what is wrong with the others."""
         from amqtask.schedules.entry import read_entry  # noqa: PLC0415 -- for the scheduler
         from amqtask.schedules.zones import zone  # noqa: PLC0415
 
@@ -136,29 +144,38 @@ class Periodic:
         of_settings: Mapping[str, Any] = self.settings.beat_schedule or {}
         of_file = self.topology.schedule
         found: dict[str, Entry] = {}
+        wrong: list[str] = []
         for place, declared in (("beat_schedule", of_settings), ("routing.yaml", of_file), ("code", self._periodic)):
             for name, given in declared.items():
                 if name in found:
-                    raise ConfigError(f"periodic task {name!r} is declared twice, again in {place}")
+                    wrong.append(f"periodic task {name!r} is declared twice, again in {place}")
+                    continue
                 where = str(given.get("where", "")) if place == "routing.yaml" else ""
                 plain = {key: value for key, value in given.items() if key != "where"} if where else given
-                found[name] = read_entry(name, plain, home, where)
+                try:
+                    found[name] = read_entry(name, plain, home, where)
+                except ConfigError as error:
+                    wrong.append(str(error))
         if CLEANUP not in found and self._cleans_up():
             given = {"task": CLEANUP, "schedule": "0 4 * * *", "options": {"expires": 12 * 3600}}
             found[CLEANUP] = read_entry(CLEANUP, given, home)
-        return found
+        return found, wrong
 
     def _cleans_up(self) -> bool:
         backend = self._wiring.results_backend
         return bool(getattr(backend, "needs_clean_up", False) and self.settings.result_expires)
 
-    def message_of(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Outgoing:
+    def message_of(self, sending: Sending, route: str | None = None) -> Outgoing:
         """The message of one call, which is not sent.
+
+        Args:
+            sending: the call.
+            route: name of the task whose routes hold; that of the call when None.
 
         Raises:
             EncodeError, ConfigError, TypeError: as for ``apply_async``.
         """
-        return self._wiring.messages.build(task, self._options_of(task), (args, kwargs), options)
+        return self._wiring.messages.build_sending(sending, self._options_of(route or sending.route_name), route=route)
 
     def _options_of(self, task: str) -> TaskOptions:
         from amqtask.tasks.options import TaskOptions  # noqa: PLC0415 -- loaded by every app
@@ -180,6 +197,8 @@ def periodic_entry(
     """What ``beat_schedule`` would say of a signature, or of a task."""
     from amqtask.schedules.entry import KEYS  # noqa: PLC0415 -- for apps with periodic tasks
 
+    if not isinstance(getattr(sig, "task", None) or getattr(sig, "name", None), str):
+        raise ConfigError(f"add_periodic_task() takes a signature or a task, not {sig!r}; for example task.s(1)")
     own = getattr(sig, "options", None)
     merged = {**(own if isinstance(own, dict) else {}), **options}
     merged.pop("task_id", None)

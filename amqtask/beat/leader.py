@@ -19,13 +19,14 @@ import heapq
 import logging
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from amqtask.beat.planning import moment, offset, plan
+from amqtask.beat.planning import moment, plan
+from amqtask.errors import MessageTooLarge
 from amqtask.schedules.records import Record, read_record, record_message
-from amqtask.schedules.state import State, replayed
+from amqtask.schedules.state import State, read_snapshot, replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime, timedelta, tzinfo
+    from datetime import datetime, tzinfo
 
     from amqtask.schedules.entry import Entry
     from amqtask.schedules.records import Kind
@@ -42,6 +43,9 @@ RENEW_EVERY = 300.0
 """Seconds after which one is written anyway: brokers take a message back that is held for half an hour."""
 _RUNS_FOR = 86_400.0
 """Seconds after which a run counts as ended although nobody said so."""
+
+_OTHERS_LEAD = 5.0
+"""Seconds without the log, which is never empty, after which another process has it."""
 
 _AT_ONCE = 500
 """Entries in one tick."""
@@ -93,6 +97,7 @@ class Leader:
         zone: of schedules that name none.
         effects: what is done.
         now: wall clock, in seconds since the epoch.
+        patience: seconds that a run which was asked for waits for its entry, which a table may still bring.
     """
 
     def __init__(
@@ -103,15 +108,20 @@ class Leader:
         zone: tzinfo,
         effects: Effects,
         now: Callable[[], float],
+        patience: float = 0.0,
     ) -> None:
-        self.queue, self._app, self._declared, self._zone = queue, app, declared, zone
-        self._effects, self._now = effects, now
+        self.queue, self._app, self.declared, self._zone = queue, app, declared, zone
+        self._effects, self._now, self._patience = effects, now, patience
         self.phase: Phase = "away"
         self.state = State()
-        """Counts while the log has none: it may be given before :meth:`opened`."""
+        """Counts while the log has none: it may be given before :meth:`opened`. Forgotten when another process leads,
+        which knows better."""
         self.entries: dict[str, Entry] = {}
         self._claim = ""
+        self._present = 0.0
+        """Since when the log has been with this process, and its clock as it is."""
         self._log: list[Record] = []
+        self._opened_at = 0.0
         self._tag = 0
         """Of the last delivery."""
         self._last_id = ""
@@ -123,12 +133,15 @@ class Leader:
         self._written_at = 0.0
         self._heap: list[tuple[float, str]] = []
         self._wakes: dict[str, float] = {}
+        self._unknown: dict[str, float] = {}
+        """Commands to run what is not there: id -> when that was seen first."""
 
     # -- what happens
 
     def opened(self) -> None:
         """The log is consumed on a new channel; it may be another process that gets it."""
         self.phase, self._log, self._tag, self._last_id = "standby", [], 0, ""
+        self._opened_at = self._now()
         self._snapshots.clear()
         self._put_claim()  # an empty log needs a first record
 
@@ -148,7 +161,7 @@ class Leader:
             self._take(record)
             return
         if self.phase == "standby":
-            self.phase = "reading"
+            self.phase, self._present = "reading", self._now()
             self._put_claim()
             self._log = [record]
         elif record.kind == "claim" and record.id == self._claim:
@@ -158,9 +171,11 @@ class Leader:
 
     def tick(self) -> float | None:
         """Do what is due; returns seconds until the next look, None when only records can bring something."""
+        now = self._now()
+        if self.phase == "standby" and now - self._opened_at > _OTHERS_LEAD:
+            self.state = State()
         if self.phase != "leading":
             return None
-        now = self._now()
         for _ in range(_AT_ONCE):  # in between, the connection has to be served
             if not self._heap or self._heap[0][0] > now:
                 break
@@ -171,11 +186,30 @@ class Leader:
         self._compact(now)
         return None if not self._heap else max(self._heap[0][0] - self._now(), 0.0)
 
+    def clock_set(self) -> None:
+        """What the clock has jumped over counts as missed."""
+        self._present = self._now()
+        self.rewind()
+
     def rewind(self) -> None:
         """The clock was set, or queues are there now: what was planned is planned again."""
         for name in self.entries:
             self._look(name)
         self._run_asked()
+
+    def row(self, name: str, spec: Mapping[str, object] | None) -> None:
+        """A table says this of an entry, or has no row of it any more: that goes into the log, as commands do.
+
+        Raises:
+            MessageTooLarge: it can't be sent.
+        """
+        if self.phase == "leading" and self.state.rows.get(name) != spec:
+            self._put("command", {"do": "row", "name": name, "spec": spec, "declared": name in self.declared})
+
+    def table_was_read(self) -> None:
+        """What was asked for and is not there yet will not come."""
+        if self.phase == "leading":
+            self._run_asked()
 
     # -- the log
 
@@ -210,7 +244,8 @@ class Leader:
             if upto:
                 self._effects.acknowledge(upto)
             else:  # somebody had it in hand, to look at it, while this process read the log
-                self.state.adopt(State.of_plain(record.data))
+                if (found := read_snapshot(record)) is not None:
+                    self.state.adopt(found)
                 self._new += 1
                 self._refresh()
         elif record.kind == "query":
@@ -225,13 +260,16 @@ class Leader:
             self._new += 1
             self.state.apply(record)
             if record.kind == "command":
-                self._changed(str(record.data.get("name")))
-                if record.data.get("name") not in self.entries and record.data.get("do") != "remove":
-                    logger.warning("%s: there is no periodic task %r", record.data.get("do"), record.data.get("name"))
+                do, name = record.data.get("do"), str(record.data.get("name"))
+                self._changed(name)
+                if name not in self.entries and do not in ("remove", "row", "run_now"):  # that may wait for a row
+                    logger.warning("%s: there is no periodic task %r", do, name)
             elif record.kind == "ended":
                 self._ended(str(record.data.get("entry")))
 
     def _compact(self, now: float) -> None:
+        if self._snapshots:  # one is on its way still: the broker takes nothing now
+            return
         age = now - self._written_at
         full = self._new >= max(COMPACT_AFTER, len(self.entries))
         if full or (self._new and age >= COMPACT_EVERY) or age >= RENEW_EVERY or age < 0:
@@ -240,8 +278,12 @@ class Leader:
     def _write(self) -> None:
         """Write a snapshot of all that was delivered and sent so far."""
         data = {**self.state.plain(), "upto": self._last_id}
-        self._snapshots[self._put("snapshot", data)] = self._tag
         self._new, self._written_at = 0, self._now()
+        try:
+            self._snapshots[self._put("snapshot", data)] = self._tag
+        except MessageTooLarge as error:  # the log has everything, but grows
+            told = "The state of %d periodic tasks can't be written, so queue %s grows (broker_max_message_size): %s"
+            logger.error(told, len(self.entries), self.queue, error)  # noqa: TRY400
         self._effects.written(data)
 
     def _answer(self, record: Record) -> None:
@@ -254,7 +296,7 @@ class Leader:
 
     def _refresh(self) -> None:
         """The entries may be others, or what was asked for at once."""
-        self.entries = self.state.entries(self._declared, self._zone)
+        self.entries = self.state.entries(self.declared, self._zone)
         self.state.meet(self.entries.values(), self._now())
         self.state.forget(self._now())
         self._heap.clear()
@@ -265,36 +307,41 @@ class Leader:
 
     def _changed(self, name: str) -> None:
         """This one may be another; to plan ten thousand anew takes long."""
-        entry = self.state.entry(name, self._declared, self._zone)
+        before, entry = self.entries.get(name), self.state.entry(name, self.declared, self._zone)
         self._wakes.pop(name, None)
         if entry is None:
             self.entries.pop(name, None)
         else:
             self.entries[name] = entry
-            self.state.meet([entry], self._now())
-            self._look(name)
+            if self.state.meet([entry], self._now()):  # the next leader is to count from the same moment
+                mark = self.state.marks[name]
+                self._put("skipped", {"entry": name, "due": mark.last, "begins": mark.fingerprint})
+            # paused it has missed what there was
+            self._look(name, None if before is not None and before.enabled else self._now())
         self._run_asked()
 
     def _run_asked(self) -> None:
         for command, name in list(self.state.asked.items()):
-            entry = self.entries.get(name)
-            if entry is None:
+            entry, now = self.entries.get(name), self._now()
+            if entry is not None:
+                self._unknown.pop(command, None)
+                self._send(entry, moment(now), asked=command)
+            elif now - self._unknown.setdefault(command, now) >= self._patience:
                 logger.error("Asked to run %r, but there is no such periodic task", name)
                 self.state.asked.pop(command)
-            else:
-                self._send(entry, moment(self._now()), asked=command)
+                self._unknown.pop(command)
 
     def _wake(self, name: str, at: float) -> None:
         self._wakes[name] = at
         heapq.heappush(self._heap, (at, name))
 
-    def _look(self, name: str) -> None:
+    def _look(self, name: str, present: float | None = None) -> None:
         entry = self.entries.get(name)
         if entry is None or not entry.enabled:
             return
         now, mark = self._now(), self.state.marks[name]
         try:
-            planned = plan(entry, mark, moment(now))
+            planned = plan(entry, mark, moment(now), moment(self._present if present is None else present))
         except Exception:  # one entry must not keep the others from being sent, nor the next leader from leading
             logger.exception("Periodic task %s can't be planned, and is left out", name)
             return
@@ -351,8 +398,3 @@ class Leader:
         self.state.apply(Record("sent", "", {key: value for key, value in data.items() if value is not None}))
         self._new += 1
         return True
-
-
-def lateness(entry: Entry, due: datetime, now: float) -> timedelta:
-    """How much later than planned an occurrence is sent."""
-    return moment(now) - due - offset(entry, due)

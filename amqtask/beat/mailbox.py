@@ -14,6 +14,7 @@ from amqtask.broker.pika_driver import to_pika
 from amqtask.control.messages import read_request, reply_message
 from amqtask.errors import AmqtaskError, BrokerUnavailable
 from amqtask.wire.lamport import LamportClock
+from amqtask.wire.signing import REPLY, SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Channel, Connection, Loop, Method
     from amqtask.control.messages import Names
     from amqtask.wire.message import PropertiesLike
+    from amqtask.wire.signing import Signer
 
 logger = logging.getLogger("amqtask.beat")
 
@@ -36,10 +38,11 @@ class Mailbox:
         node: its name.
         names: of remote control.
         accept: formats that requests may have.
+        signer: of the app.
     """
 
-    def __init__(self, loop: Loop, node: str, names: Names, accept: Sequence[str]) -> None:
-        self._loop, self._node, self._names, self._accept = loop, node, names, accept
+    def __init__(self, loop: Loop, node: str, names: Names, accept: Sequence[str], signer: Signer) -> None:
+        self._loop, self._node, self._names, self._accept, self._signer = loop, node, names, accept, signer
         self._clock = LamportClock()
         self._connection: Connection | None = None
 
@@ -79,4 +82,6 @@ class Mailbox:
         wanted = request.reply_to is not None and request.reply_to[0] == self._names.replies
         if wanted and request.method == "ping" and request.is_for(self._node):
             answer = reply_message(request, self._node, {"ok": "pong"}, self._clock.tick())
+            asked = (properties.headers or {}).get(SIGNATURE)
+            answer = self._signer.signed(answer, REPLY, request.ticket, asked, needed=False)
             channel.basic_publish(answer.exchange, answer.routing_key, answer.body, to_pika(answer.properties))

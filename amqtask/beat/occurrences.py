@@ -7,11 +7,15 @@ be made of the very same: a process that dies in between would lose or double it
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from amqtask.errors import ConfigError
+from amqtask.canvas.plan import plan
+from amqtask.canvas.planned import Sending, derived_ids
+from amqtask.canvas.starting import STARTS, composition, single_message, start_message
+from amqtask.errors import AmqtaskError, ConfigError
 from amqtask.plugins import did_you_mean
 from amqtask.results.joining import denied_join_result
 from amqtask.schedules.records import HEADER, REPORT
@@ -25,13 +29,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from amqtask.app.app import Amqtask
+    from amqtask.canvas.planned import PlanContext
+    from amqtask.canvas.shapes import Shape
     from amqtask.schedules.entry import Entry
     from amqtask.wire.message import Outgoing
 
 logger = logging.getLogger("amqtask.beat")
-
-_CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord"})
-"""Only Celery's workers have tasks of these names."""
 
 _NAMESPACE = UUID("6e2f7e0e-5d0b-5c43-9b5d-8a3f1f6f3c11")
 
@@ -78,16 +81,17 @@ class Occurrences:
             mark["asked"] = asked
         given = {key: value for key, value in entry.options.items() if value is not None}
         refuse_unknown(given, SEND_OPTIONS, "option")
-        expires = given.get("expires")
-        options = {
-            **given,
-            **({"expires": expires.total_seconds()} if isinstance(expires, timedelta) else {}),
+        if isinstance(expires := given.get("expires"), timedelta):
+            given["expires"] = expires.total_seconds()
+        own = {
             "headers": {**(given.get("headers") or {}), HEADER: mark},
             "task_id": occurrence_id(self._app.main, entry.name, due, asked),
         }
         with denied_join_result():  # nobody here waits for results
-            made = self._app.message_of(entry.task, entry.args, entry.kwargs, options)
+            made = self._made(entry, given, own, report=report)
         first, *others = self.queues(made, entry)
+        if (made.properties.headers or {}).get("task") in STARTS:
+            others = []  # each worker that gets it would send all the parts
         # the copy must not expire before it is read; workers look at the header, which stays. And it must be there
         # after a restart of the broker, or what was sent would be sent again
         properties = made.properties._replace(
@@ -96,6 +100,33 @@ class Occurrences:
             delivery_mode=PERSISTENT,
         )
         return made._replace(exchange=DEFAULT_EXCHANGE, routing_key=first, properties=properties)
+
+    def _made(self, entry: Entry, given: dict[str, Any], own: dict[str, Any], *, report: bool) -> Outgoing:
+        """A composition is one message, too: its first step with the others in it, or one that starts it."""
+        app, task_id = self._app, str(own["task_id"])
+        work = _composition(entry, given)
+        if work is not None and not report:  # a first step does not tell the end of the last
+            only = single_message(work, task_id, self._context(task_id))
+            if only is not None:
+                headers = {**(only.options.get("headers") or {}), **own["headers"]}
+                return app.message_of(only._replace(options={**only.options, "headers": headers}))
+        if work is None or app.settings.interop == "celery":  # whose workers know no task but their own
+            kwargs = dict(entry.kwargs) if work is None else work["kwargs"]
+            return app.message_of(Sending(entry.task, entry.args, kwargs, {**given, **own}, {}, task_id))
+        expires = {} if given.get("expires") is None else {"expires": given["expires"]}
+        return app.message_of(*start_message(work, {**expires, **own}))
+
+    def _context(self, task_id: str) -> PlanContext:
+        with denied_join_result():
+            context = self._app.canvas.plan_context()
+        return replace(context, new_id=derived_ids(task_id, purpose="start"))
+
+    def _calls(self, entry: Entry) -> list[Sending]:
+        """What a worker runs first."""
+        work = _composition(entry, {})
+        if work is None:
+            return [Sending(entry.task, entry.args, dict(entry.kwargs), {}, {}, "")]
+        return plan(work, context=self._context("")).sendings
 
     def queues(self, made: Outgoing, entry: Entry) -> list[str]:
         """The queues that a message would reach.
@@ -120,32 +151,60 @@ class Occurrences:
         """See that each can be sent; returns the queues they go to.
 
         Raises:
-            ConfigError: one can't.
+            ConfigError: some can't; a line for each.
         """
         found: dict[str, None] = {}
+        wrong: list[str] = []
         unknown: set[str] = set()
         for entry in entries:
-            place = f"{entry.where}: " if entry.where else ""
-            task = self._app.tasks.get(entry.task)
             try:
-                if task is not None:
-                    task.check_arguments(*entry.args, **entry.kwargs)
+                for call in self._calls(entry):
+                    if (task := self._app.tasks.get(call.task)) is not None:
+                        task.check_arguments(*call.args, **call.kwargs)
+                    name = call.route_name
+                    if name not in self._app.tasks and name not in unknown:
+                        unknown.add(name)
+                        hint = did_you_mean(name, self._app.tasks)
+                        logger.warning("Periodic task %s: no task %s is known here%s", entry.name, name, hint)
                 made = self.message(entry, now)
-            except TypeError as error:
-                raise ConfigError(f"{place}periodic task {entry.name!r}: {error}") from None
-            if task is None and entry.task in _CANVAS and self._app.settings.interop != "celery":
-                raise ConfigError(
-                    f"{place}periodic task {entry.name!r}: {entry.task} is several tasks; declare one that sends them, "
-                    "and let that be the periodic one"
-                )
-            if task is None and entry.task not in unknown:
-                unknown.add(entry.task)
-                hint = did_you_mean(entry.task, self._app.tasks)
-                logger.warning("Periodic task %s: no task %s is known here%s", entry.name, entry.task, hint)
+            except (AmqtaskError, TypeError) as error:
+                wrong.append(_problem(entry, error))
+                continue
             if entry.next(now) is None:
                 logger.warning("Periodic task %s will never be due again", entry.name)
             found.update(dict.fromkeys(targets(made)))
+        if wrong:
+            raise ConfigError("\n".join(wrong))
         return list(found)
+
+    def unsendable(self, entries: Iterable[Entry], now: datetime) -> list[str]:
+        """What is wrong with entries apart from their tasks, which need not be known: their options and queues."""
+        wrong = []
+        for entry in entries:
+            try:
+                self.message(entry, now)
+            except (AmqtaskError, TypeError) as error:
+                wrong.append(_problem(entry, error))
+        return wrong
+
+
+def _problem(entry: Entry, error: Exception) -> str:
+    """What is wrong, with the place and the name of the entry."""
+    name = f"periodic task {entry.name!r}: "
+    return f"{f'{entry.where}: ' if entry.where else ''}{name}{str(error).removeprefix(name)}"
+
+
+def _composition(entry: Entry, given: dict[str, Any]) -> Shape | None:
+    try:
+        work = composition(entry.task, entry.args, entry.kwargs, given)
+    except ConfigError as error:
+        raise ConfigError(f"periodic task {entry.name!r}: {error}") from None
+    if work is not None and entry.overlap == "cancel_previous":
+        raise ConfigError(
+            f"periodic task {entry.name!r}: overlap 'cancel_previous' can't cancel {entry.task}, for it is several "
+            "tasks; choose 'skip' or 'buffer_one', or declare a task that sends it"
+        )
+    return work
 
 
 def targets(made: Outgoing) -> list[str]:

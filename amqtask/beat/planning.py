@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 AT_ONCE = 500
 """Occurrences of one entry in one look; the rest follows in the next."""
 
+_BUSY = timedelta(seconds=10)
+"""How late a scheduler that leads may be without having missed anything. Thousands of new rows of a table, for example,
+or a snapshot of thousands of entries, take it a while; one that is frozen for longer has lost the lead."""
+
 _CLOCK_TOLERANCE = timedelta(hours=1)
 """How far the last due time may lie ahead before the clock is taken for corrected. A wall clock schedule waits for its
 time to come again after a smaller step back: the same time of day is not run twice."""
@@ -54,8 +58,8 @@ def offset(entry: Entry, due: datetime) -> timedelta:
     return entry.jitter * (int.from_bytes(digest, "big") / 2**64)
 
 
-def plan(entry: Entry, mark: Mark, now: datetime) -> Plan:
-    """What is to be done about an entry at this moment."""
+def plan(entry: Entry, mark: Mark, now: datetime, present: datetime) -> Plan:
+    """What is to be done about an entry at this moment; somebody has been there to do it since ``present``."""
     after = mark.last_due
     if after > now and after - now > _ahead(entry, after):
         return Plan(last=now, wake=_fires(entry, now))
@@ -65,7 +69,7 @@ def plan(entry: Entry, mark: Mark, now: datetime) -> Plan:
     fires = first + offset(entry, first)
     if fires > now:
         return Plan(wake=fires)
-    if entry.catchup == "all":
+    if entry.catchup == "all" or (fires >= present and now - fires <= _BUSY):
         return _all(entry, first, now)
     newest = _newest(entry, after, first, now)
     wake = _fires(entry, newest)
@@ -125,3 +129,8 @@ def _ahead(entry: Entry, last: datetime) -> timedelta:
 def moment(seconds: float) -> datetime:
     """Seconds since the epoch as a moment."""
     return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def lateness(entry: Entry, due: datetime, now: float) -> timedelta:
+    """How much later than planned an occurrence is sent."""
+    return moment(now) - due - offset(entry, due)

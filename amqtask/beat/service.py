@@ -15,34 +15,34 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock, signals
+from amqtask.app.checking import check_settings
 from amqtask.beat.announcing import DueEvents
+from amqtask.beat.follower import PATIENCE, Follower
 from amqtask.beat.keeping import StateFile
-from amqtask.beat.leader import Leader, NotYet, lateness
+from amqtask.beat.leader import Leader, NotYet
 from amqtask.beat.line import Line
 from amqtask.beat.mailbox import Mailbox
 from amqtask.beat.occurrences import Occurrences, targets
+from amqtask.beat.places import Places
+from amqtask.beat.planning import lateness
 from amqtask.beat.pulse import Pulse
-from amqtask.broker.declare import declare_steps, verify_steps
 from amqtask.broker.link import Link
 from amqtask.broker.pika_driver import new_loop
 from amqtask.control.client import names_of
-from amqtask.errors import AccessRefused, ConfigError, DecodeError, DevBrokerGone, TopologyError
-from amqtask.schedules.records import HEADER, log_name, log_queue, record_message
+from amqtask.errors import AccessRefused, ConfigError, DevBrokerGone, MessageTooLarge, TopologyError
+from amqtask.schedules.records import HEADER, log_name, record_message
+from amqtask.schedules.trust import LogTrust, left_out
 from amqtask.schedules.zones import zone
-from amqtask.topology.layout import topology_steps
-from amqtask.wire.message import Properties
 from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from amqtask.app.app import Amqtask
-    from amqtask.broker.declare import DeclareDone
     from amqtask.broker.interface import Connection
     from amqtask.errors import AmqtaskError, BrokerError
     from amqtask.schedules.entry import Entry
-    from amqtask.topology.declarations import Step, Version
     from amqtask.wire.message import Outgoing, PropertiesLike
 
 logger = logging.getLogger("amqtask.beat")
@@ -55,10 +55,12 @@ _CLOCK_SET = 2.0
 """Seconds by which wall clock and elapsed time may differ between two looks before it counts as set."""
 _AGAIN = 1.0
 """Seconds before the channel is opened again, and before a message is sent again that a full queue refused."""
+_SOON = 0.1
+"""The same for the one that has led."""
 _DECLARE_AGAIN = 10.0
 """Seconds before a queue that could not be declared is tried again."""
 _TRIES = 30
-_NOT_FOUND = 404
+_REFUSED, _NOT_FOUND = 403, 404
 _REFUSED_KEPT = 10_000
 
 
@@ -80,7 +82,7 @@ class Beat:
         if settings.beat_scheduler != "token":
             raise ConfigError(
                 f"setting beat_scheduler: there is no scheduler {settings.beat_scheduler!r}; leave it out, or write "
-                "token: the broker keeps the state, and app.schedules.add() takes what a table held"
+                "token: the broker keeps the state; beat_schedule_store is for entries in a table"
             )
         self.queue = log_name(settings.beat_queue, app.main)
         self.entries = app.periodic_tasks()
@@ -88,6 +90,7 @@ class Beat:
         self._targets = self._occurrences.check(self.entries.values(), clock.utcnow())
         self._longest = min(settings.beat_max_loop_interval or LONGEST_SLEEP, LONGEST_SLEEP)
         self._loop = new_loop()
+        self._places = Places(app, self.queue, self._loop)
         usual = app.connection_options
         shorter = min(usual.heartbeat, HEARTBEAT) if usual.heartbeat else 0
         self._options = replace(usual, name=f"{app.main} (beat)", heartbeat=shorter)
@@ -95,7 +98,9 @@ class Beat:
         self._link = Link(
             self._loop, app.broker_urls, self._options, on_up=self._connected, on_down=self._down, strategy=strategy
         )
-        self.leader = Leader(self.queue, app.main, self.entries, zone(settings.timezone), self, _now)
+        patience = 0.0 if settings.beat_schedule_store is None else PATIENCE
+        self.leader = Leader(self.queue, app.main, self.entries, zone(settings.timezone), self, _now, patience)
+        self._follower = Follower(app, self.leader, self._occurrences, self._loop.call_soon_threadsafe)
         filename = settings.beat_schedule_filename
         self._file = None if filename is None else StateFile(filename)
         if self._file is not None:
@@ -107,13 +112,15 @@ class Beat:
         self._mailbox: Mailbox | None = None
         if answers and settings.beat_enable_remote_control:
             node = f"beat@{socket.gethostname()}"
-            self._mailbox = Mailbox(self._loop, node, names_of(settings), settings.accept_content)
+            self._mailbox = Mailbox(self._loop, node, names_of(settings), settings.accept_content, Signer(settings))
         self._timer: object = None
         self._was_ready = False
         self._refused: dict[str, int] = {}
         self._missing: set[str] = set()
         self._declaring = False
-        self._signer = Signer(settings)
+        self._trust = LogTrust(settings)
+        if self._trust.lacks_key:
+            raise ConfigError("message_signing_required is set: a scheduler needs a message_signing_key, to sign tasks")
         self._clocks = (clock.wall(), clock.monotonic())
         self.failure: Exception | None = None
 
@@ -124,6 +131,7 @@ class Beat:
             ConfigError, TopologyError, BrokerError: why it can't.
         """
         self._link.start()
+        self._follower.start()
         self._loop.run()
         self._loop.close()
         if self.failure is not None:
@@ -135,6 +143,7 @@ class Beat:
 
     def _stop(self) -> None:
         self._loop.cancel(self._timer)
+        self._follower.stop()
         if self._file is not None and self.leader.phase == "leading":
             self._file.save(self.leader.state.plain())
         self.leader.lost()
@@ -163,16 +172,7 @@ class Beat:
                 logger.error("Can't begin yet: %s", error)
                 self._loop.call_later(_AGAIN, partial(self._again, connection))
 
-        own = (log_queue(self.queue),) if self._app.settings.topology_mode == "declare" else ()
-        self._run_steps(connection, (*own, *self._steps(connection.version, self._targets)), prepared)
-
-    def _steps(self, version: Version, queues: Sequence[str]) -> Sequence[Step]:
-        none = self._app.settings.topology_mode == "none"
-        return () if none else topology_steps(self._app.topology, version, queues)
-
-    def _run_steps(self, connection: Connection, steps: Sequence[Step], done: DeclareDone) -> None:
-        run = declare_steps if self._app.settings.topology_mode == "declare" else verify_steps
-        run(connection, steps, done)
+        self._places.prepare(connection, self._targets, prepared)
 
     def _again(self, connection: Connection) -> None:
         if connection is self._link.connection:
@@ -203,11 +203,8 @@ class Beat:
         if line is not self._line:
             return
         before = self.leader.phase
-        try:
-            self._signer.verify(properties, body, any_age=True)
-        except DecodeError as error:
-            logger.error("A message in %s is left out: %s", self.queue, error)  # noqa: TRY400 -- no bug of ours
-            properties = Properties()
+        if not self._trust.passes(self.queue, properties, body):
+            properties, body = left_out()
         self.leader.delivered(tag, properties, body)
         if before == "leading" or self.leader.phase == "leading":
             self._tick()
@@ -230,16 +227,22 @@ class Beat:
         if line is not self._line:
             return
         self._line, self.pulse.connected, self.pulse.leading = None, False, False
-        if self.leader.phase == "leading":
+        led = self.leader.phase == "leading"
+        if led:
             logger.warning("No longer leading: %s", text)
         self.leader.lost()
         if code == _NOT_FOUND and not self._was_ready:
             self._fail(
                 TopologyError(f"there is no queue {self.queue}; with topology_mode 'declare' it is made: {text}")
             )
+        elif code == _REFUSED and not self._was_ready:
+            self._fail(AccessRefused(f"the scheduler can't read its queue {self.queue}: {text}"))
+        elif code >= _REFUSED and not led:
+            logger.error("Can't read the queue %s yet: %s", self.queue, text)
         connection = self._link.connection
         if connection is not None and self.failure is None:
-            self._loop.call_later(_AGAIN, partial(self._again, connection))
+            # if the log was deleted, the one who knows what was in it is to be the first that makes it again
+            self._loop.call_later(_SOON if led else _AGAIN, partial(self._again, connection))
 
     def _restart_line(self) -> None:
         if self._line is not None:
@@ -265,8 +268,9 @@ class Beat:
         self._clocks = (wall, elapsed)
         if abs(drift) > _CLOCK_SET and self.leader.phase == "leading":
             logger.warning("The clock was set by %+.0f s, or the machine was suspended", drift)
-            self.leader.rewind()
+            self.leader.clock_set()
         wait = self.leader.tick()
+        self._follower.tick()
         self.pulse.ticked(wall)
         pause = self._longest if wait is None else min(wait, self._longest)
         self._timer = self._loop.call_later(pause, self._tick)
@@ -277,7 +281,7 @@ class Beat:
         """See Effects; so for the others below."""
         if self._line is not None:
             if HEADER not in (message.properties.headers or {}):
-                message = message._replace(properties=self._signer.sign(message.properties, message.body))
+                message = self._trust.signed(message)
             self._line.publish(message)
 
     def acknowledge(self, tag: int) -> None:
@@ -317,7 +321,7 @@ class Beat:
             self._targets = queues
             self._declared()
 
-        self._run_steps(connection, self._steps(connection.version, queues), done)
+        self._places.see(connection, queues, done)
 
     def _declared(self) -> None:
         waiting, self._missing, self._declaring = bool(self._missing), set(), False
@@ -334,7 +338,10 @@ class Beat:
 
     def answer(self, reply_to: str, data: Mapping[str, Any]) -> None:
         """To the one who asks."""
-        self.publish(record_message(reply_to, "snapshot", data))
+        try:
+            self.publish(record_message(reply_to, "snapshot", data))
+        except MessageTooLarge as error:
+            logger.error("Can't say which periodic tasks there are: %s", error)  # noqa: TRY400
 
     def written(self, data: Mapping[str, object]) -> None:
         """A snapshot."""
@@ -345,7 +352,9 @@ class Beat:
     def leading(self) -> None:
         """It is this one."""
         self.pulse.leading = True
-        logger.info("Leading (pid %d): %d periodic tasks", os.getpid(), len(self.leader.entries))
+        self._follower.leading()
+        known = len(self.leader.entries)
+        logger.info("Leading (pid %d): %d periodic task%s", os.getpid(), known, "" if known == 1 else "s")
 
 
 def _now() -> float:
@@ -361,35 +370,11 @@ def start_beat(app: Amqtask, on_ready: Callable[[], None] | None = None, *, embe
         embedded: it runs inside a worker.
 
     Raises:
-        ConfigError: a periodic task is wrong.
+        ConfigError: a periodic task is wrong, or a setting.
     """
+    check_settings(app.settings)
     beat = Beat(app, on_ready, answers=not embedded)
     signals.beat_init.send(sender=beat)
     if embedded:
         signals.beat_embedded_init.send(sender=beat)
     return beat
-
-
-def run_beat(
-    app: Amqtask, stop: threading.Event, *, embedded: bool = True, on_ready: Callable[[], None] | None = None
-) -> None:
-    """Run a scheduler until ``stop`` is set.
-
-    Args:
-        app: its periodic tasks; the modules are imported here.
-        stop: ends it.
-        embedded: it runs inside a worker (``worker -B``); says which signal is sent.
-        on_ready: called once it waits for its turn.
-
-    Raises:
-        ConfigError, TopologyError, BrokerError: why it can't run.
-    """
-    app.load_tasks()
-    beat = start_beat(app, on_ready, embedded=embedded)
-
-    def watch() -> None:
-        stop.wait()
-        beat.stop()
-
-    threading.Thread(target=watch, name="amqtask-beat-stop", daemon=True).start()
-    beat.run()

@@ -6,14 +6,17 @@ They are found under their names, but not listed among an app's tasks.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask.canvas.after import Errback
-from amqtask.canvas.planned import CHAIN_MORE
-from amqtask.canvas.shapes import ERRBACK
+from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIP, CHAIN_SKIPPED
+from amqtask.canvas.shapes import ERRBACK, Shape
+from amqtask.canvas.starting import COMPOSED, START, composition
 from amqtask.errors import BrokerError, ConfigError
-from amqtask.execution.chain_more import go_on
+from amqtask.execution.chain_more import Skipped, go_on, skip
 from amqtask.execution.errbacks import call
+from amqtask.execution.start import RUN_ENDED, StartApp, run_ended, start
 from amqtask.results.failures import to_exception
 from amqtask.tasks.options import TaskOptions
 from amqtask.tasks.task import Task
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from amqtask.execution.chain_more import ChainApp
     from amqtask.tasks.sender import Sender
 
+    class BuiltinApp(ChainApp, StartApp, Protocol):
+        """What is asked of an app for all of them."""
+
 
 class Builtins:
     """Makes the built-in tasks of an app.
@@ -34,7 +40,7 @@ class Builtins:
         sender: sends their messages.
     """
 
-    def __init__(self, app: ChainApp, sender: Callable[[], Sender]) -> None:
+    def __init__(self, app: BuiltinApp, sender: Callable[[], Sender]) -> None:
         self._app, self._sender = app, sender
 
     def tasks(self) -> dict[str, Task[..., Any]]:
@@ -45,11 +51,19 @@ class Builtins:
             "celery.accumulate": _accumulate,
             "celery.backend_cleanup": self._backend_cleanup,
             ERRBACK: self._errback,
+            CHAIN_SKIPPED: _chain_skipped,
         }
         made: dict[str, Task[..., Any]] = {
             name: Task(function, name, _PLAIN, self._sender) for name, function in functions.items()
         }
-        made[CHAIN_MORE] = Task(self._chain_more, CHAIN_MORE, _PATIENT, self._sender)
+        patient: dict[str, Callable[..., Any]] = {
+            CHAIN_MORE: self._chain_more,
+            CHAIN_SKIP: self._chain_skip,
+            START: self._start,
+            RUN_ENDED: self._run_ended,
+            **{name: partial(self._start_named, name) for name in COMPOSED},
+        }
+        made.update((name, Task(function, name, _PATIENT, self._sender)) for name, function in patient.items())
         return made
 
     def _map(self, task: dict[str, Any], it: Iterable[Any]) -> list[Any]:
@@ -70,6 +84,20 @@ class Builtins:
     def _chain_more(self, *result: Any, **segment: Any) -> None:
         go_on(self._app, *result, **segment)
 
+    def _chain_skip(self, **segment: Any) -> None:
+        skip(self._app, **segment)
+
+    def _start(self, work: Shape) -> None:
+        start(self._app, work)
+
+    def _start_named(self, name: str, *args: Any, **kwargs: Any) -> None:
+        work = composition(name, args, kwargs, {})
+        assert work is not None
+        start(self._app, work)
+
+    def _run_ended(self, *, log: str, entry: str, run: str) -> None:
+        run_ended(self._app, log, entry, run)
+
     def _errback(
         self, task: dict[str, Any], failed: str, name: str, error: dict[str, Any], traceback: str | None
     ) -> None:
@@ -89,3 +117,7 @@ _PATIENT = TaskOptions(autoretry_for=(BrokerError,), retry_backoff=1.0, max_retr
 def _accumulate(*args: Any, index: int | None = None) -> Any:
     """What a group becomes that takes the place of a task."""
     return list(args) if index is None else args[index]
+
+
+def _chain_skipped(*, error: dict[str, Any], traceback: str | None, **_route: Any) -> None:
+    raise Skipped(error, traceback)

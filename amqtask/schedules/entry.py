@@ -32,6 +32,7 @@ KEYS: Final = (
     "task", "schedule", "args", "kwargs", "options", "relative", "tz", "jitter", "catchup", "deadline", "overlap",
     "expires", "queue", "priority", "enabled",
 )  # fmt: skip
+_NOTHING: Final = timedelta(0)
 _AMONG_OPTIONS = ("expires", "queue", "priority")
 
 
@@ -41,7 +42,7 @@ class Entry:
 
     Attributes:
         name: of the entry; each has its own.
-        task: name of the task.
+        task: name of the task; of a chain, group or chord the name that its signature has.
         schedules: when; due at each due time of any of them.
         args, kwargs: of the call.
         options: of the call, as ``apply_async`` has them.
@@ -116,9 +117,10 @@ def _read(name: str, given: Any, zone_of_app: tzinfo, where: str) -> Entry:
             raise ConfigError(
                 f"there is no key {key!r}{did_you_mean(str(key), KEYS) or '; there are ' + ', '.join(KEYS)}"
             )
+    given = _called(given)
     task = given.get("task")
     if not isinstance(task, str) or not task:
-        raise ConfigError(f"'task' must be the name of a task, not {task!r}")
+        raise ConfigError(f"'task' must be the name of a task, or a signature, not {task!r}")
     if given.get("schedule") is None:
         raise ConfigError("it has no 'schedule'")
     own = None if given.get("tz") is None else zone(given["tz"])
@@ -137,6 +139,17 @@ def _read(name: str, given: Any, zone_of_app: tzinfo, where: str) -> Entry:
         own,
         where,
     )
+
+
+def _called(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with the call written out, if the task is a signature or the dict of one; what the entry says wins."""
+    sig = given.get("task")
+    if not isinstance(sig, Mapping) or not isinstance(sig.get("task"), str):
+        return given
+    written = {key for key in _AMONG_OPTIONS if given.get(key) is not None}
+    own = {key: value for key, value in (sig.get("options") or {}).items() if key not in written | {"task_id"}}
+    call = {key: given.get(key) or sig.get(key) for key in ("args", "kwargs")}
+    return {**given, "task": sig["task"], **call, "options": {**own, **_kwargs("options", given.get("options"))}}
 
 
 def _schedules(given: Any, relative: bool, tz: tzinfo) -> tuple[Schedule, ...]:
@@ -182,6 +195,8 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
             )
     if isinstance(options.get("expires"), str):
         options["expires"] = parse_duration(options["expires"])
+    if isinstance(options.get("expires"), int | float | timedelta) and parse_duration(options["expires"]) == _NOTHING:
+        raise ConfigError("'expires': with 0s no run would ever start; leave it out to have none expire")
     return options
 
 
@@ -194,7 +209,7 @@ def _duration(name: str, given: Any) -> timedelta | None:
 
 def _deadline(given: Any) -> timedelta | None:
     read = _duration("deadline", given)
-    if read == timedelta(0):
+    if read == _NOTHING:
         raise ConfigError("'deadline': nothing is sent less than 0s late; leave it out to send at any time")
     return read
 

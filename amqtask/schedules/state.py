@@ -7,7 +7,7 @@ Applying a record again, or one whose effect a snapshot has already, changes not
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ class State:
         marks: by name of entry.
         dynamic: entries added at run time, as plain values.
         changes: what was changed at run time of entries that the program declares.
+        rows: what the rows of a table say; counts before ``dynamic`` and ``changes``.
         paused: names.
         asked: command id -> name of an entry that is to run at once.
         done: ids of such commands, oldest first.
@@ -75,12 +76,19 @@ class State:
     marks: dict[str, Mark] = field(default_factory=dict)
     dynamic: dict[str, dict[str, Any]] = field(default_factory=dict)
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
     asked: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
 
     def apply(self, record: Record) -> None:
-        """Take in what has happened."""
+        """Take in what has happened; what no scheduler writes is left out, lest it ends every one that reads it."""
+        try:
+            self._apply(record)
+        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            logger.error("A record of the scheduler's log is left out (%s): %r", record.kind, error)  # noqa: TRY400
+
+    def _apply(self, record: Record) -> None:
         data = record.data
         if record.kind == "sent":
             self._sent(data)
@@ -89,14 +97,23 @@ class State:
             if mark is not None and mark.running == data.get("id"):
                 mark.running = None
         elif record.kind == "skipped":
-            mark = self.marks.get(str(data.get("entry")))
-            if mark is not None:
-                mark.last = max(mark.last, float(data.get("due", 0.0)))
+            self._skipped(str(data.get("entry")), _time(data.get("due", 0.0)), data.get("begins"))
         elif record.kind == "command":
             self._command(record.id, str(data.get("do")), str(data.get("name")), data)
 
+    def _skipped(self, name: str, due: float, begins: str | None) -> None:
+        """Up to this time everything is dealt with; ``begins`` is the fingerprint of a schedule that begins then."""
+        mark = self.marks.get(name)
+        if begins is not None and (mark is None or mark.fingerprint != begins):
+            if mark is None:
+                self.marks[name] = Mark(due, begins, seen=due)
+            elif due >= mark.last:
+                mark.last, mark.fingerprint = due, begins
+        elif mark is not None:
+            mark.last = max(mark.last, due)
+
     def _sent(self, data: Mapping[str, Any]) -> None:
-        name, due, asked = data["entry"], float(data["due"]), data.get("asked")
+        name, due, asked = data["entry"], _time(data["due"]), data.get("asked")
         mark = self.marks.setdefault(name, Mark(due))
         if asked is not None:
             if self.asked.pop(asked, None) is None and asked in self.done:
@@ -114,36 +131,58 @@ class State:
 
     def _command(self, own: str, what: str, name: str, data: Mapping[str, Any]) -> None:
         spec = data.get("spec")
-        if what == "add" and isinstance(spec, dict):
+        if what == "row":
+            self._row(name, spec, declared=bool(data.get("declared")))
+        elif what == "add" and isinstance(spec, dict):
             self.dynamic[name] = spec
+            self.rows.pop(name, None)  # until the table is read again, if there still is one; so for the others
         elif what == "update" and isinstance(spec, dict):
-            where = self.dynamic if name in self.dynamic else self.changes
+            where = next((one for one in (self.rows, self.dynamic) if name in one), self.changes)
             where[name] = {**where.get(name, {}), **spec}
         elif what == "remove":
-            if self.dynamic.pop(name, None) is not None:
-                self.marks.pop(name, None)
-            self.changes.pop(name, None)
-            self.paused.discard(name)
-        elif what == "pause":
-            self.paused.add(name)
-        elif what == "resume":
-            self.paused.discard(name)
+            self._remove(name)
+        elif what in ("pause", "resume"):
+            if name in self.rows:
+                self.rows[name] = {**self.rows[name], "enabled": what == "resume"}
+            (self.paused.add if what == "pause" else self.paused.discard)(name)
         elif what == "run_now" and own not in self.done:
             self.asked[own] = name
 
+    def _row(self, name: str, spec: Mapping[str, Any] | None, *, declared: bool) -> None:
+        """A row of the table is another one now, or gone."""
+        if not isinstance(spec, dict):
+            self._remove(name)
+            if not declared:
+                self.marks.pop(name, None)
+            return
+        self.rows[name] = spec
+        if spec.get("enabled"):
+            self.paused.discard(name)
+
+    def _remove(self, name: str) -> None:
+        if self.dynamic.pop(name, None) is not None:
+            self.marks.pop(name, None)
+        self.changes.pop(name, None)
+        self.rows.pop(name, None)
+        self.paused.discard(name)
+
     def entries(self, declared: Mapping[str, Entry], zone: tzinfo) -> dict[str, Entry]:
-        """What is in force: the declared entries with their changes, and those added at run time."""
-        found = {name: self.entry(name, declared, zone) for name in (*declared, *self.dynamic)}
+        """What is in force: the declared entries with their changes, and those of run time."""
+        found = {name: self.entry(name, declared, zone) for name in (*declared, *self.dynamic, *self.rows)}
         return {name: entry for name, entry in found.items() if entry is not None}
 
     def entry(self, name: str, declared: Mapping[str, Entry], zone: tzinfo) -> Entry | None:
         """The one of this name that is in force."""
         found = {name: declared[name]} if name in declared else {}
-        if name in declared and name in self.dynamic:
-            logger.error("Periodic task %r is declared by now; the one added at run time is left out", name)
-        if name in declared and name in self.changes:
-            self._put(found, name, {**spec_of(declared[name]), **self.changes[name]}, zone)
-        elif name not in declared and name in self.dynamic:
+        if name in self.rows:
+            base = {**spec_of(declared[name]), **self.changes.get(name, {})} if name in declared else {}
+            self._put(found, name, {**base, **self.rows[name]}, zone)
+        elif name in declared:
+            if name in self.dynamic:
+                logger.error("Periodic task %r is declared by now; the one added at run time is left out", name)
+            if name in self.changes:
+                self._put(found, name, {**spec_of(declared[name]), **self.changes[name]}, zone)
+        elif name in self.dynamic:
             self._put(found, name, self.dynamic[name], zone)
         entry = found.get(name)
         return replace(entry, enabled=False) if entry is not None and name in self.paused else entry
@@ -157,18 +196,22 @@ class State:
         except Exception:  # what no version of app.schedules sends; it must not end every scheduler that reads it
             logger.exception("Left as it was: periodic task %r", name)
 
-    def meet(self, entries: Iterable[Entry], now: float) -> None:
-        """Begin to count for entries that are new, or whose schedule is another one than before."""
+    def meet(self, entries: Iterable[Entry], now: float) -> list[Entry]:
+        """Begin to count for entries that are new, or whose schedule is another one than before; returns them."""
+        begun = []
         for entry in entries:
             mark = self.marks.get(entry.name)
             if mark is None:
                 self.marks[entry.name] = Mark(float(int(now)), entry.fingerprint, seen=now)  # on whole seconds
+                begun.append(entry)
                 continue
             if mark.fingerprint != entry.fingerprint:
                 if mark.fingerprint:
                     mark.last = now
+                begun.append(entry)
                 mark.fingerprint = entry.fingerprint
             mark.seen = now
+        return begun
 
     def forget(self, now: float) -> None:
         """Drop what is remembered of entries that have been gone for long."""
@@ -181,6 +224,7 @@ class State:
         """Take in what an older snapshot knows and this state does not."""
         self.dynamic = {**older.dynamic, **self.dynamic}
         self.changes = {**older.changes, **self.changes}
+        self.rows = {**older.rows, **self.rows}
         self.paused |= older.paused
         self.done = [*older.done, *self.done]
         self.asked = {own: name for own, name in {**older.asked, **self.asked}.items() if own not in self.done}
@@ -200,6 +244,7 @@ class State:
             },
             "dynamic": self.dynamic,
             "changes": self.changes,
+            "rows": self.rows,
             "paused": sorted(self.paused),
             "asked": self.asked,
             "done": self.done,
@@ -207,17 +252,52 @@ class State:
 
     @classmethod
     def of_plain(cls, data: Mapping[str, Any]) -> State:
-        """What :meth:`plain` gave; keys that are missing are empty."""
+        """What :meth:`plain` gave; keys that are missing are empty.
+
+        Raises:
+            ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError: it never gave this.
+        """
         return cls(
             app=str(data.get("app", "")),
-            # a later version may know more; one can go back to this one
-            marks={name: Mark(*values[: len(fields(Mark))]) for name, values in data.get("marks", {}).items()},
-            dynamic=dict(data.get("dynamic", {})),
-            changes=dict(data.get("changes", {})),
-            paused=set(data.get("paused", ())),
-            asked=dict(data.get("asked", {})),
-            done=list(data.get("done", ())),
+            marks={name: _mark(*values) for name, values in data.get("marks", {}).items()},
+            dynamic=_specs(data.get("dynamic", {})),
+            changes=_specs(data.get("changes", {})),
+            rows=_specs(data.get("rows", {})),
+            paused=set(map(str, data.get("paused", ()))),
+            asked={own: str(name) for own, name in data.get("asked", {}).items()},
+            done=list(map(str, data.get("done", ()))),
         )
+
+
+def _time(value: Any) -> float:
+    """Seconds since the epoch, of which there is a date."""
+    datetime.fromtimestamp(value, tz=UTC)
+    return float(value)
+
+
+def _mark(
+    last: Any,
+    fingerprint: Any = "",
+    running: Any = None,
+    since: Any = 0.0,
+    buffered: Any = None,
+    seen: Any = 0.0,
+    runs: Any = 0,
+    *_later: Any,  # a later version may know more; one can go back to this one
+) -> Mark:
+    return Mark(
+        _time(last),
+        str(fingerprint),
+        None if running is None else str(running),
+        _time(since),
+        None if buffered is None else _time(buffered),
+        _time(seen),
+        int(runs),
+    )
+
+
+def _specs(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: dict(spec) for name, spec in found.items()}
 
 
 def replayed(records: Iterable[Record], base: State | None = None) -> State:
@@ -231,14 +311,22 @@ def replayed(records: Iterable[Record], base: State | None = None) -> State:
         base: where to begin when there is no snapshot.
     """
     log = list(records)
-    snapshot = next((record for record in reversed(log) if record.kind == "snapshot"), None)
-    if snapshot is None:
-        state = base or State()
-    else:
-        state = State.of_plain(snapshot.data)
-        upto = snapshot.data.get("upto")
-        place = next((number for number, record in enumerate(log) if record.id == upto), None)
-        log = log if place is None else log[place + 1 :]
+    state = base or State()
+    for snapshot in reversed([record for record in log if record.kind == "snapshot"]):
+        if (found := read_snapshot(snapshot)) is not None:
+            state, upto = found, snapshot.data.get("upto")
+            place = next((number for number, record in enumerate(log) if record.id == upto), None)
+            log = log if place is None else log[place + 1 :]
+            break
     for record in log:
         state.apply(record)
     return state
+
+
+def read_snapshot(record: Record) -> State | None:
+    """The state in a snapshot; None, with a log line, for one that no scheduler writes."""
+    try:
+        return State.of_plain(record.data)
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        logger.error("A snapshot in the scheduler's log is left out: %r", error)  # noqa: TRY400
+        return None

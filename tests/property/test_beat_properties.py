@@ -24,19 +24,21 @@ def entries(*given_entries: dict):
     return {entry.name: entry for entry in read}
 
 
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("time"), st.sampled_from([0.25, 1.0, 2.5])),
-        st.tuples(st.just("flush"), st.integers(1, 4)),
-        st.tuples(st.just("deliver"), st.integers(1, 4)),
-        st.tuples(st.just("tick"), st.just(0)),
-        st.tuples(st.just("kill"), st.integers(0, 4)),
-        st.tuples(st.just("freeze"), st.just(0)),
-        st.tuples(st.just("start"), st.just(0)),
-        st.tuples(st.just("settle"), st.just(0)),
-    ),
-    max_size=80,
+ROW = {"task": "t", "schedule": "1s", "catchup": "all"}
+STEP = st.one_of(
+    st.tuples(st.just("time"), st.sampled_from([0.25, 1.0, 2.5])),
+    st.tuples(st.just("flush"), st.integers(1, 4)),
+    st.tuples(st.just("deliver"), st.integers(1, 4)),
+    st.tuples(st.just("tick"), st.just(0)),
+    st.tuples(st.just("kill"), st.integers(0, 4)),
+    st.tuples(st.just("freeze"), st.just(0)),
+    st.tuples(st.just("start"), st.just(0)),
+    st.tuples(st.just("settle"), st.just(0)),
 )
+STEPS = st.lists(STEP, max_size=80)
+
+
+CHANGES = st.one_of(st.tuples(st.just("write"), st.integers(0, 5)), st.tuples(st.just("look"), st.just(0)))
 
 
 def play(world: World, steps: list[tuple[str, float]]) -> None:
@@ -45,6 +47,13 @@ def play(world: World, steps: list[tuple[str, float]]) -> None:
             world.now += number
         elif what == "settle":
             world.settle()
+        elif what == "write":
+            world.table["e0"] = {**ROW, "args": [number]}
+            world.table["e1"] = {**ROW, "schedule": f"{number + 1}s"}
+            if number == 0:
+                del world.table["e1"]
+        elif what == "look":
+            world.look()
         elif what == "start" or world.active is None:
             if len(world.waiting) < 3:
                 world.start()
@@ -99,3 +108,48 @@ def test_the_default_policy_never_sends_a_due_time_twice(steps):
     for name in world.entries:
         sent = world.sent(name)
         assert sent == sorted(set(sent))
+
+
+CALM = st.one_of(
+    st.tuples(st.just("time"), st.sampled_from([0.25, 1.0, 2.5])),
+    st.tuples(st.just("flush"), st.integers(1, 4)),
+    st.tuples(st.just("deliver"), st.integers(1, 4)),
+    st.tuples(st.just("tick"), st.just(0)),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(CALM, max_size=4), max_size=15))
+def test_a_leader_that_stays_leaves_nothing_out_however_busy_it_is(parts):
+    world = World(entries({"schedule": 1}, {"schedule": 0.5, "jitter": 2}))
+    world.start()
+    world.settle()
+    begun = int(world.now)
+    for steps in [*parts, [("time", 3)]]:
+        play(world, steps)
+        world.settle()
+    assert world.sent("e0") == list(range(begun + 1, int(world.now) + 1))
+    moved = world.sent("e1")
+    assert moved == [begun + 0.5 * number for number in range(1, len(moved) + 1)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STEP | CHANGES, max_size=80))
+def test_rows_that_change_meanwhile_are_sent_once_for_each_due_time_and_the_log_ends_as_the_table(steps):
+    world = World({})
+    world.table["e0"] = dict(ROW)
+    world.start()
+    world.settle()
+    world.look()
+    world.settle()
+    begun = world.now
+    play(world, steps)
+    world.start()
+    world.settle()
+    world.look()
+    world.now += 2
+    world.settle()
+    assert world.sent("e0") == list(range(int(begun) + 1, int(world.now) + 1))
+    assert len(world.sent("e1")) == len(set(world.sent("e1")))
+    assert world.active.leader.state.rows == world.table
+    assert set(world.active.leader.entries) == set(world.table)

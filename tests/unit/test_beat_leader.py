@@ -78,7 +78,7 @@ def test_a_change_of_one_entry_leaves_the_others_planned_as_they_are():
     planned = dict(made.active.leader._wakes)
     made.now += 1
     looked = []
-    usual, made.active.leader._look = made.active.leader._look, looked.append
+    usual, made.active.leader._look = made.active.leader._look, lambda name, _: looked.append(name)
     tell(made, "command", do="pause", name="e1")
     tell(made, "command", do="add", name="more", spec={"task": "t", "schedule": 5})
     tell(made, "command", do="remove", name="more")
@@ -87,6 +87,15 @@ def test_a_change_of_one_entry_leaves_the_others_planned_as_they_are():
     after(made, 10)
     assert (made.sent("e1"), len(made.sent("e2")), made.sent("more")) == ([], 1, [])
     assert set(made.active.leader._wakes) == planned.keys() - {"e1"}
+
+
+@pytest.mark.parametrize(("policy", "sent"), [("none", 1), ("one", 1), ("all", 6)])
+def test_what_was_missed_while_paused_is_treated_as_the_entry_says_however_short_that_was(policy, sent):
+    made = world(one={"schedule": 1, "catchup": policy})
+    tell(made, "command", do="pause", name="one")
+    after(made, 6)
+    tell(made, "command", do="resume", name="one")
+    assert len(made.sent("one")) == sent
 
 
 def test_the_next_leader_knows_what_runs():
@@ -192,14 +201,67 @@ def test_a_log_that_was_deleted_leaves_the_leader_what_it_knows():
     assert process.leader.state.marks["one"].runs == 1
 
 
+def test_who_has_led_before_another_did_does_not_go_on_from_there_when_the_log_is_deleted():
+    made = world(one={"schedule": 10, "catchup": "all"})
+    former = made.active
+    after(made, 10)
+    made.cut(former)
+    made.start()
+    after(made, 100)
+    sent = made.sent("one")
+    former.leader.opened()
+    after(made, 6)  # in vain: the other one leads
+    former.leader.tick()
+    made.cut(made.active)
+    made.log.clear()
+    former.gone = False
+    made.waiting.append(former)
+    former.leader.opened()
+    made._choose()
+    made.settle()
+    assert made.active is former
+    assert former.leader.phase == "leading"
+    assert made.sent("one") == sent
+
+
+def test_a_delivery_is_acknowledged_once_however_long_the_broker_takes_nothing():
+    made = world(one={"schedule": 30})
+    process = made.active
+    for _ in range(10):
+        made.now += 61  # nothing of what is written arrives
+        process.leader.tick()
+    acknowledged = []
+    process.acknowledge = acknowledged.append
+    made.flush(process)
+    made.deliver()
+    assert acknowledged == sorted(set(acknowledged))
+
+
 def test_a_clock_that_is_set_is_followed():
     made = world(one={"schedule": 10})
     after(made, 20)
     sent = len(made.sent("one"))
     made.now -= 5000
-    made.active.leader.rewind()
+    made.active.leader.clock_set()
     after(made, 10)
     assert len(made.sent("one")) == sent + 1
+
+
+def test_what_becomes_due_while_the_leader_is_busy_is_sent_and_what_nobody_could_send_is_missed():
+    made = world(one={"schedule": 1})
+    begun = made.now
+    made.now += 3.5
+    tell(made, "command", do="update", name="one", spec={"args": [1]})  # is read before it looks at the clock
+    assert made.sent("one") == [begun + 1, begun + 2, begun + 3]
+    made.cut(made.active)
+    made.now += 3  # nobody is there
+    made.start()
+    made.now += 2  # reading the log takes it a while
+    made.settle()
+    made.now += 3  # at once, for somebody sets the clock
+    made.active.leader.clock_set()
+    made.settle()
+    assert [due - begun for due in made.sent("one")] == [1, 2, 3, 8, 11]
 
 
 def test_the_state_is_the_same_after_a_way_through_json():

@@ -21,8 +21,8 @@ def entry(schedule=10, **more):
     return read_entry("e", {"task": "t", "schedule": schedule, **more}, UTC)
 
 
-def planned(one, seconds, last=0.0):
-    return plan(one, Mark(at(last).timestamp()), at(seconds))
+def planned(one, seconds, last=0.0, present=None):
+    return plan(one, Mark(at(last).timestamp()), at(seconds), at(seconds if present is None else present))
 
 
 def test_before_its_time_nothing_is_sent_and_the_next_look_is_when_it_comes():
@@ -57,6 +57,26 @@ def test_without_catching_up_an_occurrence_may_be_a_minute_late_and_no_more():
     assert planned(daily, 59, last=-3600).due == (at(0),)
     late = planned(daily, 3600, last=-3600)
     assert (late.due, late.last, late.missed) == ((), at(0), 1)
+
+
+def test_a_scheduler_that_was_there_but_busy_for_a_while_has_missed_nothing():
+    for policy in ({}, {"catchup": "none"}):
+        every = entry(1, **policy)
+        assert planned(every, 4.5, present=0.5).due == (at(1), at(2), at(3), at(4))
+        assert planned(every, 4.5, present=1.5).due == (at(4),)  # nobody was there at the first
+        assert planned(every, 12, present=0.5).due == (at(12),)  # frozen
+    assert planned(entry(1, deadline=2), 4.5, present=0.5).due == (at(3), at(4))
+
+
+def test_jitter_that_is_longer_than_the_interval_leaves_nothing_out():
+    one, now, found = entry(10, jitter=25), 0.0, []
+    mark = Mark(at(0).timestamp())
+    for _ in range(20):
+        step = plan(one, mark, at(now), at(0))
+        found += step.due
+        mark.last = mark.last if step.last is None else step.last.timestamp()
+        now = (step.wake - START).total_seconds()
+    assert found == [at(10 * number) for number in range(1, len(found) + 1)]
 
 
 def test_a_long_time_away_is_caught_up_in_pieces():

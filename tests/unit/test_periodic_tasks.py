@@ -9,6 +9,7 @@ import pytest
 from amqtask import Amqtask, ConfigError
 from amqtask.app.periodic import CLEANUP
 from amqtask.beat.keeping import StateFile
+from amqtask.cli.main import main
 from amqtask.schedules.cron import crontab
 from amqtask.schedules.interval import schedule
 from amqtask.schedules.state import Mark, State
@@ -101,6 +102,55 @@ def test_what_is_in_the_routing_file_is_read_with_its_place(tmp_path):
     file.write_text("schedule:\n  report: {task: r, cron: '0 0 30 2 *'}\n")
     with pytest.raises(ConfigError, match=r"routing.yaml:2:3: periodic task 'report': .*no such date ever comes"):
         Amqtask("shop", routing=file).periodic_tasks()
+
+
+WRONG = """\
+queues: {slow: {}}
+schedule:
+  a: {task: r, cron: "0 25 * * *"}
+  b: {task: r, cron: "@daily", tz: Mars/X}
+  c: {task: r, every: 0}
+  d: {task: r, every: 5s, expires: 0}
+"""
+
+
+def test_all_that_is_wrong_with_periodic_tasks_is_told_at_once_with_its_place(tmp_path):
+    file = tmp_path / "routing.yaml"
+    file.write_text(WRONG)
+    with pytest.raises(ConfigError) as error:
+        Amqtask("shop", routing=file).periodic_tasks()
+    lines = str(error.value).splitlines()
+    assert [line.rpartition("routing.yaml:")[2].partition(" ")[0] for line in lines] == ["3:3:", "4:3:", "5:3:", "6:3:"]
+    assert "every 0s" in lines[2]
+    assert "'expires'" in lines[3]
+
+
+def test_the_topology_is_wrong_when_a_periodic_task_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "routing.yaml"
+    file.write_text(WRONG)
+    assert main(["topology", "check", "--offline", "--routing", "routing.yaml"]) == 78
+    assert "4 problems in the topology" in capsys.readouterr().err
+    file.write_text(
+        "queues: {slow: {}}\nschedule:\n"
+        "  a: {task: r, every: 5s, queue: slo}\n"
+        "  b: {task: r, every: 5s, options: {serializer: nope}}\n"
+        "  c: {task: r, every: 5s, options: {prioritty: 3}}\n"
+        "  d: {task: r, every: 5s, queue: slow}\n"
+        "  e: {task: r, every: 0}\n"
+    )
+    assert main(["topology", "check", "--offline", "--routing", "routing.yaml"]) == 78
+    told = capsys.readouterr().err
+    assert "4 problems" in told
+    assert "routing.yaml:7:3: periodic task 'e': " in told
+    assert "routing.yaml:3:3: periodic task 'a': queue 'slo' is not declared; did you mean 'slow'?" in told
+    assert "routing.yaml:4:3: periodic task 'b': unknown serializer 'nope'" in told
+    assert "routing.yaml:5:3: periodic task 'c': " in told
+
+
+def test_what_is_no_task_can_not_be_run_again_and_again(app):
+    with pytest.raises(ConfigError, match="takes a signature or a task, not 'shop.report'"):
+        app.add_periodic_task(10.0, "shop.report")
 
 
 def test_results_that_no_store_removes_by_itself_are_cleaned_up(tmp_path):

@@ -12,6 +12,7 @@ import click
 
 from amqtask import logs
 from amqtask.cli.command import Command
+from amqtask.cli.output import count
 from amqtask.cli.process_options import ProcessOptions, process_options
 from amqtask.cli.worker_options import FORMAT_OPTION, HEALTH_OPTION, LEVEL_OPTION, chosen_settings, sets
 
@@ -58,7 +59,7 @@ _FROZEN = 5.0
 @process_options
 @click.pass_context
 def beat(context: click.Context, /, loglevel: str, logformat: Any, **given: Any) -> None:
-    """Send periodic tasks when they are due, until SIGTERM or Ctrl-C.
+    """Send periodic tasks when they are due, until SIGTERM, SIGQUIT or Ctrl-C. SIGUSR1 writes stacks to the log.
 
     Start as many as you like, on as many machines: one leads, another takes over when it ends, and each due time is
     sent once. The state is kept in the broker.
@@ -93,6 +94,8 @@ def _node() -> str:
 
 
 def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program: Program) -> None:
+    from amqtask.worker.notify import notify, watchdog_interval  # noqa: PLC0415
+
     def ready() -> None:
         program.started()
         program.ready()
@@ -102,7 +105,9 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
     def stop(*_: object) -> None:
         running.stop()
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers: dict[signal.Signals, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), stop)
+    handlers |= {signal.SIGUSR1: _tell_stacks, signal.SIGUSR2: signal.SIG_IGN}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     server = None
     path = None if program.pidfile is None else program.pidfile.socket
     if settings.worker_health is not None or path is not None:
@@ -110,13 +115,17 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
 
         server = HealthServer(_asked(running), settings.worker_health, path)
         server.start()
-    logger.info("%d periodic tasks; waiting for the lead", len(running.entries))
+    logger.info("%s; waiting for the lead", count(len(running.entries), "periodic task"))
     # a thread of its own: signal handlers run on the main one, which must not be in the middle of the loop's work
     thread = threading.Thread(target=_guarded(running), name="amqtask-beat")
     thread.start()
+    notify("READY=1")
+    watched = watchdog_interval() is not None
     try:
         while thread.is_alive():
             thread.join(0.5)
+            if watched and not _frozen(running):
+                notify("WATCHDOG=1")
     finally:
         if server is not None:
             server.stop()
@@ -124,6 +133,12 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
             signal.signal(number, handler)
     if running.failure is not None:
         raise running.failure
+
+
+def _tell_stacks(*_: object) -> None:
+    from amqtask.worker.stacks import stacks  # noqa: PLC0415 -- --help needs none of it
+
+    logger.warning("SIGUSR1: stacks\n%s", stacks())
 
 
 def _guarded(running: Beat) -> Callable[[], None]:
@@ -137,16 +152,22 @@ def _guarded(running: Beat) -> Callable[[], None]:
 
 
 def _asked(running: Beat) -> Callable[[Callable[[Health], None]], None]:
-    from amqtask import clock  # noqa: PLC0415
     from amqtask.worker.health import Health  # noqa: PLC0415
 
     def ask(answer: Callable[[Health], None]) -> None:
-        pulse = running.pulse
-        since = clock.wall() - pulse.last_tick if pulse.last_tick else 0.0
-        frozen = f"no look at the clock for {since:.0f} s" if pulse.connected and since > _FROZEN else ""
-        answer(Health(frozen, frozen or ("" if pulse.connected else "no connection to the broker")))
+        frozen = _frozen(running)
+        answer(Health(frozen, frozen or ("" if running.pulse.connected else "no connection to the broker")))
 
     return ask
+
+
+def _frozen(running: Beat) -> str:
+    """Why it counts as broken; empty when it does not."""
+    from amqtask import clock  # noqa: PLC0415
+
+    pulse = running.pulse
+    since = clock.wall() - pulse.last_tick if pulse.last_tick else 0.0
+    return f"no look at the clock for {since:.0f} s" if pulse.connected and since > _FROZEN else ""
 
 
 COMMAND = beat

@@ -7,7 +7,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from amqtask.beat.service import run_beat
+from amqtask.beat.embedded import run_beat
 from amqtask.errors import ConfigError, TopologyError
 from amqtask.worker.errands import errands_of
 from amqtask.worker.steps.base import Step
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("amqtask.beat")
 
+_AGAIN = 10.0
+"""Seconds after which a scheduler that has failed begins again."""
 _POLL, _LOOKS = 0.05, 30
 """Seconds between looks at whether it has ended, and how many there are before the worker ends without."""
 
@@ -56,12 +58,15 @@ class EmbeddedBeat(Step):
         look()
 
     def _run(self) -> None:
-        try:
-            run_beat(self.worker.app, self._stop)
-        except (ConfigError, TopologyError) as error:  # at the start: not what was asked for
-            self.worker.call_soon(partial(self.worker.fail, error))
-        except Exception:
-            logger.critical("The scheduler has failed; this worker goes on without it", exc_info=True)
+        while not self._stop.is_set():
+            try:
+                run_beat(self.worker.app, self._stop)
+            except (ConfigError, TopologyError) as error:  # at the start: not what was asked for
+                self.worker.call_soon(partial(self.worker.fail, error))
+                return
+            except Exception:
+                logger.critical("The scheduler has failed; it begins again in %.0f s", _AGAIN, exc_info=True)
+                self._stop.wait(_AGAIN)
 
 
 STEP = EmbeddedBeat

@@ -8,15 +8,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from amqtask.canvas.starting import STARTS
+from amqtask.errors import DecodeError, EncodeError, MessageTooLarge, Unroutable
 from amqtask.execution.job import Kind
 from amqtask.schedules.records import HEADER, REPORT, record_message
+from amqtask.schedules.trust import LogTrust
 from amqtask.wire.signing import Signer
+from amqtask.worker.backlog import backoff
 from amqtask.worker.gates import Observer
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
-    from amqtask.errors import BrokerError, EncodeError
+    from amqtask.errors import BrokerError
     from amqtask.execution.job import Outcome
+    from amqtask.wire.message import Outgoing
     from amqtask.worker.delivery import Delivery
     from amqtask.worker.outcome import Effect
 
@@ -30,11 +35,12 @@ class ScheduledRuns(Step, Observer):
     """Watches for the header."""
 
     def start(self) -> None:  # noqa: D102 -- as Step says
-        self._signer = Signer(self.worker.app.settings)
+        self._signer, self._trust = Signer(self.worker.app.settings), LogTrust(self.worker.app.settings)
         self.worker.custody.observers.append(self)
 
     def ended(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:  # noqa: D102 -- as Observer says
-        if outcome.kind not in _GOES_ON or effect.dead:
+        started = outcome.kind == Kind.IGNORED and delivery.name in STARTS  # what it has started tells by itself
+        if effect.dead or not (started or outcome.kind in _GOES_ON):
             self._tell(delivery)
 
     def lost(self, delivery: Delivery, effect: Effect, reason: str) -> None:  # noqa: ARG002, D102
@@ -45,12 +51,28 @@ class ScheduledRuns(Step, Observer):
         mark = (delivery.properties.headers or {}).get(HEADER)
         if not isinstance(mark, dict) or not isinstance(queue := mark.get(REPORT), str):
             return
+        try:
+            self._signer.verify(delivery.properties, delivery.body, any_age=True)
+        except DecodeError:  # the header is a stranger's
+            return
         message = record_message(queue, "ended", {"entry": mark.get("entry"), "id": delivery.id})
-        message = message._replace(properties=self._signer.sign(message.properties, message.body))
+        self._send(self._trust.signed(message, needed=False), delivery, 1)
+
+    def _send(self, message: Outgoing, delivery: Delivery, attempt: int) -> None:
+        """Until it is stored, or pointless: an unacked message that the broker has back runs again, and tells then."""
 
         def done(error: BrokerError | EncodeError | None) -> None:
-            if error is not None:
-                logger.error("The scheduler was not told that %s[%s] has ended: %s", delivery.name, delivery.id, error)
+            if error is None:
+                return
+            who = f"{delivery.name}[{delivery.id}]"
+            if isinstance(error, Unroutable | MessageTooLarge | EncodeError):
+                logger.error("The scheduler was not told that %s has ended: %s", who, error)
+            elif not delivery.early and delivery.epoch != self.worker.custody.acks.settlements.epoch:
+                logger.info("The scheduler is told that %s has ended when it has run again: %s", who, error)
+            else:
+                pause = backoff(attempt)
+                logger.warning("The scheduler is told that %s has ended in %.1f s: %s", who, pause, error)
+                self.worker.loop.call_later(pause, lambda: self._send(message, delivery, attempt + 1))
 
         self.worker.outbox.publish(message, self.worker.app.settings.broker_confirm_timeout, done)
 
