@@ -75,6 +75,13 @@ def declare_bound(app: Any) -> None:
         retries: int = self.request.retries
         return retries
 
+    @app.task(shared=False, bind=True, name="shop.moves")
+    def moves(self: Any) -> list[Any]:
+        if not self.request.retries:
+            raise self.retry(countdown=0.2, queue="celery", priority=9)
+        info = self.request.delivery_info
+        return [info["routing_key"], self.request.retries, info["priority"]]
+
     @app.task(shared=False, bind=True, name="shop.give_up", max_retries=1)
     def give_up(self: Any) -> None:
         raise self.retry(countdown=0)

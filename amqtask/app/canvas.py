@@ -12,10 +12,11 @@ from amqtask.canvas.shapes import first_task
 from amqtask.execution.job import Begin
 from amqtask.tasks.context import current
 from amqtask.tasks.options import TaskOptions
-from amqtask.topology.chords import WATCH_TASK, watch_pause
+from amqtask.topology.chords import WATCH_TASK, lifetime, watch_pause
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import serializers
 from amqtask.wire.ids import new_id
+from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,9 +70,8 @@ class CanvasSender:
     ) -> None:
         self._settings, self.tasks, self._messages, self._producer = settings, tasks, messages, producer
         self._results, self._backend, self._apply = results, backend, apply
-        # Celery's workers know nothing of it; and what is parked carries no signature.
-        plain = settings.interop != "celery" and settings.message_signing_key is None
-        self._park_after = _LONG_CHAIN if plain and not settings.message_signing_required else None
+        self._park_after = None if settings.interop == "celery" else _LONG_CHAIN  # Celery's workers know nothing of it
+        self._signer = Signer(settings)
 
     @property
     def always_eager(self) -> bool:
@@ -143,19 +143,26 @@ class CanvasSender:
         """
         build = self._messages.build_sending
         serializer = serializers.get(self._settings.task_serializer)
-        made = [message for parked in plan.parked for message in messages_of(parked, serializer)]
-        made += [self._watch(start) for start in plan.chords if CHORD_OPTION in start.body["options"]]
+        made = [message for parked in plan.parked for message in messages_of(parked, serializer, self._signer)]
+        made += [self._watch(start) for start in plan.chords if self._is_watched(start)]
         made += [build(one, self._options_of(one.route_name), own_reply=own_reply) for one in plan.sendings]
         return made
 
+    def _is_watched(self, start: ChordStart) -> bool:
+        """Celery's workers, which count in Redis as ours do, would take the message for an unknown task's."""
+        return CHORD_OPTION in start.body["options"] or self._settings.interop != "celery"
+
     def _watch(self, start: ChordStart) -> Outgoing:
-        """The message that has workers look after a chord that RabbitMQ counts; it goes where the body will go."""
+        """The message that has workers look after a chord; it goes where the body will go."""
         first = first_task(start.body)
-        left = max(start.body["options"][CHORD_OPTION]["deadline"] - clock.wall(), 0.0) + 1.0
+        counted = start.body["options"].get(CHORD_OPTION)
+        deadline = counted["deadline"] if counted else int(clock.wall() + self._settings.chord_expires)
+        named = {} if counted else {"group_id": start.group_id, "deadline": deadline}
+        left = max(deadline - clock.wall(), 0.0) + 1.0
         pause = min(watch_pause(0), timedelta(seconds=left))
         options: dict[str, Any] = {"task_id": new_id(), "countdown": pause, "ignore_result": True}
         options.update({name: first["options"][name] for name in _WHERE if first["options"].get(name) is not None})
-        watch = Sending(WATCH_TASK, (start.body,), {}, options, {}, start.group_id)
+        watch = Sending(WATCH_TASK, (start.body,), named, options, {}, start.group_id)
         name = first["task"]
         return self._messages.build_sending(watch, self._options_of(name), own_reply=False, route=name)
 
@@ -178,12 +185,12 @@ class CanvasSender:
 
     def begins(self, plan: Plan) -> list[Begin]:
         """The chords of a plan, to be begun before its messages are sent."""
-        lifetime = max(2 * self._settings.chord_expires, 3600.0)
+        kept = lifetime(self._settings.chord_expires)
         begun = []
         for start in plan.chords:
             counted = start.body["options"].get(CHORD_OPTION)
-            begun.append(Begin(start.group_id, start.size, counted["queue"] if counted else None, lifetime))
-        begun += [Begin(parked.queue, len(parked.segments), parked.queue, lifetime) for parked in plan.parked]
+            begun.append(Begin(start.group_id, start.size, counted["queue"] if counted else None, kept))
+        begun += [Begin(parked.queue, len(parked.segments), parked.queue, kept) for parked in plan.parked]
         return [*begun, *(Begin(group_id, by, more=True) for group_id, by in plan.grows)]
 
 

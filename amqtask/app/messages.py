@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from amqtask.app import times
 from amqtask.app.announcing import Announcing
 from amqtask.app.destination import Destination, call_destination, task_destination
+from amqtask.app.lenient import as_celery
 from amqtask.config.zones import zone
 from amqtask.errors import ConfigError, EncodeError
 from amqtask.results.joining import refused
 from amqtask.tasks.context import current
 from amqtask.tasks.limits import LIMIT_KEY
-from amqtask.tasks.option_values import check_priority, check_time_limits
+from amqtask.tasks.option_values import check_priority, check_time_limits, whole_priority
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.topology.delays import delay_target
+from amqtask.topology.delays import LONGEST, delay_target
 from amqtask.wire.codec import PROTOCOL_HEADERS, encode, encode_body, serializers
 from amqtask.wire.compression import known_compression
 from amqtask.wire.ids import new_id
@@ -26,14 +27,14 @@ from amqtask.wire.message import PERSISTENT, Outgoing, Properties, TaskMessage
 from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
     from amqtask.canvas.plan import Sending
     from amqtask.config.settings import Settings
     from amqtask.tasks.limits import Limit
     from amqtask.tasks.middleware import Middlewares
-    from amqtask.tasks.options import SendOptions, TaskOptions
+    from amqtask.tasks.options import CelerySendOptions, SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.router import Router
     from amqtask.wire.serializers.base import Serializer
@@ -103,7 +104,7 @@ class MessageBuilder:
         """
         plan = self._plans.get(task) or self._plan(task, defaults)
         if options or not plan.plain or current() is not None or self._announcing.wanted:
-            return self._build(plan, task, call, options or {}, None, own_reply=True)
+            return self._build(plan, task, call, cast("CelerySendOptions", options or {}), None, own_reply=True)
         # The common case, written out: see encode() for what it leaves away.
         task_id = new_id()
         headers: dict[str, Any] = {"task": task, "id": task_id}
@@ -134,7 +135,8 @@ class MessageBuilder:
         Args:
             sending: as planned.
             defaults: options of the task.
-            own_reply: this process waits for the result, unless the step names another queue.
+            own_reply: this process waits for the result, unless the step names another queue. If not, a worker sends
+                what another program has composed: options are taken as Celery takes them.
             route: name of the task whose routes hold; that of the step when None.
 
         Raises:
@@ -144,13 +146,17 @@ class MessageBuilder:
         plan = self._plans.get(route) or self._plan(route, defaults)
         if route != sending.task:  # the arguments are not those of the task whose limit it is
             plan = plan._replace(limit=None)
-        options = cast("SendOptions", sending.options)
+        if sending.of_chain:
+            plan = plan._replace(expires=None, ignore_result=None)
+        options = cast("CelerySendOptions", sending.options)
         call = (sending.args, sending.kwargs)
         return self._build(plan, sending.task, call, options, sending, own_reply=own_reply)
 
     def _build(
-        self, plan: _Plan, task: str, call: Call, options: SendOptions, place: Sending | None, *, own_reply: bool
+        self, plan: _Plan, task: str, call: Call, options: CelerySendOptions, place: Sending | None, *, own_reply: bool
     ) -> Outgoing:
+        lenient = self._celery or not own_reply
+        options = as_celery(options, self._router) if lenient else _strictly(options)
         destination = call_destination(plan.destination, options)
         eta, delay = times.start(options.get("countdown"), options.get("eta"), self._zone)
         given = options.get("expires")
@@ -159,9 +165,13 @@ class MessageBuilder:
         if plan.limit is not None and (key := plan.limit.key_of(*call)) is not None:
             headers.setdefault(LIMIT_KEY, key)
         if delay:
+            if lenient:  # when that is over, a worker sees by the eta that it has to wait on
+                delay = min(delay, LONGEST)
             destination, headers = self._delayed(task, destination, headers, delay)
         message = self._message(plan, task, call, options)
         message.eta, message.expires, message.headers = eta, expires, headers
+        if self._celery:
+            _put_by_hand(message, options)
         if place is not None:
             _put_in_place(message, place)
         reply_to = options.get("reply_to")
@@ -176,7 +186,7 @@ class MessageBuilder:
             properties = self._announcing.before(message, destination, properties)
         return Outgoing(*destination, self._signer.sign(properties, body), body)
 
-    def _message(self, plan: _Plan, task: str, call: Call, options: SendOptions) -> TaskMessage:
+    def _message(self, plan: _Plan, task: str, call: Call, options: CelerySendOptions) -> TaskMessage:
         task_id: Any = options.get("task_id")
         if task_id is not None and (not isinstance(task_id, str) or not task_id):
             raise TypeError(f"task_id must be a text, not {task_id!r}")
@@ -193,7 +203,7 @@ class MessageBuilder:
         return message
 
     def _encode(
-        self, plan: _Plan, message: TaskMessage, options: SendOptions, reply_to: str | None
+        self, plan: _Plan, message: TaskMessage, options: CelerySendOptions, reply_to: str | None
     ) -> tuple[Properties, bytes]:
         name, asked, priority = options.get("serializer"), options.get("compression"), options.get("priority")
         serializer = plan.serializer if name is None else serializers.get(name)
@@ -206,15 +216,15 @@ class MessageBuilder:
                 serializer=serializer,
                 compression=compression,
                 compression_min=self._settings.task_compression_min,
-                priority=usual if priority is None else check_priority(priority),
+                priority=usual if priority is None else whole_priority(priority),
                 reply_to=reply_to,
                 message_id=new_id() if "task_id" in options else None,  # somebody's own id may be used twice
-                delivery_mode=self._settings.task_default_delivery_mode,
+                delivery_mode=options.get("delivery_mode") or self._settings.task_default_delivery_mode,
                 celery=self._celery,
             )
         except EncodeError as error:
             call = (message.args, message.kwargs)
-            raise _culprit(message.task, call, serializer, error) from error
+            raise _culprit(message.task, call, serializer, error, message.embed) from error
 
     def _delayed(
         self, task: str, destination: Destination, headers: dict[str, Any], delay: timedelta
@@ -270,7 +280,21 @@ def _put_in_place(message: TaskMessage, place: Sending) -> None:
     message.embed, message.group, message.group_index = dict(place.embed), place.group, place.group_index
     message.root_id, message.parent_id = place.root_id, place.parent_id
     message.stamps, message.stamped_headers = dict(place.stamps), tuple(place.stamps)
-    message.replaced_task_nesting = place.replaced_task_nesting
+    message.replaced_task_nesting, message.retries = place.replaced_task_nesting, place.retries
+
+
+def _strictly(options: CelerySendOptions) -> CelerySendOptions:
+    if (priority := options.get("priority")) is not None:
+        check_priority(priority)
+    return options
+
+
+def _put_by_hand(message: TaskMessage, options: CelerySendOptions) -> None:
+    """The place in a canvas that Celery's callers may give a single call, and the words that hide its arguments."""
+    message.root_id = options.get("root_id") or message.root_id
+    message.parent_id = options.get("parent_id") or message.parent_id
+    message.group, message.group_index = options.get("group_id"), options.get("group_index")
+    message.headers.update({name: options[name] for name in ("argsrepr", "kwargsrepr") if options.get(name)})
 
 
 def _own_headers(options: SendOptions) -> dict[str, Any]:
@@ -283,13 +307,25 @@ def _own_headers(options: SendOptions) -> dict[str, Any]:
     return headers
 
 
-def _culprit(task: str, call: Call, serializer: Serializer, error: Exception) -> EncodeError:
-    """Names the argument that can't be written."""
+_EMBEDDED = {
+    "callbacks": "link",
+    "errbacks": "link_error",
+    "chain": "a later step of its chain",
+    "chord": "the body of its chord",
+}
+"""What a message carries beside its arguments, as callers know it."""
+
+
+def _culprit(
+    task: str, call: Call, serializer: Serializer, error: Exception, embed: Mapping[str, Any] = _NO_EMBED
+) -> EncodeError:
+    """Names the argument, or what follows the task, that can't be written."""
     named = [(f"argument {position}", value) for position, value in enumerate(call[0], start=1)]
     named += [(f"argument {name!r}", value) for name, value in call[1].items()]
+    named += [(_EMBEDDED.get(name, name), value) for name, value in embed.items()]
     for name, value in named:
         try:
             encode_body([value], {}, None, serializer)
         except EncodeError as reason:
             return EncodeError(f"{task}: {name} can't be sent: {reason.__cause__}")
-    return EncodeError(f"{task}: the arguments can't be sent as {serializer.name}: {error}")
+    return EncodeError(f"{task}: it can't be sent as {serializer.name}: {error.__cause__ or error}")

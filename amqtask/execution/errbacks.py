@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from amqtask.tasks.context import Context, running
+from amqtask.wire.message import strip_broker_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,9 +58,10 @@ def call(
         message.args,
         message.kwargs,
         message.retries,
-        headers=message.headers,
+        headers=strip_broker_headers(message.headers),
         root_id=message.root_id or message.id,
         parent_id=message.parent_id,
+        message=message,
     )
     signature = errback.signature
     args = () if signature.get("immutable") else (request, error, traceback)

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import signals
+from amqtask.errors import Retry
 from amqtask.execution.job import Kind
 from amqtask.tasks.context import running
 from amqtask.tasks.exception_info import ExceptionInfo
@@ -23,6 +24,8 @@ class Kept(Protocol):
 
     @property
     def result(self) -> Any: ...  # noqa: D102
+    @property
+    def raised(self) -> BaseException | None: ...  # noqa: D102
     @property
     def error(self) -> BaseException | None: ...  # noqa: D102
     @property
@@ -65,12 +68,13 @@ def ends(task: Task[..., Any], context: Context, outcome: Outcome, kept: Kept) -
     error, info = kept.error, None
     if error is not None:
         info = ExceptionInfo(type(error), error, kept.trace)
+    asked = _asked(outcome, kept) if state == "RETRY" else None
     try:
         with running(context):
             if state == "SUCCESS":
                 signals.task_success.send(task, result=kept.result, runtime=outcome.runtime)
             elif state == "RETRY":
-                signals.task_retry.send(task, request=context, reason=error, einfo=info)
+                signals.task_retry.send(task, request=context, reason=asked, einfo=info)
             elif state == "FAILURE":
                 signals.task_failure.send(
                     task,
@@ -81,12 +85,22 @@ def ends(task: Task[..., Any], context: Context, outcome: Outcome, kept: Kept) -
                     traceback=kept.trace,
                     einfo=info,
                 )
-            retval = kept.result if state == "SUCCESS" else error
+            retval = kept.result if state == "SUCCESS" else asked if state == "RETRY" else error
             signals.task_postrun.send(
                 task, task_id=context.id, task=task, args=args, kwargs=kwargs, retval=retval, state=state
             )
     except BaseException:
         logger.exception("telling of the end of %s[%s] failed", task.name, context.id)
+
+
+def _asked(outcome: Outcome, kept: Kept) -> Retry:
+    """The ``Retry`` that ended an attempt; one made up for the exception that was retried without being asked to."""
+    if isinstance(kept.raised, Retry):
+        asked = kept.raised
+        asked.countdown = outcome.delay if asked.countdown is None and asked.eta is None else asked.countdown
+        return asked
+    exc = kept.error if isinstance(kept.error, Exception) else None
+    return Retry(None, exc, outcome.delay)
 
 
 def internal_error(task: Task[..., Any], context: Context, error: BaseException) -> None:

@@ -34,6 +34,7 @@ class Record(NamedTuple):
         reply_to: the caller's queue, for backends that answer by message; None: the caller wants no answer.
         correlation_id: of that answer.
         final: no other state follows, unless the task is run again.
+        signature: of the answer, where messages are signed.
     """
 
     task_id: str
@@ -44,6 +45,7 @@ class Record(NamedTuple):
     reply_to: str | None = None
     correlation_id: str | None = None
     final: bool = True
+    signature: str | None = None
 
 
 class Part(NamedTuple):
@@ -67,7 +69,13 @@ class Part(NamedTuple):
 
 
 class Watch(Protocol):
-    """Waits for documents of some tasks; to be closed by the caller. Not thread-safe."""
+    """Waits for documents of some tasks; to be closed by the caller. Not thread-safe.
+
+    Attributes:
+        begun: the backend has answered this watch, so that it was seen to work: a failure is one on the way.
+    """
+
+    begun: bool
 
     def wait(self, timeout: float | None) -> Mapping[str, bytes]:
         """Documents that came since the last call, newest per task id; empty when ``timeout`` seconds passed.
@@ -97,6 +105,32 @@ class Chords(Protocol):
 
     def grow(self, group_id: str, by: int) -> None:
         """``add_to_chord``: that many members more."""
+
+    def look(self, group_id: str, *, expired: bool) -> Looked:
+        """Worker, now and then: goes on with a complete chord that nobody goes on with.
+
+        Args:
+            group_id: of the header.
+            expired: its time is up: claim it whether it is complete or not.
+
+        Raises:
+            ChordClaimed: another caller has claimed it and has not finished: look again.
+            BackendError: the server can't be reached, or refuses.
+        """
+
+
+class Looked(NamedTuple):
+    """What a look at a chord has found.
+
+    Attributes:
+        over: it has ended, or nothing is known of it.
+        joined: claimed by who has looked; to be ended with :meth:`Chords.dispatched`.
+        missing: members that have not ended; with ``joined``, the body has to fail.
+    """
+
+    over: bool
+    joined: Joined | None = None
+    missing: int = 0
 
 
 class Joined(NamedTuple):

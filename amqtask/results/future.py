@@ -14,7 +14,7 @@ from amqtask.results.failures import to_exception
 from amqtask.results.gathering import Gathering
 from amqtask.results.meta import Meta
 from amqtask.results.node import forgotten
-from amqtask.results.source import Results, revoke
+from amqtask.results.source import Results, ResultsOwner, revoke
 from amqtask.results.states import EXCEPTION_STATES, EXPIRED, PROPAGATE_STATES, REVOKED
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ class AsyncResult(Facts, Generic[R_co]):
     Args:
         id: of the task.
         name: of the task, when it is known.
-        results: of the app; without them, of the app made last.
+        results: of the app; without them, of ``app``, or of the app made last.
         parent: what had to end before the task was sent.
+        app: whose task it is.
+
+    Raises:
+        ValueError: ``id`` is no text, or an empty one.
 
     Attributes:
         id: of the task; a UUIDv7 unless the caller chose another.
@@ -59,7 +63,13 @@ class AsyncResult(Facts, Generic[R_co]):
         *,
         results: Results | None = None,
         parent: ResultBase | None = None,
+        app: ResultsOwner | None = None,
     ) -> None:
+        given: object = id
+        if not isinstance(given, str) or not given:  # nothing would ever come for it
+            raise ValueError(f"the id of a task is a text that is not empty, not {given!r}")
+        if results is None and app is not None:
+            results = app.results
         self.id, self._name, self._results, self.parent = id, name, results, parent
         self._meta: Meta | None = None
         self._then: tuple[Callback, ...] = ()

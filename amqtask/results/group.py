@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amqtask.results.node import ResultBase
+    from amqtask.results.source import ResultsOwner
 
 __all__ = ["GroupResult", "ResultSet", "result_from_tuple"]
 
@@ -23,7 +24,7 @@ class GroupResult(ResultSet[R_co]):
     Args:
         id: of the group.
         results_list: handles of its members.
-        results: as for :class:`ResultSet`.
+        results, app: as for :class:`ResultSet`.
         parent: what had to end before the group was sent.
 
     Attributes:
@@ -39,8 +40,9 @@ class GroupResult(ResultSet[R_co]):
         *,
         results: Results | None = None,
         parent: ResultBase | None = None,
+        app: ResultsOwner | None = None,
     ) -> None:
-        super().__init__(results_list, results=results)
+        super().__init__(results_list, results=results, app=app)
         self.id, self.parent = id, parent
 
     def save(self) -> GroupResult[R_co]:
@@ -50,9 +52,15 @@ class GroupResult(ResultSet[R_co]):
         return self
 
     @classmethod
-    def restore(cls, id: str, *, results: Results | None = None) -> GroupResult[Any] | None:  # noqa: A002
-        """A group that was saved; None when there is none, or none any more."""
-        results = results or current_results()
+    def restore(
+        cls,
+        id: str,  # noqa: A002
+        *,
+        results: Results | None = None,
+        app: ResultsOwner | None = None,
+    ) -> GroupResult[Any] | None:
+        """A group that was saved, by this app or the one made last; None when there is none, or none any more."""
+        results = results or (current_results() if app is None else app.results)
         document = results.backend.fetch_group(id)
         if document is None:
             return None
@@ -116,7 +124,7 @@ def _parts(value: Any) -> tuple[str, Any, list[Any] | None]:
         task_id, parent = head if isinstance(head, list | tuple) else (head, None)
     except (TypeError, ValueError):
         task_id, parent, members = None, None, None
-    if not isinstance(task_id, str) or not isinstance(members, list | tuple | None):
+    if not isinstance(task_id, str) or not isinstance(members, list | tuple | None) or not (task_id or members):
         raise DecodeError(f"not a result's ids: {value!r:.200}")
     return task_id, parent, None if members is None else list(members)
 

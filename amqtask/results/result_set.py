@@ -9,7 +9,7 @@ from amqtask.results.current import current_results
 from amqtask.results.future import AsyncResult, R_co, Results
 from amqtask.results.gathering import Gathering
 from amqtask.results.node import ResultBase, Tuple, forgotten
-from amqtask.results.source import revoke
+from amqtask.results.source import ResultsOwner, revoke
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
@@ -23,7 +23,8 @@ class ResultSet(ResultBase, Generic[R_co]):
 
     Args:
         results_list: handles of tasks, or of groups; Celery's name ``results`` is that of the attribute.
-        results: of the app; without them, of a member's app or of the app made last.
+        results: of the app; without them, of ``app``, of a member's app or of the app made last.
+        app: whose tasks they are.
 
     Attributes:
         results: the members, in the order of their results; may be changed.
@@ -34,9 +35,15 @@ class ResultSet(ResultBase, Generic[R_co]):
     id = ""
     parent: ResultBase | None = None
 
-    def __init__(self, results_list: Iterable[ResultBase], *, results: Results | None = None) -> None:
+    def __init__(
+        self,
+        results_list: Iterable[ResultBase],
+        *,
+        results: Results | None = None,
+        app: ResultsOwner | None = None,
+    ) -> None:
         self.results = list(results_list)
-        self._app_results = results
+        self._app_results = app.results if results is None and app is not None else results
 
     # ---- waiting
 

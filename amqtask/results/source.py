@@ -46,6 +46,14 @@ class Results(Protocol):
         """The handle that a result tuple describes."""
 
 
+class ResultsOwner(Protocol):
+    """An app, as far as handles know it."""
+
+    @property
+    def results(self) -> Results:
+        """Its results."""
+
+
 def revoke(
     results: Results, ids: Sequence[str], terminate: bool, signal: str | None, wait: bool, timeout: float | None
 ) -> None:

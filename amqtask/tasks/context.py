@@ -41,6 +41,7 @@ class Context:
         is_eager: it runs in the caller's process, by ``apply()`` or ``task_always_eager``.
         children: result tuples of what it has sent so far.
         message: as it was decoded; None when the task was called directly.
+        received: all headers of the message, as they came.
         report: stores a state of this task; None when nobody asks for it.
         additions: how many members it has added to its chord.
         exhausted: what ``self.retry()`` raised because no retry was left; not to be retried once more.
@@ -70,8 +71,95 @@ class Context:
     is_eager: bool = False
     children: list[Any] | tuple[()] = ()
     message: TaskMessage | None = None
+    received: Mapping[str, Any] = field(default_factory=dict)
     report: Callable[[str, Any], None] | None = None
     additions: int = 0
+
+    @property
+    def group(self) -> str | None:
+        """Id of the group that it is a member of."""
+        return None if self.message is None else self.message.group
+
+    @property
+    def group_index(self) -> int | None:
+        """Its place there."""
+        return None if self.message is None else self.message.group_index
+
+    @property
+    def chord(self) -> Any:
+        """Signature of the body of the chord that it counts for."""
+        return self._embedded("chord")
+
+    @property
+    def chain(self) -> Any:
+        """Signatures of the steps after it, the last one first."""
+        return self._embedded("chain")
+
+    @property
+    def callbacks(self) -> Any:
+        """Signatures that are sent when it has succeeded."""
+        return self._embedded("callbacks")
+
+    @property
+    def errbacks(self) -> Any:
+        """Signatures that are sent, or called, when it has failed."""
+        return self._embedded("errbacks")
+
+    def _embedded(self, name: str) -> Any:
+        return None if self.message is None else self.message.embed.get(name)
+
+    @property
+    def timelimit(self) -> list[float | None] | None:
+        """Hard and soft limit that the sender gave, in seconds."""
+        return None if self.message is None else list(self.message.timelimit)
+
+    @property
+    def shadow(self) -> str | None:
+        """The name to show instead of the task's."""
+        return None if self.message is None else self.message.shadow
+
+    @property
+    def origin(self) -> str | None:
+        """The process that sent it, as far as the sender said."""
+        return self.received.get("origin")
+
+    @property
+    def argsrepr(self) -> str:
+        """The positional arguments in words, the sender's if it gave any."""
+        return self.received.get("argsrepr") or repr(self.args)
+
+    @property
+    def kwargsrepr(self) -> str:
+        """The keyword arguments in words, the sender's if it gave any."""
+        return self.received.get("kwargsrepr") or repr(dict(self.kwargs))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An attribute by name, or ``default``."""
+        return getattr(self, name, default)
+
+    def as_execution_options(self) -> dict[str, Any]:
+        """What ``apply_async`` takes to send something in its place, as Celery has it."""
+        hard, soft = self.timelimit or (None, None)
+        return {
+            "task_id": self.id,
+            "root_id": self.root_id,
+            "parent_id": self.parent_id,
+            "group_id": self.group,
+            "group_index": self.group_index,
+            "shadow": self.shadow,
+            "chord": self.chord,
+            "chain": self.chain,
+            "link": self.callbacks,
+            "link_error": self.errbacks,
+            "expires": self.expires,
+            "time_limit": hard,
+            "soft_time_limit": soft,
+            "headers": dict(self.headers),
+            "retries": self.retries,
+            "reply_to": self.reply_to,
+            "replaced_task_nesting": 0 if self.message is None else self.message.replaced_task_nesting,
+            "origin": self.origin,
+        }
 
     @property
     def stamps(self) -> Mapping[str, Any]:

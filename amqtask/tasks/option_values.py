@@ -33,10 +33,20 @@ def check_priority(priority: object) -> int:
         TypeError: no whole number.
         ConfigError: not 0..9.
     """
+    number = whole_priority(priority)
+    if not 0 <= number <= MAX_PRIORITY:
+        raise ConfigError(f"priority={priority}: it must be 0 to 9, and 9 goes first")
+    return number
+
+
+def whole_priority(priority: object) -> int:
+    """A priority that may be beyond amqtask's own range.
+
+    Raises:
+        TypeError: no whole number.
+    """
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise TypeError(f"priority must be a whole number from 0 to 9, not {priority!r}")
-    if not 0 <= priority <= MAX_PRIORITY:
-        raise ConfigError(f"priority={priority}: it must be 0 to 9, and 9 goes first")
     return priority
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from amqtask.errors import ConfigError
-from amqtask.tasks.option_values import CHECKS, check_time_limits, refuse_unknown
+from amqtask.tasks.option_values import CHECKS, check_priority, check_time_limits, refuse_unknown
 
 if TYPE_CHECKING:
     from amqtask.tasks.limits import Limit, Rate, Scope
@@ -94,7 +94,21 @@ class SendOptions(TypedDict, total=False):
     soft_time_limit: Seconds | None
 
 
+class CelerySendOptions(SendOptions, total=False):
+    """What Celery's callers may say beside that: a place in a canvas, how the message is kept and shown."""
+
+    root_id: str | None
+    parent_id: str | None
+    group_id: str | None
+    group_index: int | None
+    delivery_mode: int | None
+    argsrepr: str | None
+    kwargsrepr: str | None
+
+
 SEND_OPTIONS: Final = frozenset(SendOptions.__annotations__)
+RETRY_OPTIONS: Final = SEND_OPTIONS - {"countdown", "eta", "reply_to", "task_id"}
+CELERY_SEND_OPTIONS: Final = frozenset(CelerySendOptions.__annotations__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,3 +197,16 @@ def check_destination(queue: str | None, exchange: str | None, routing_key: str 
     """
     if queue is not None and (exchange is not None or routing_key is not None):
         raise ConfigError("give either queue, or exchange and routing_key: a message goes to one place")
+
+
+def check_retry_options(given: Mapping[str, Any]) -> None:
+    """Check what ``self.retry()`` may say of the next attempt; the rest is checked when that is made.
+
+    Raises:
+        TypeError: an unknown option, or a priority that is no number.
+        ConfigError: a value out of range, or options that contradict each other.
+    """
+    refuse_unknown(given, RETRY_OPTIONS, "option")
+    if (priority := given.get("priority")) is not None:
+        check_priority(priority)
+    check_destination(given.get("queue"), given.get("exchange"), given.get("routing_key"))

@@ -94,7 +94,7 @@ def next_delay(
     limit = _limit(options, policy, asked, auto)
     if limit is not None and retries >= limit:
         if cause is asked:
-            cause = MaxRetriesExceeded(f"{task.name} has used up its {limit} retries")
+            cause = MaxRetriesExceeded(f"{task.name} has used up its {limit} {'retry' if limit == 1 else 'retries'}")
         return Decision(Verdict.EXHAUSTED, cause, limit=limit)
     delay, exact = _asked_delay(options, asked, auto), False
     if delay is None:

@@ -24,6 +24,7 @@ from amqtask.tasks.options import (
     SendOptions,
     TaskOptions,
     Unset,
+    check_retry_options,
 )
 from amqtask.tasks.params import compile_check
 from amqtask.tasks.retry import Verdict, next_delay
@@ -53,9 +54,13 @@ class Task(Composable, Generic[P, R]):
         run: the function itself, bound to this task when ``bind`` was given. What a worker calls.
         app: it belongs to, as signatures see it.
         is_async: ``run`` is a coroutine function.
+        request_type: class of ``request`` when a message runs.
     """
 
     is_async = False
+    request_type: type[Context] = Context
+    _send_options = SEND_OPTIONS
+    _check_retry = staticmethod(check_retry_options)
 
     def __init__(
         self,
@@ -73,7 +78,7 @@ class Task(Composable, Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here, without a message; ``self.request`` says ``called_directly``."""
-        with running(Context(self.name, args=args, kwargs=kwargs, called_directly=True)):
+        with running(self.request_type(self.name, args=args, kwargs=kwargs, called_directly=True)):
             return cast("R", self.run(*args, **kwargs))
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
@@ -191,6 +196,7 @@ class Task(Composable, Generic[P, R]):
         countdown: float | None = None,
         eta: datetime | None = None,
         max_retries: int | None = None,
+        **options: Any,
     ) -> Retry:
         """End this attempt and run the task again later; call it as ``raise self.retry(...)``.
 
@@ -202,8 +208,11 @@ class Task(Composable, Generic[P, R]):
             countdown: seconds to wait; by default as the task's options or the queue's policy say.
             eta: when to run again, instead of ``countdown``.
             max_retries: instead of the task's.
+            options: of the next attempt, as of :meth:`apply_async`: ``queue``, ``priority``, ``expires`` and so on;
+                those that are not given stay. In eager mode they say nothing.
 
         Raises:
+            TypeError, ConfigError: an unknown option, or one that can't be used.
             Retry: another attempt follows.
             Exception: ``exc``, when no retry is left or the task was called directly, as a function.
             MaxRetriesExceeded: no retry is left and there is no ``exc``.
@@ -214,8 +223,9 @@ class Task(Composable, Generic[P, R]):
                 stacklevel=2,
             )
             args, exc = None, args
+        self._check_retry(options)
         request = self.request
-        error = Retry(None, exc, countdown, eta=eta, args=args, kwargs=kwargs, max_retries=max_retries)
+        error = Retry(None, exc, countdown, eta=eta, args=args, kwargs=kwargs, max_retries=max_retries, options=options)
         if request.called_directly:
             _raise(exc or error, None)
         policy = self._sender().retry_policy(request.queue) if request.queue is not None else None
@@ -285,7 +295,7 @@ class Task(Composable, Generic[P, R]):
         """What is known about the message this task is running for."""
         context = current()
         if context is None or context.task != self.name:
-            return Context(self.name, called_directly=True)
+            return self.request_type(self.name, called_directly=True)
         return context
 
     @property
@@ -306,7 +316,7 @@ class Task(Composable, Generic[P, R]):
         return compile_check(self.run, self.name)
 
     def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: SendOptions) -> Call:
-        refuse_unknown(options, SEND_OPTIONS, "option")
+        refuse_unknown(options, self._send_options, "option")
         if isinstance(args, str | bytes):
             raise TypeError(f"args must be a list or tuple of arguments, not the text {args!r}")
         kwargs = {} if kwargs is None else kwargs
@@ -335,7 +345,7 @@ class AsyncTask(Task[P, R]):
         return self._call(args, kwargs)
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        with running(Context(self.name, args=args, kwargs=kwargs, called_directly=True)):
+        with running(self.request_type(self.name, args=args, kwargs=kwargs, called_directly=True)):
             return cast("R", await self.run(*args, **kwargs))
 
 

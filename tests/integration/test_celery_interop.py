@@ -203,3 +203,29 @@ def test_saved_group_is_restored(chords: Pair) -> None:
 
     again = again or GroupResult.restore(result.id)
     assert again.get(timeout=SECONDS) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"priority": 10},
+        {"countdown": -5},
+        {"queue": "celery", "routing_key": "celery"},
+        {"queue": "celery", "exchange": "nowhere", "routing_key": "celery"},
+        {"eta": datetime(2026, 1, 2, tzinfo=UTC), "expires": 60},
+    ],
+    ids=str,
+)
+def test_next_step_may_have_any_option_of_celerys(pair: Pair, options: dict[str, object]) -> None:
+    if pair.worker.side == "celery":
+        pytest.skip("about amqtask's workers")
+    first = pair.sig("add", 1, 1)
+    last = pair.module.chain(first, pair.sig("add", 2).set(**options)).apply_async()
+    assert last.get(timeout=SECONDS) == 4
+    assert first.apply_async(link=pair.sig("add", 5).set(**options)).get(timeout=SECONDS) == 2
+
+
+def test_a_retry_may_go_elsewhere(pair: Pair) -> None:
+    if pair.worker.side == "celery":
+        pytest.skip("about amqtask's workers")
+    assert pair.sig("moves").apply_async(countdown=0.2).get(timeout=SECONDS) == ["celery", 1, 9]

@@ -8,7 +8,7 @@ from canvas_app import add, app, fail, second_time
 from stores import redis_server
 from waiting import wait_for
 
-from amqtask import EncodeError, Queue, ResultTimeout, ResultTooLarge, TaskRevoked, UnknownTask, chain
+from amqtask import EncodeError, Queue, ResultTimeout, ResultTooLarge, TaskRevoked, UnknownTask, chain, group
 from amqtask.wire.ids import new_id
 from amqtask.worker.embedded import EmbeddedWorker
 from amqtask.worker.options import Requested, resolve
@@ -74,6 +74,16 @@ def test_started_progress_and_retries_are_seen_on_the_way():
     result = second_time.delay("value")
     assert result.get(timeout=PATIENCE) == "value"
     assert result.retries == 1
+
+
+def test_asking_again_and_again_sees_the_beginning_and_the_end():
+    result = group(canvas_app.sleep.s(0.3), second_time.s("value"), canvas_app.progress.s(3))()
+    views = [app.AsyncResult(member.id) for member in result.results]  # as another request to a web server would
+    wait_for(lambda: all(view.state not in ("PENDING", "QUEUED") for view in views))
+    wait_for(result.ready)
+    assert (result.completed_count(), result.successful()) == (3, True)
+    wait_for(lambda: all(view.ready() for view in views))
+    assert [view.result for view in views] == [0.3, "value", 3]
 
 
 def test_waiting_too_long_raises_and_the_result_can_still_come():

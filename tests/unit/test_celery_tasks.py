@@ -182,3 +182,15 @@ def test_receivers_are_called_once_the_app_is_configured(app):
     app.load_tasks()
     app.on_after_configure.connect(lambda sender, **kwargs: called.append(("late", sender)))
     assert called == [("early", app), ("late", app)]
+
+
+def test_option_that_asks_for_what_is_done_anyway_gets_no_warning(caplog):
+    app = Celery("shop")
+    app.task(reject_on_worker_lost=True)(_nothing)
+    assert not caplog.messages
+    app.task(reject_on_worker_lost=False, name="other")(_nothing)
+    assert caplog.messages == ["task other: the option reject_on_worker_lost is kept, but without effect in amqtask"]
+
+
+def _nothing():
+    """A task."""

@@ -14,7 +14,7 @@ from waiting import wait_for
 from amqtask import clock
 from amqtask.config.settings import Settings
 from amqtask.errors import BackendError, NoResultBackend, ResultGone, ResultTimeout, SerializationError
-from amqtask.results import current
+from amqtask.results import current, waiting
 from amqtask.results.access import ResultAccess
 from amqtask.results.future import AsyncResult
 from amqtask.results.group import GroupResult
@@ -106,6 +106,32 @@ def test_a_wait_goes_on_when_the_backend_fails_meanwhile(store, caplog):
     assert end() == 5
     assert store.backend.open_watches == 0
     assert sum("the backend fails" in record.message for record in caplog.records) == 1
+
+
+def test_each_outage_of_a_long_wait_has_half_a_minute(store, monkeypatch):
+    monkeypatch.setattr(waiting, "_PATIENCE", 0.3)
+    result = store.handle()
+    end = in_thread(lambda: result.get(timeout=10))
+    begin = time.monotonic()
+    while time.monotonic() < begin + 0.6:  # longer than its patience, and nothing has come
+        wait_for(lambda: store.backend.waiting == 1)
+        with store.backend.changed:
+            store.backend.failures = 1
+            store.backend.changed.notify_all()
+        wait_for(lambda: store.backend.failures == 0)
+    store.put(result.id, 5)
+    assert end() == 5
+
+
+def test_a_wait_ends_when_the_backend_does_not_come_back(store, monkeypatch):
+    monkeypatch.setattr(waiting, "_PATIENCE", 0.1)
+    end = in_thread(store.handle().get)
+    wait_for(lambda: store.backend.waiting == 1)
+    with store.backend.changed:
+        store.backend.failures = 1_000_000
+        store.backend.changed.notify_all()
+    with pytest.raises(BackendError):
+        end()
 
 
 def test_a_document_that_can_not_be_read_is_an_error(store):

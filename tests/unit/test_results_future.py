@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 import tracemalloc
+import uuid
 
 import pytest
 from memory_backend import Store, in_thread
@@ -186,6 +187,12 @@ def test_forget_removes_the_result_and_those_before_it(store):
     result.forget()
     assert store.backend.documents == {}
     assert result.state == "PENDING"
+
+
+@pytest.mark.parametrize("wrong", [None, "", 17, uuid.UUID(int=1)])
+def test_an_id_that_is_none_is_refused_at_once(wrong):
+    with pytest.raises(ValueError, match="the id of a task is a text"):
+        AsyncResult(wrong)
 
 
 def test_equal_by_id_small_and_picklable(store):

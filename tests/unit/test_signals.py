@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from amqtask import Amqtask, Queue, signals
+from amqtask import Amqtask, Queue, Retry, signals
 from amqtask.signals import (
     Signal,
     before_task_publish,
@@ -159,7 +159,9 @@ def test_a_task_that_retries_and_fails_tells_why(app, heard):
     assert repr(failure["exception"]) == "ValueError('no')"
     assert "self.retry(" in str(failure["einfo"])
     assert failure["einfo"].type is ValueError
-    assert repr(notes[0][2]["reason"]) == "ValueError('no')"
+    reason = notes[0][2]["reason"]
+    assert (type(reason), repr(reason.exc), reason.when) == (Retry, "ValueError('no')", 0)
+    assert notes[1][2]["retval"] is reason
     assert notes[0][2]["request"].task == "again"
 
 

@@ -110,6 +110,27 @@ def test_arguments_that_cannot_be_written_are_named(shop, transport):
 
 
 @pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"link": print}, "link"),
+        ({"link_error": [print]}, "link_error"),
+        ({"serializer": "json", "link": print}, "link"),
+    ],
+)
+def test_callbacks_that_cannot_be_written_are_named(shop, transport, options, what):
+    once = rf"^plain\.add: {what} can't be sent: [^:]* can't be written as [^:]*: <[^:]*>$"
+    with pytest.raises(EncodeError, match=once):
+        task_of(shop).apply_async((1,), **options)
+    assert transport.sent == []
+
+
+def test_a_chain_whose_later_step_cannot_be_written_says_so(shop):
+    task = task_of(shop)
+    with pytest.raises(EncodeError, match=r"^plain\.add: a later step of its chain can't be sent: object can't be"):
+        (task.s(1) | task.s(object())).delay()
+
+
+@pytest.mark.parametrize(
     ("options", "error", "text"),
     [
         ({"countdwn": 1}, TypeError, "unknown option 'countdwn'; did you mean 'countdown'"),

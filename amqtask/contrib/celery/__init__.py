@@ -23,6 +23,7 @@ from amqtask.results.eager import EagerResult
 from amqtask.results.future import AsyncResult
 from amqtask.results.group import GroupResult, ResultSet
 from amqtask.results.joining import allow_join_result
+from amqtask.wire.ids import new_id as uuid
 
 subtask = signature
 maybe_subtask = maybe_signature
@@ -53,6 +54,7 @@ __all__ = [
     "signature",
     "states",
     "subtask",
+    "uuid",
     "xmap",
     "xstarmap",
 ]

@@ -38,3 +38,6 @@ class Absent:
 SCHEDULER = "start the scheduler by the command line: amqtask beat -A PROJECT, or amqtask worker -B"
 MESSAGES = "send tasks by app.send_task(...), and see to queues by: amqtask queue"
 COMMAND_LINE = "start workers by the command line: amqtask worker -A PROJECT"
+RESULTS = "results are asked for by AsyncResult(id); where they are kept is the setting result_backend"
+LOGGING = "loggers are Python's: amqtask.contrib.celery.log.get_task_logger(name)"
+LOADING = "settings come by app.conf, tasks by app.conf.include or app.autodiscover_tasks()"

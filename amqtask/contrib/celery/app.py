@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from amqtask import clock
 from amqtask.app.app import Amqtask
 from amqtask.app.periodic import periodic_entry
 from amqtask.config.sources import Source
+from amqtask.config.zones import zone
 from amqtask.contrib.celery import absent
 from amqtask.contrib.celery.absent import Absent
 from amqtask.contrib.celery.conf import CeleryConf
 from amqtask.contrib.celery.schedules import maybe_schedule
+from amqtask.contrib.celery.sending import as_priority, take
 from amqtask.contrib.celery.shared import adopt
 from amqtask.contrib.celery.task import Task
 from amqtask.errors import ConfigError
 from amqtask.plugins import did_you_mean
 from amqtask.symbols import import_module
-from amqtask.tasks.options import TaskOptions, task_options
+from amqtask.tasks.options import CELERY_SEND_OPTIONS, TaskOptions, task_options
 from amqtask.tasks.registry import task_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime, tzinfo
     from typing import NoReturn
+
+    from amqtask.tasks.options import SendOptions
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +47,7 @@ _IDLE = frozenset(
     }
 )
 """Options of tasks that a program may count on, and that amqtask does not have."""
+_DONE_ANYWAY = (("reject_on_worker_lost", True), ("retry_on_worker_lost", True))
 _THEIRS = _IDLE | {"lazy", "pydantic", "resultrepr_maxsize", "send_events", "shared", "throws", "trail", "typing"}
 
 
@@ -63,6 +70,7 @@ class Celery(Amqtask):
     """
 
     conf: CeleryConf
+    _send_options = CELERY_SEND_OPTIONS
 
     def __init__(
         self,
@@ -85,6 +93,8 @@ class Celery(Amqtask):
         self.Task: type[Task] = _task_class(task_cls)
         self.amqp = Absent("app.amqp", absent.MESSAGES)
         self.Beat = Absent("app.Beat", absent.SCHEDULER)
+        self.backend = Absent("app.backend", absent.RESULTS)
+        self.log, self.loader = Absent("app.log", absent.LOGGING), Absent("app.loader", absent.LOADING)
         self.start = self.worker_main = Absent("app.start", absent.COMMAND_LINE)
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
@@ -106,7 +116,9 @@ class Celery(Amqtask):
         kind = base or self.Task
         ours = {**_class_options(kind), **{name: value for name, value in options.items() if name in _OURS}}
         name = ours.pop("name", None) or task_name(function)
-        task = kind.made(function, name, task_options(bind, ours), lambda: self.producer, self)
+        priority = ours.pop("priority", None)  # up to 255
+        checked = replace(task_options(bind, ours), priority=None if priority is None else as_priority(priority))
+        task = kind.made(function, name, checked, lambda: self.producer, self)
         _put_attributes(task, {name: value for name, value in options.items() if name not in _OURS})
         self.tasks.add(task)
         return task
@@ -127,6 +139,12 @@ class Celery(Amqtask):
 
     def _configured(self) -> None:
         self.finalize()
+
+    def _named(
+        self, name: str, args: Any, kwargs: Any, options: SendOptions
+    ) -> tuple[str, TaskOptions, tuple[Sequence[Any], Mapping[str, Any]]]:
+        take(cast("dict[str, Any]", options))
+        return super()._named(name, args or (), kwargs, options)
 
     # ---- the scheduler's
 
@@ -150,6 +168,15 @@ class Celery(Amqtask):
         return key
 
     # ---- little things
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The setting ``timezone``."""
+        return zone(self.settings.timezone)
+
+    def now(self) -> datetime:
+        """The time, in the zone of the app."""
+        return clock.utcnow().astimezone(self.timezone)
 
     def set_current(self) -> None:
         """The app that was made last is the current one."""
@@ -193,7 +220,7 @@ def _class_options(kind: type[Task]) -> dict[str, Any]:
 def _put_attributes(task: Task, options: dict[str, Any]) -> None:
     for name, value in options.items():
         setattr(task, name, value)
-        if name in _IDLE:
+        if name in _IDLE and (name, value) not in _DONE_ANYWAY:
             logger.warning("task %s: the option %s is kept, but without effect in amqtask", task.name, name)
         elif name not in _THEIRS and (meant := did_you_mean(name, _OURS | _THEIRS)):
             logger.warning("task %s: there is no option %s%s", task.name, name, meant)

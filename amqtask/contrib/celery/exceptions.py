@@ -8,6 +8,8 @@ from amqtask.errors import (
     BrokerError,
     ChordError,
     ConfigError,
+    ContentRefused,
+    DecodeError,
     Ignore,
     MaxRetriesExceeded,
     Reject,
@@ -19,14 +21,31 @@ from amqtask.errors import (
     TaskRevoked,
     TimeLimitExceeded,
     UnknownTask,
+    Unroutable,
     WorkerLost,
 )
+
+
+class AlreadyRegistered(AmqtaskError):
+    """Celery's; raised by neither."""
+
+
+class Terminated(AmqtaskError):
+    """Celery's; here a task that was stopped by ``terminate`` is told as TaskRevokedError."""
+
+
+class WorkerShutdown(SystemExit):
+    """Celery's; here a task can't end its worker."""
+
 
 CeleryError = AmqtaskError
 ImproperlyConfigured = ConfigError
 MaxRetriesExceededError = MaxRetriesExceeded
+InvalidTaskError = DecodeError
 NotRegistered = UnknownTask
 OperationalError = BrokerError
+QueueNotFound = Unroutable
+SecurityError = ContentRefused
 TaskError = AmqtaskError
 TaskPredicate = TaskControl
 TaskRevokedError = TaskRevoked
@@ -34,22 +53,28 @@ TimeoutError = ResultTimeout  # noqa: A001 -- Celery's name
 WorkerLostError = WorkerLost
 
 __all__ = [
+    "AlreadyRegistered",
     "BackendError",
     "CeleryError",
     "ChordError",
     "Ignore",
     "ImproperlyConfigured",
+    "InvalidTaskError",
     "MaxRetriesExceededError",
     "NotRegistered",
     "OperationalError",
+    "QueueNotFound",
     "Reject",
     "Retry",
+    "SecurityError",
     "SerializationError",
     "SoftTimeLimitExceeded",
     "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
+    "Terminated",
     "TimeLimitExceeded",
     "TimeoutError",
     "WorkerLostError",
+    "WorkerShutdown",
 ]
