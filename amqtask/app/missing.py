@@ -5,11 +5,11 @@ Owns the mapping from a message to the topology it needs. Nothing is declared wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amqtask.errors import Unroutable
+from amqtask.errors import InequivalentArguments, TopologyError, Unroutable
 from amqtask.plugins import did_you_mean
-from amqtask.topology.declarations import DEFAULT_EXCHANGE
+from amqtask.topology.declarations import DEFAULT_EXCHANGE, QueueDeclare
 from amqtask.topology.delays import DEAD_SUFFIX, dead_name, exact_delays, ladder_level, ladder_steps, retry_name
 from amqtask.topology.layout import topology_steps
 
@@ -23,8 +23,19 @@ if TYPE_CHECKING:
     from amqtask.topology.router import Router
     from amqtask.wire.message import Outgoing
 
-Need = tuple[int, tuple[str, ...]]
-"""Ladder level (-1: none) and declared queues."""
+
+class Need(NamedTuple):
+    """What a message passes through.
+
+    Attributes:
+        level: of the delay ladder; -1: none.
+        queues: declared ones.
+        others: what somebody else makes: only looked for.
+    """
+
+    level: int
+    queues: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
 _NO_TASKS = ("amqtask.chord.", "amqtask.reply.", "amq.")
@@ -47,7 +58,7 @@ class Missing:
         """Whether a queue among these can be full, as far as its declaration says; True when it is not known."""
         if need is None:
             return True
-        queues = (self._topology.queue(name) for name in need[1])
+        queues = (self._topology.queue(name) for name in need.queues)
         return any(queue.max_length is not None or queue.max_length_bytes is not None for queue in queues)
 
     def need(self, message: Outgoing) -> Need | None:
@@ -56,12 +67,20 @@ class Missing:
         level = ladder_level(message.exchange)
         if level is not None:
             named = headers.get("CC") or ()
-            return level, tuple(name for name in named if name in self._topology.queues or self._topology.open)
+            return Need(level, tuple(filter(self._is_known, named)), tuple(n for n in named if not self._is_known(n)))
         if message.exchange == DEFAULT_EXCHANGE:
             queues = self._around(message.routing_key) or self._plain(message.routing_key, headers)
         else:
             queues = self._router.queues_for(message.exchange, message.routing_key, headers)
-        return (-1, tuple(queues)) if queues else None
+        return Need(-1, tuple(queues)) if queues else None
+
+    def is_declared(self, message: Outgoing) -> bool:
+        """Whether the topology has all that a message passes through."""
+        need = self.need(message)
+        return need is not None and not need.others
+
+    def _is_known(self, queue: str) -> bool:
+        return queue in self._topology.queues or self._topology.open
 
     def _around(self, name: str) -> list[str]:
         """The declared queue of this name, or the one whose dead-letter or retry queue has it."""
@@ -86,10 +105,19 @@ class Missing:
         A message that waits in the broker can't come back as unroutable when its time has come, so its queues
         are made sure of before.
         """
-        if not self.may_declare or "CC" not in (message.properties.headers or {}):
+        if "CC" not in (message.properties.headers or {}):
             return None
         need = self.need(message)
+        if need is not None and not self.may_declare:  # the ladder itself is noticed when it is missing
+            need = Need(-1, (), need.queues + need.others)
         return None if need in self._prepared else need
+
+    def refused(self, need: Need, error: Exception) -> Exception:
+        """The error for the user, of a :attr:`need` that could not be had."""
+        if not need.others or not isinstance(error, TopologyError) or isinstance(error, InequivalentArguments):
+            return error
+        absent = [name for name in need.others if name not in self._topology.queues]
+        return Unroutable(self._no_queue(absent[0]) if len(need.others) == len(absent) == 1 else str(error))
 
     def prepared(self, need: Need) -> None:
         """It has been declared."""
@@ -97,11 +125,12 @@ class Missing:
 
     def layout(self, need: Need) -> Layout:
         """What to declare for it."""
-        level, queues = need
+        level, queues, others = need
+        looked_for = tuple(QueueDeclare(name, passive=True) for name in others)
         ladder = ladder_steps(level, self._settings.delay_queue_type) if level >= 0 else ()
 
         def steps(version: Version) -> Sequence[Step]:
-            return (*topology_steps(self._topology, version, queues), *ladder)
+            return (*looked_for, *topology_steps(self._topology, version, queues), *ladder)
 
         return steps
 
@@ -113,9 +142,7 @@ class Missing:
                 return Unroutable(f"{error}, even after declaring what routing.yaml says")
             return Unroutable(f"{error}; topology_mode is {mode!r}: create it with 'amqtask topology apply'")
         if message.exchange == DEFAULT_EXCHANGE:
-            known = self._topology.queues
-            hint = did_you_mean(message.routing_key, known) or f"; declared are {', '.join(known)}"
-            return Unroutable(f"queue {message.routing_key!r} does not exist and is not declared{hint}")
+            return Unroutable(self._no_queue(message.routing_key))
         known_exchanges = self._topology.exchanges
         if message.exchange not in known_exchanges:
             hint = did_you_mean(message.exchange, known_exchanges)
@@ -123,3 +150,8 @@ class Missing:
         return Unroutable(
             f"{error}; no declared queue is bound to exchange {message.exchange!r} with key {message.routing_key!r}"
         )
+
+    def _no_queue(self, name: str) -> str:
+        known = self._topology.queues
+        hint = did_you_mean(name, known) or f"; declared are {', '.join(known)}"
+        return f"queue {name!r} does not exist and is not declared{hint}"

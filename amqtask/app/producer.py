@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from amqtask.app.announcing import Sent
 from amqtask.app.missing import Missing
 from amqtask.app.recovery import Recoverable, Recovery
-from amqtask.errors import AmqtaskError, PartialPublish, Unroutable
+from amqtask.errors import AmqtaskError, PartialPublish, TopologyError, Unroutable
 from amqtask.results.future import AsyncResult
 from amqtask.tasks.context import current
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from amqtask.app.eager import Eager
     from amqtask.app.messages import MessageBuilder
+    from amqtask.app.missing import Need
     from amqtask.app.tracking import Tracking
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
@@ -82,12 +83,25 @@ class Producer:
     def _send(self, message: Outgoing, *, delayed: bool) -> None:
         transport = self._transport()
         if delayed and (need := self._missing.unprepared(message)):
-            transport.declare(self._missing.layout(need))
-            self._missing.prepared(need)
+            self._prepare(need)
         try:
             transport.send(message, timeout=self._timeout)
         except Recoverable as error:
             self._send_again(transport, message, error)
+
+    def _prepare(self, need: Need) -> None:
+        try:
+            self._transport().declare(self._missing.layout(need))
+        except TopologyError as error:
+            raise self._missing.refused(need, error) from None
+        self._missing.prepared(need)
+
+    async def _aprepare(self, need: Need) -> None:
+        try:
+            await self._transport().adeclare(self._missing.layout(need))
+        except TopologyError as error:
+            raise self._missing.refused(need, error) from None
+        self._missing.prepared(need)
 
     def _send_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
         recovery = Recovery(self._missing)
@@ -121,8 +135,7 @@ class Producer:
     async def _asend(self, message: Outgoing, *, delayed: bool) -> None:
         transport = self._transport()
         if delayed and (need := self._missing.unprepared(message)):
-            await transport.adeclare(self._missing.layout(need))
-            self._missing.prepared(need)
+            await self._aprepare(need)
         try:
             await transport.asend(message, timeout=self._timeout)
         except Recoverable as error:
@@ -183,8 +196,7 @@ class Producer:
         delayed = [message for message in messages if "CC" in (message.properties.headers or {})]
         for message in delayed:
             if need := self._missing.unprepared(message):
-                self._transport().declare(self._missing.layout(need))
-                self._missing.prepared(need)
+                self._prepare(need)
         if len(messages) == 1:
             self._send(messages[0], delayed=False)
             if self._sent.wanted:

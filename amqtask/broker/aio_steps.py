@@ -28,6 +28,7 @@ async def declare_step(channel: Any, step: Step) -> None:
         case QueueDeclare():
             await channel.queue_declare(
                 step.name,
+                passive=step.passive,
                 durable=step.durable,
                 exclusive=step.exclusive,
                 auto_delete=step.auto_delete,

@@ -142,6 +142,7 @@ def _send(channel: Any, step: Step, how: dict[str, Any]) -> None:
         case QueueDeclare():
             channel.queue_declare(
                 step.name,
+                passive=step.passive,
                 durable=step.durable,
                 exclusive=step.exclusive,
                 auto_delete=step.auto_delete,

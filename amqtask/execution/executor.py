@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
 from amqtask.config.zones import zone
-from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, TaskRevoked
+from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, Retry, TaskRevoked
 from amqtask.execution import telling
+from amqtask.execution.chain_more import Skipped
 from amqtask.execution.failure import clip, describe, message
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import Kind, Outcome
 from amqtask.execution.next_attempt import needs_body, next_body, next_headers, next_key, signed_again
-from amqtask.execution.sendings import FollowupApp
+from amqtask.execution.requests import request_of
+from amqtask.execution.sendings import FollowupApp, joined
 from amqtask.execution.thread_loops import ThreadLoops
 from amqtask.execution.window import no_window
 from amqtask.results.states import FAILURE, RETRY, REVOKED
@@ -223,38 +225,10 @@ class Executor:
             record = self._followups.started(job, message)
             if record is not None:
                 self._report([record])
-        return Attempt(job, message, task, self._context(job, message))
-
-    def _context(self, job: Job, message: TaskMessage) -> Context:
-        return Context(
-            message.task,
-            message.id,
-            message.args,
-            message.kwargs,
-            message.retries,
-            message.eta,
-            message.expires,
-            self._hostname,
-            job.queue,
-            {
-                "exchange": job.exchange,
-                "routing_key": job.routing_key,
-                "priority": job.priority,
-                "redelivered": job.redelivered,
-            },
-            job.priority,
-            job.redelivered,
-            job.deliveries,
-            message.headers,
-            message.root_id or message.id,
-            message.parent_id,
-            job.correlation_id,
-            job.reply_to,
-            message.ignore_result,
-            is_eager=self._eager,
-            message=message,
-            report=None if self._report is None else partial(self._report_state, job, message),
-        )
+        report = None if self._report is None else partial(self._report_state, job, message)
+        kind = task.request_type
+        request = request_of(kind, job, message, self._hostname, is_eager=self._eager, report=report)
+        return Attempt(job, message, task, request)
 
     def _report_state(self, job: Job, message: TaskMessage, state: str, meta: Any) -> None:
         assert self._report is not None
@@ -308,7 +282,10 @@ class Executor:
     def _judge(self, attempt: Attempt, error: BaseException, runtime: float, kept: Kept | None) -> Outcome:
         key = attempt.job.key
         if isinstance(error, Ignore):
-            return Outcome(key, Kind.IGNORED, runtime, _short(error))
+            after = None
+            if isinstance(error, Skipped) and self._followups is not None:
+                after = self._followups.skipped(attempt.job, attempt.message, error.error, error.traceback)
+            return Outcome(key, Kind.IGNORED, runtime, _short(error), after=after)
         if isinstance(error, Reject):
             if error.requeue:
                 return Outcome(key, Kind.REQUEUE, runtime, _short(error), describe(error))
@@ -322,9 +299,11 @@ class Executor:
         )
         if kept is not None:
             kept.keep(error, decision.error)
-        if decision.verdict is Verdict.RETRY:
-            return self._retry(attempt, error, decision, runtime)
         text = f"failed after {decision.limit} retries" if decision.verdict is Verdict.EXHAUSTED else "failed"
+        if decision.verdict is Verdict.RETRY:
+            if not self._signer.lacks_key:
+                return self._retry(attempt, error, decision, runtime)
+            text = "failed; not retried, as the next attempt would be refused: there is no message_signing_key here"
         return self._end(attempt, Kind.FAILED, decision.error, runtime, text)
 
     def _end(self, attempt: Attempt, kind: Kind, error: BaseException, runtime: float, text: str) -> Outcome:
@@ -341,6 +320,8 @@ class Executor:
         return Outcome(attempt.job.key, kind, runtime, text, described, after=after)
 
     def _retry(self, attempt: Attempt, error: BaseException, decision: Decision, runtime: float) -> Outcome:
+        if isinstance(error, Retry) and error.options and self._followups is not None:
+            return self._retry_otherwise(attempt, error, decision, runtime, self._followups)
         body = None
         if needs_body(attempt.job, error):
             try:
@@ -350,8 +331,7 @@ class Executor:
         headers = next_headers(attempt.message, decision.delay, attempt.job.headers)
         if body is not None:
             headers |= next_key(attempt.task.options.max_concurrency, attempt.message, error)
-        if self._signer.signs:
-            headers = signed_again(self._signer, attempt.job, headers, body)
+        headers = signed_again(self._signer, attempt.job, headers, body)
         described = describe(decision.error)
         return Outcome(
             attempt.job.key,
@@ -365,6 +345,20 @@ class Executor:
             decision.exact,
             self._failed(attempt.job, attempt.message, decision.error, state=RETRY, traceback=described[2]),
         )
+
+    def _retry_otherwise(
+        self, attempt: Attempt, error: Retry, decision: Decision, runtime: float, followups: Followups
+    ) -> Outcome:
+        """A retry with options of its own, such as another queue: a new message, which follows from this attempt."""
+        job, described = attempt.job, describe(decision.error)
+        try:
+            after = followups.again(job, attempt.message, error, decision.delay, self._accept)
+        except (AmqtaskError, TypeError) as problem:
+            return self._end(attempt, Kind.FAILED, problem, runtime, _short(problem))
+        told = self._failed(job, attempt.message, decision.error, state=RETRY, traceback=described[2])
+        after = after if told is None else joined(after, told)
+        text = _short(decision.error)
+        return Outcome(job.key, Kind.RETRY, runtime, text, described, decision.delay, exact=decision.exact, after=after)
 
     def _retry_policy(self, queue: str) -> RetryPolicy | None:
         declared = self._app.topology.queues.get(queue)

@@ -6,26 +6,35 @@ Owns putting these together. What a canvas asks for is decided in :mod:`amqtask.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
 from amqtask.canvas.after import Followup, after_failure, after_success, context_of
-from amqtask.execution.documents import Asked, Documents
+from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIPPED, Plan, result_name
+from amqtask.canvas.shapes import shape
+from amqtask.canvas.skipping import skips
+from amqtask.execution.documents import Asked, Documents, Ignoring
 from amqtask.execution.errbacks import call, errbacks_of
 from amqtask.execution.job import After
-from amqtask.execution.sendings import Sendings
+from amqtask.execution.next_attempt import next_sending
+from amqtask.execution.sendings import Sendings, joined
 from amqtask.results.base import Part
 from amqtask.results.failures import named, to_document
 from amqtask.results.states import FAILURE, RETRY, STARTED, SUCCESS
+from amqtask.wire.message import TaskMessage
+from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from amqtask.canvas.after import Failed, Member
+    from amqtask.errors import Retry
     from amqtask.execution.job import Job
-    from amqtask.execution.sendings import FollowupApp
+    from amqtask.execution.sendings import FollowupApp, Unsent
     from amqtask.results.base import Record
-    from amqtask.wire.message import TaskMessage
+
+logger = logging.getLogger(__name__)
 
 
 class Followups:
@@ -39,20 +48,17 @@ class Followups:
     def __init__(self, app: FollowupApp, hostname: str) -> None:
         settings = app.settings
         self._tasks = app.tasks
-        self._ignored = settings.task_ignore_result
+        self._ignored = Ignoring(app.tasks, settings.task_ignore_result)
         self._track_started = settings.task_track_started
         self._celery = settings.interop == "celery"
         self._documents = Documents(settings, app.results_backend, hostname)
         self._sendings = Sendings(app)
         self._kept = self._documents.kept
+        self._lacks_key = Signer(settings).lacks_key
 
     def asked(self, job: Job, message: TaskMessage) -> Asked:
         """Who asks for the result of a job."""
-        ignored = message.ignore_result
-        if ignored is None:
-            task = self._tasks.get(message.task)
-            ignored = None if task is None else task.options.ignore_result
-        ignored = self._ignored if ignored is None else ignored
+        ignored = self._ignored(result_name(message.task, message.kwargs), message.ignore_result)
         return Asked(message, job.reply_to, job.correlation_id, job.queue, ignored)
 
     def started(self, job: Job, message: TaskMessage) -> Record | None:
@@ -86,14 +92,29 @@ class Followups:
         followup = Followup()
         if message.embed:
             followup = after_success(message, value, context_of(message, self._sendings.context(), job.reply_to))
-        after = self._sendings.after(followup.plans)
+        after, unsent = self._sendings.sendable(followup.plans, strict=self._lacks_key)
         if self._documents.wanted(asked, SUCCESS):
             all_children = [*children, *followup.children]
             record = self._documents.record(asked, SUCCESS, value, runtime=runtime, children=all_children)
             after = after._replace(records=(record,))
         if followup.member is not None:
             after = after._replace(parts=(self._part(followup.member, message.id, SUCCESS, value),))
+        for one in unsent:
+            after = joined(after, self._never_sent(job, message, one))
         return after if any(after) else None
+
+    def _never_sent(self, job: Job, message: TaskMessage, unsent: Unsent) -> After:
+        """The failure of a step whose options can't be used: the task before it has run well all the same."""
+        sending, error = unsent
+        logger.error("Task %s[%s] can't be sent after %s: %s", sending.task, sending.id, message.task, error)
+        never = TaskMessage(sending.task, sending.id, sending.args, sending.kwargs, sending.embed)
+        never.root_id, never.parent_id = sending.root_id, sending.parent_id
+        never.group, never.group_index = sending.group, sending.group_index
+        never.ignore_result = sending.options.get("ignore_result")
+        waiting = job._replace(reply_to=sending.options.get("reply_to") or job.reply_to, correlation_id=sending.id)
+        kind = type(error)
+        after = self.lost(waiting, never, FAILURE, f"{kind.__module__}.{kind.__qualname__}", str(error)) or After()
+        return joined(After(self._sendings.dead(unsent, job.queue, self._documents.hostname)), after)
 
     def failure(
         self,
@@ -118,6 +139,19 @@ class Followups:
             call(self._tasks[errback.signature["task"]], errback, message, error, traceback)
         return self._failed(job, message, document, state, followup, runtime, traceback, children)
 
+    def again(self, job: Job, message: TaskMessage, error: Retry, delay: float, accept: Collection[str]) -> After:
+        """The next attempt of a task that has asked for one with options; parameters as of ``next_sending``.
+
+        Raises:
+            EncodeError, ConfigError, ContentRefused, TypeError: it can't be sent like this.
+        """
+        return self._sendings.after([Plan(sendings=[next_sending(job, message, error, delay, accept)])])
+
+    def skipped(self, job: Job, message: TaskMessage, document: dict[str, Any], traceback: str | None) -> After | None:
+        """What follows from ``amqtask.chain_skipped``: the steps behind it fail as the chain has failed."""
+        followup = self._after_failure(job, message, FAILURE)
+        return self._failed(job, message, document, FAILURE, followup, traceback=traceback)
+
     def lost(self, job: Job, message: TaskMessage, state: str, path: str, text: str) -> After | None:
         """What follows from a task of which only the end is known: its process died, it was unknown, and so on.
 
@@ -138,10 +172,14 @@ class Followups:
         return after if any(after) else None
 
     def _after_failure(self, job: Job, message: TaskMessage, state: str) -> Followup:
-        if state == RETRY or not message.embed:
+        if state == RETRY or not (message.embed or message.task == CHAIN_MORE):
             return Followup()
         context = context_of(message, self._sendings.context(), job.reply_to)
-        return after_failure(message, context, errbacks_of(self._tasks))
+        followup = after_failure(message, context, errbacks_of(self._tasks))
+        if message.task == CHAIN_MORE:  # revoked, mostly: it has the id that callers of long chains know
+            given = {"task_id": message.id, "reply_to": job.reply_to, "queue": job.queue}
+            followup = followup._replace(skipped=(shape(CHAIN_MORE, (), message.kwargs, given),))
+        return followup
 
     def _failed(
         self,
@@ -155,9 +193,10 @@ class Followups:
         children: Sequence[Any] = (),
     ) -> After | None:
         asked = self.asked(job, message)
-        after = self._sendings.after(followup.plans)
+        plans = [*followup.plans, *skips(followup.skipped, document, traceback, self._documents.heard)]
+        after = self._sendings.after(plans, failed=message.task)
         records: list[Record] = []
-        if self._documents.wanted(asked, state):
+        if message.task != CHAIN_SKIPPED and self._documents.wanted(asked, state):  # that one has not failed itself
             all_children = [*children, *followup.children]
             records.append(
                 self._documents.failure(
@@ -177,7 +216,8 @@ class Followups:
         """The same failure, for what will never run because of it."""
         made = []
         for one in failed:
-            other = asked.of_another(one.task_id, one.name, one.reply_to)
+            ignored = self._ignored(one.name, one.ignored)
+            other = asked.of_another(one.task_id, one.name, one.reply_to, ignored)
             if self._documents.wanted(other, FAILURE):
                 made.append(self._documents.failure(other, FAILURE, document, traceback=traceback))
         return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amqtask.config.zones import zone
-from amqtask.errors import AmqtaskError
+from amqtask.errors import AmqtaskError, DecodeError
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import After, Kind
 from amqtask.results.states import DEAD, FAILURE, REVOKED
@@ -59,7 +59,10 @@ class Lost:
         message = self._read(job)
         if message is None:
             return After()
-        return self._followups.lost(job, message, state, path, text) or After()
+        after = self._followups.lost(job, message, state, path, text) or After()
+        if self._forged(job):  # nobody gets our signature by naming the task and the queue of somebody else
+            after = after._replace(records=tuple(record._replace(signature=None) for record in after.records))
+        return after
 
     def _read(self, job: Job) -> TaskMessage | None:
         try:
@@ -68,6 +71,13 @@ class Lost:
             return decode(job, job.body, self._accept, self._zone)
         except AmqtaskError:
             return _by_headers(job)
+
+    def _forged(self, job: Job) -> bool:
+        try:
+            self._signer.verify(job, job.body, any_age=True)
+        except DecodeError:
+            return True
+        return False
 
 
 def _by_headers(job: Job) -> TaskMessage | None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from amqtask import clock
 from amqtask.canvas.planned import Plan, Sending, derived_ids
 from amqtask.canvas.shapes import ERRBACK
+from amqtask.errors import AmqtaskError, EncodeError
 from amqtask.execution.job import After, Begin
+from amqtask.results.trimming import clip, type_path
+from amqtask.topology.declarations import DEFAULT_EXCHANGE
+from amqtask.topology.delays import dead_name
+from amqtask.wire import failure
+from amqtask.wire.message import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +25,14 @@ if TYPE_CHECKING:
     from amqtask.config.settings import Settings
     from amqtask.results.base import Backend
     from amqtask.tasks.task import Task
-    from amqtask.wire.message import Outgoing
+
+logger = logging.getLogger(__name__)
+
+_TEXT = 512
+"""Bytes of a reason in a header."""
+
+Unsent = tuple[Sending, Exception]
+"""A message that can't be sent, and why."""
 
 
 class Canvas(Protocol):
@@ -59,8 +75,13 @@ class Sendings:
         """What plans made here have in common."""
         return self._app.canvas.plan_context()
 
-    def after(self, plans: Iterable[Plan]) -> After:
+    def after(self, plans: Iterable[Plan], failed: str | None = None) -> After:
         """Chords to begin and messages to send for some plans; answers go to the callers that they name.
+
+        Args:
+            plans: to send.
+            failed: name of the task whose errbacks these are. Of one that can't be sent the log tells, for the
+                failure has to be known all the same.
 
         Raises:
             EncodeError, ConfigError: a message that can't be sent.
@@ -69,23 +90,94 @@ class Sendings:
         chords: list[Begin] = []
         for plan in plans:
             canvas = self._app.canvas
-            messages += canvas.outgoing(plan, own_reply=False)
+            try:
+                made = canvas.outgoing(plan, own_reply=False)
+            except (AmqtaskError, TypeError) as error:
+                if failed is None:
+                    raise
+                _left_out(failed, error)
+                continue
+            messages += made
             chords += canvas.begins(plan)
         return After(tuple(messages), chords=tuple(chords))
+
+    def sendable(self, plans: Iterable[Plan], *, strict: bool = False) -> tuple[After, list[Unsent]]:
+        """Like :meth:`after`, of a task that has run well: what can't be sent is left out, and told with the reason.
+
+        Args:
+            plans: to send; of one that can't be sent as a whole, every message that can.
+            strict: nothing is left out: it is this process that can't send, and another may.
+
+        Raises:
+            EncodeError: a message with the task's result that can't be written.
+            ConfigError: with ``strict``, a message that can't be sent.
+        """
+        made, unsent = After(), list[Unsent]()
+        for plan in plans:
+            try:
+                made = joined(made, self.after([plan]))
+            except (AmqtaskError, TypeError) as error:
+                if strict or isinstance(error, EncodeError):
+                    raise
+                part, left = self._one_by_one(plan, error)
+                made, unsent = joined(made, part), [*unsent, *left]
+        return made, unsent
+
+    def _one_by_one(self, plan: Plan, error: Exception) -> tuple[After, list[Unsent]]:
+        try:
+            made = self.after([replace(plan, sendings=[])])
+        except (AmqtaskError, TypeError):  # the chords are begun all the same, for the failures count there
+            return After(chords=tuple(self._app.canvas.begins(plan))), [(one, error) for one in plan.sendings]
+        unsent: list[Unsent] = []
+        for one in plan.sendings:
+            try:
+                made = joined(made, self.after([Plan(sendings=[one])]))
+            except (AmqtaskError, TypeError) as reason:
+                unsent.append((one, reason))
+        return made, unsent
+
+    def dead(self, unsent: Unsent, queue: str, worker: str) -> tuple[Outgoing, ...]:
+        """The dead letter of a message that can't be sent as its options say; none if nothing can be made of it.
+
+        Args:
+            unsent: the message, and why.
+            queue: whose dead letters are meant: that of the task before.
+            worker: node name.
+        """
+        sending, error = unsent
+        kept = {name: sending.options.get(name) for name in ("task_id", "reply_to", "ignore_result")}
+        plan = Plan(sendings=[sending._replace(options=kept)])
+        try:
+            (message,) = self._app.canvas.outgoing(plan, own_reply=False)
+        except (AmqtaskError, TypeError):  # told already
+            return ()
+        now = clock.utcnow().isoformat(timespec="milliseconds")
+        headers = {
+            **(message.properties.headers or {}),
+            failure.REASON: "unsendable",
+            failure.EXCEPTION: type_path(error),
+            failure.MESSAGE: clip(str(error), _TEXT),
+            failure.WORKER: worker,
+            failure.ATTEMPTS: 0,
+            failure.FIRST_TIME: now,
+            failure.LAST_TIME: now,
+            failure.QUEUE: queue,
+        }
+        properties = message.properties._replace(headers=headers, expiration=None)
+        return (Outgoing(DEFAULT_EXCHANGE, dead_name(queue), properties, message.body),)
 
     def errbacks(
         self, calls: Sequence[Errback], name: str, document: Mapping[str, Any], traceback: str | None
     ) -> tuple[Outgoing, ...]:
         """Messages that have errbacks called elsewhere: no code of users runs where this is asked.
 
+        Of some that can't be sent the log tells.
+
         Args:
             calls: errbacks that take the exception itself.
             name: of the task that failed.
             document: of the exception.
             traceback: as text.
-
-        Raises:
-            EncodeError: an argument of an errback that can't be written.
         """
         if not calls:
             return ()
@@ -95,4 +187,22 @@ class Sendings:
             options = {"task_id": derived_ids(call.task_id, purpose="errback")(), "ignore_result": True}
             kwargs = {**given, "error": dict(document), "traceback": traceback}
             sendings.append(Sending(ERRBACK, (), kwargs, options, {}, call.task_id, call.task_id))
-        return tuple(self._app.canvas.outgoing(Plan(sendings=sendings), own_reply=False))
+        try:
+            return tuple(self._app.canvas.outgoing(Plan(sendings=sendings), own_reply=False))
+        except (AmqtaskError, TypeError) as error:
+            _left_out(name, error)
+            return ()
+
+
+def joined(one: After, other: After) -> After:
+    """What follows from both."""
+    return After(
+        one.messages + other.messages,
+        one.records + other.records,
+        one.parts + other.parts,
+        one.chords + other.chords,
+    )
+
+
+def _left_out(name: str, error: Exception) -> None:
+    logger.error("Task %s has failed, and its errbacks can't be sent: %s", name, error)

@@ -227,7 +227,8 @@ class ExchangeDeclare:
 class QueueDeclare:
     """Step: a queue exists with exactly these properties (AMQP queue.declare).
 
-    When ``lenient``, one that exists with other properties will do.
+    When ``lenient``, one that exists with other properties will do. When ``passive``, it is somebody else's, and only
+    looked for.
     """
 
     name: str
@@ -236,6 +237,7 @@ class QueueDeclare:
     auto_delete: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     lenient: bool = False
+    passive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

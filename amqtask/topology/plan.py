@@ -154,7 +154,7 @@ def _item(step: Step, probe: Probe) -> Item:
     except InequivalentArguments as error:
         if step.lenient:
             return Item("exists", step)
-        return Item("differs", step, f"{error.argument} is {error.existing}, wanted {error.wanted}")
+        return Item("differs", step, error.difference)
     except AccessRefused:
         return Item("exists", step)
     return Item("same", step)

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from amqtask.errors import Unroutable
+from amqtask.worker.patient import NO_GRACE, Grace
 from amqtask.worker.records import answer
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ROUTE_ATTEMPTS = 7
-"""Attempts, over half a minute, to send a callback to a queue that does not exist."""
+_GRACE = Grace(other=2.0, declared=30.0)
+"""Somebody else may be making the queue of a callback just now. One of routing.yaml that is not ours to declare, or
+that is away with its node, mostly comes."""
 
 
 class Begins(Protocol):
@@ -117,7 +119,7 @@ class Carrier:
     def send(self, after: After, who: str, one_done: Carried) -> None:
         """Publish all messages; ``one_done`` is called for each."""
         for message in after.messages:
-            self._patient.publish(message, who, one_done, unroutable=_ROUTE_ATTEMPTS)
+            self._patient.publish(message, who, one_done, grace=_GRACE)
 
     def answers(self, after: After) -> int:
         """How often :meth:`store` will call back."""
@@ -144,7 +146,7 @@ class Carrier:
                 error = None
             done(error)
 
-        self._patient.publish(message, who, published, unroutable=1)
+        self._patient.publish(message, who, published, grace=NO_GRACE)
 
 
 class _Carrying:

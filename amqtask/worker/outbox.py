@@ -31,6 +31,10 @@ class Outbox:
     def __init__(self, loop: Loop, publisher: Publisher, missing: Missing) -> None:
         self._loop, self._publisher, self._missing = loop, publisher, missing
 
+    def declared(self, message: Outgoing) -> bool:
+        """Whether routing.yaml has a queue for a message."""
+        return self._missing.is_declared(message)
+
     def publish(self, message: Outgoing, timeout: float, done: PublishDone) -> None:
         """Publish; ``done`` is told None once the message is stored and routed, else why not.
 
@@ -76,7 +80,8 @@ class _Sending:
                 self._missing.prepared(need)
                 self.publish()
             else:
-                self._done(failure if isinstance(failure, BrokerError) else BrokerError(str(failure)))
+                error = self._missing.refused(need, failure)
+                self._done(error if isinstance(error, BrokerError) else BrokerError(str(error)))
 
         self._publisher.declare(self._missing.layout(need), declared)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.errors import ConfigError
 from amqtask.execution.job import Kind, Outcome
-from amqtask.topology.delays import dead_name, delay_target, retry_target
+from amqtask.topology.delays import LONGEST, dead_name, delay_target, retry_target
 from amqtask.wire.failure import LOST, PARKED
 from amqtask.worker.republish import again, dead_letter, lost_count
 
@@ -108,7 +108,8 @@ class Effects:
                 return NOTHING
             return Effect(slim=self._unsendable(delivery, "what follows from it"), after=outcome.after)
         if kind == Kind.REVOKED:
-            return Effect(after=outcome.after, lost=None if outcome.after else outcome)
+            slim = self._unsendable(delivery, "what follows from it")
+            return Effect(slim=slim, after=outcome.after, lost=None if outcome.after else outcome)
         if kind == Kind.REQUEUE:
             return Effect(again(delivery, "", delivery.queue), self._unsendable(delivery), after=outcome.after)
         later = {Kind.RETRY: self._retry, Kind.EARLY: self._wait, Kind.UNKNOWN_TASK: self._park}.get(Kind(kind))
@@ -129,7 +130,7 @@ class Effects:
 
     def crash_loop(self, delivery: Delivery, times: int, reason: str) -> Effect:
         """The effect of a message that has killed its worker or child too often."""
-        text = f"the process running it died {times} times; last: {reason}"
+        text = f"the process running it died {times} time{'' if times == 1 else 's'}; last: {reason}"
         return self._dead(delivery, Outcome(delivery.key, Kind.FAILED, text=text), WORKER_LOST)
 
     def _drop(self, delivery: Delivery, outcome: Outcome) -> Effect:
@@ -140,6 +141,8 @@ class Effects:
         return self._dead(delivery, outcome, DEAD_REASONS[Kind(outcome.kind)])
 
     def _retry(self, delivery: Delivery, outcome: Outcome) -> Effect:
+        if outcome.after is not None and outcome.after.messages:  # one with options: it is among what follows
+            return Effect(slim=self._unsendable(delivery), delay=outcome.delay, after=outcome.after)
         try:
             delay = timedelta(seconds=outcome.delay)
             target = retry_target(self._queue_of(delivery.queue), delay, outcome.exact)
@@ -151,12 +154,11 @@ class Effects:
         return Effect(message, self._unsendable(delivery), delay=outcome.delay, after=outcome.after)
 
     def _wait(self, delivery: Delivery, outcome: Outcome) -> Effect:
-        """Until a task is due its message waits in the broker; Celery's clients leave that to workers."""
-        try:
-            target = delay_target([delivery.queue], timedelta(seconds=outcome.delay))
-        except ConfigError as error:
-            failed = Outcome(delivery.key, Kind.FAILED, text=str(error))
-            return Effect(self._unsendable(delivery)(str(error)), dead=UNSENDABLE, lost=failed)
+        """Until a task is due its message waits in the broker; Celery's clients leave that to workers.
+
+        It comes back early once more when that is longer than the broker can hold it.
+        """
+        target = delay_target([delivery.queue], min(timedelta(seconds=outcome.delay), LONGEST))
         message = again(delivery, target.exchange, target.routing_key, target.headers)
         return Effect(message, self._unsendable(delivery), delay=outcome.delay)
 

@@ -6,21 +6,41 @@ Owns the pauses between attempts, and what makes trying again pointless.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from amqtask import clock
 from amqtask.errors import EncodeError, MessageTooLarge, Unroutable
+from amqtask.worker.absent import Absent
 from amqtask.worker.backlog import backoff
 
 if TYPE_CHECKING:
     from amqtask.broker.interface import Loop, PublishDone
     from amqtask.errors import BrokerError
     from amqtask.wire.message import Outgoing
+    from amqtask.worker.absent import Absence
     from amqtask.worker.outbox import Outbox
+
+    Problem = BrokerError | EncodeError
 
 logger = logging.getLogger(__name__)
 
 _UNSENDABLE = (MessageTooLarge, EncodeError)
 """Errors of the message itself: trying again would not help."""
+
+
+class Grace(NamedTuple):
+    """Seconds that the queue of a message may be missing for, counted from the first message that missed it.
+
+    Attributes:
+        other: when routing.yaml has no such queue.
+        declared: when it has one.
+    """
+
+    other: float
+    declared: float
+
+
+NO_GRACE = Grace(0.0, 0.0)
 
 
 class Patient:
@@ -33,10 +53,11 @@ class Patient:
     """
 
     def __init__(self, loop: Loop, outbox: Outbox, timeout: float) -> None:
-        self._loop, self._outbox, self._timeout = loop, outbox, timeout
+        self.loop, self.outbox, self.timeout = loop, outbox, timeout
+        self.absent = Absent()
 
     def publish(
-        self, message: Outgoing, who: str, done: PublishDone, *, unroutable: int | None = None, last: bool = False
+        self, message: Outgoing, who: str, done: PublishDone, *, grace: Grace | None = None, last: bool = False
     ) -> None:
         """Publish a message.
 
@@ -44,11 +65,10 @@ class Patient:
             message: what to send.
             who: it follows from, for the log.
             done: told None once it is stored, or why it can never be.
-            unroutable: after so many attempts without a queue for it, there will never be one; None: try on.
+            grace: how long to wait for a queue for it; None: try on.
             last: there is nothing to send instead; try on whatever the reason is.
         """
-        hopeless = () if last else _UNSENDABLE
-        _Attempts(self._loop, message, who, done, unroutable, hopeless).begin(self._outbox, self._timeout)
+        _Attempts(self, message, who, done, grace, () if last else _UNSENDABLE).begin()
 
 
 class _Attempts:
@@ -56,34 +76,68 @@ class _Attempts:
 
     def __init__(
         self,
-        loop: Loop,
+        patient: Patient,
         message: Outgoing,
         who: str,
         done: PublishDone,
-        unroutable: int | None,
+        grace: Grace | None,
         unsendable: tuple[type[Exception], ...],
     ) -> None:
-        self._loop, self._message, self._who = loop, message, who
-        self._done, self._unroutable, self._unsendable = done, unroutable, unsendable
+        self._patient, self._message, self._who = patient, message, who
+        self._done, self._grace, self._unsendable = done, grace, unsendable
         self._count = 0
 
-    def begin(self, outbox: Outbox, timeout: float) -> None:
-        def published(error: BrokerError | EncodeError | None) -> None:
-            if error is None or self._hopeless(error):
+    def begin(self) -> None:
+        patient = self._patient
+
+        def settled(error: Problem | None, pause: float | None) -> None:
+            if pause is None:
                 self._done(error)
-                return
-            pause = backoff(self._count)
-            text = "%s: what follows from it can't be stored (%s); the message is kept, next attempt in %.1fs"
-            logger.error(text, self._who, error, pause)
-            self._loop.call_later(pause, publish)
+            else:
+                patient.loop.call_later(pause, publish)
+
+        def published(error: Problem | None) -> None:
+            if error is None:
+                patient.absent.found(self._message)
+            settled(error, None if error is None else self._pause(error))
 
         def publish() -> None:
-            self._count += 1
-            outbox.publish(self._message, timeout, published)
+            absence = patient.absent.known(self._message, clock.monotonic())
+            if absence is None or not self._seconds():
+                self._count += 1
+                patient.outbox.publish(self._message, patient.timeout, published)
+            else:
+                error, pause = absence.error, self._wait(absence)
+                patient.loop.call_later(0, lambda: settled(error, pause))
 
         publish()
 
-    def _hopeless(self, error: BrokerError | EncodeError) -> bool:
-        if isinstance(error, Unroutable):
-            return self._unroutable is not None and self._count >= self._unroutable
-        return isinstance(error, self._unsendable)
+    def _pause(self, error: Problem) -> float | None:
+        """Seconds until the next attempt; None when there is none."""
+        pause: float | None = backoff(self._count)
+        news = True
+        if isinstance(error, Unroutable) and self._grace is not None:
+            if not self._seconds():
+                return None
+            absence = self._patient.absent.missed(self._message, error, clock.monotonic())
+            pause = self._wait(absence)
+            news = absence.since == absence.asked  # of many messages for one place only the first is told of
+        elif isinstance(error, self._unsendable):
+            return None
+        if pause is not None and news:
+            text = "%s: what follows from it can't be stored (%s); the message is kept, next attempt in %.1fs"
+            logger.error(text, self._who, error, pause)
+        return pause
+
+    def _seconds(self, *, crowded: bool = False) -> float:
+        """How long to wait for a queue for it, when that is limited."""
+        if self._grace is None or self._grace == NO_GRACE:
+            return 0.0
+        if self._patient.outbox.declared(self._message):
+            return self._grace.declared
+        return 0.0 if crowded else self._grace.other
+
+    def _wait(self, absence: Absence) -> float | None:
+        """Seconds until its place is asked for again."""
+        left = self._seconds(crowded=absence.crowded) - (clock.monotonic() - absence.since)
+        return min(backoff(max(self._count, 1)), left) if left > 0 else None

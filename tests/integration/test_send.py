@@ -10,6 +10,7 @@ from waiting import wait_for
 
 from amqtask import Amqtask, Exchange, PartialPublish, Queue, Route, Unroutable
 from amqtask.broker.admin import Admin
+from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import decode
 
 pytestmark = pytest.mark.rabbitmq
@@ -80,6 +81,31 @@ def test_an_undeclared_queue_is_unroutable_and_nothing_is_made_up(app):
         app.tasks["add"].apply_async((1, 2), queue="emials")
     with Admin(app.broker_urls, app.connection_options) as admin:
         assert admin.queue_state("emials") is None
+
+
+def test_an_undeclared_queue_is_unroutable_with_a_countdown_too(app):
+    mail = app.tasks["mail.send"]
+
+    async def main():
+        try:
+            await mail.aapply_async(("me",), queue="emials", countdown=0.1)
+        finally:
+            await app.aclose()
+
+    with pytest.raises(Unroutable, match="queue 'emials' does not exist and is not declared; did you mean"):
+        mail.apply_async(("me",), queue="emials", countdown=0.1)
+    with pytest.raises(Unroutable, match="queue 'emials' does not exist and is not declared; did you mean"):
+        asyncio.run(main())
+    with Admin(app.broker_urls, app.connection_options) as admin:
+        assert admin.queue_state("emials") is None
+        admin.declare(QueueDeclare("emials"))  # of another program
+    mail.apply_async(("me",), queue="emials", countdown=0.1)
+    wait_for(lambda: received(app, "emials"))
+
+
+def test_a_countdown_to_a_queue_that_is_not_made_yet_is_an_error_where_it_may_not_be_declared(app):
+    with app.rebound(topology_mode="none") as rebound, pytest.raises(Unroutable, match="amqtask topology apply"):
+        rebound.tasks["mail.send"].apply_async(("me",), countdown=0.1)
 
 
 def test_a_full_queue_is_reported_message_by_message(vhost_url):

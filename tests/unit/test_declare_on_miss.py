@@ -81,8 +81,9 @@ def test_without_the_right_to_declare_the_error_says_what_to_do(transport):
     transport.fail("plain", Unroutable("no queue"))
     with pytest.raises(Unroutable, match="topology_mode is 'none': create it with 'amqtask topology apply'"):
         task_of(app).delay(1)
-    task_of(app).apply_async((1,), countdown=1)
     assert transport.declared == []
+    task_of(app).apply_async((1,), countdown=1)
+    assert transport.declared == [[QueueDeclare("plain", passive=True)]]  # only looked for
 
 
 def test_a_message_that_stays_unroutable_is_reported(shop, transport):

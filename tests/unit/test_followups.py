@@ -6,8 +6,10 @@ import json
 
 import pytest
 from memory_backend import MemoryBackend
+from shop import read
 
 from amqtask import Amqtask, ResultTooLarge
+from amqtask.canvas.planned import Plan, Sending
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import Job, Kind
 from amqtask.execution.lost import Lost
@@ -186,3 +188,142 @@ def test_of_a_message_that_cannot_be_read_the_headers_tell_enough():
     assert documents(after)["t1"]["status"] == "DEAD"
     nameless = job_of(TaskMessage("add", "t1"), body=b"\x00")._replace(headers={})
     assert not any(Lost(app_of(), "here").lost(nameless, Kind.UNDECODABLE, "no", None))
+
+
+def long_chain(**options):
+    named = {"queue": "amqtask.chain.end", "segment": 1, "route": "add"}
+    more = sig("amqtask.chain_more", task_id="end", **options)
+    return TaskMessage("add", "t1", embed={"chain": [{**more, "kwargs": named}, sig("add", task_id="next")]})
+
+
+@pytest.mark.parametrize(
+    ("by_message", "options", "told"),
+    [(False, {}, 1), (True, {"reply_to": "q"}, 1), (True, {}, 0)],
+)
+def test_the_parked_steps_of_a_chain_that_fails_are_told_when_anybody_hears(by_message, options, told):
+    app = app_of()
+    app.results_backend.by_message = by_message
+    after = failure(app, long_chain(**options), ValueError("no luck"))
+    messages = () if after is None else after.messages
+    assert [message.properties.headers["task"] for message in messages] == ["amqtask.chain_skip"] * told
+    for message in messages:
+        _, kwargs, _ = MSGPACK.loads(message.body)
+        assert (kwargs["segment"], kwargs["error"]["exc_message"]) == (1, ["no luck"])
+
+
+def test_a_chain_that_is_revoked_between_two_segments_tells_the_steps_of_the_next():
+    message = TaskMessage("amqtask.chain_more", "end", (3,), {"queue": "amqtask.chain.end", "segment": 2})
+    lost = Lost(app_of(), "here")
+    first, again = (lost.lost(job_of(message), Kind.REVOKED, "terminated", None).messages for _ in range(2))
+    (skip,) = first
+    assert MSGPACK.loads(skip.body)[1]["segment"] == 2
+    assert skip.routing_key == "work", "where the message came from"
+    assert again[0].properties.correlation_id == skip.properties.correlation_id
+
+
+def test_a_step_that_is_skipped_has_a_result_as_its_own_call_and_task_say():
+    steps = [sig("add", task_id="c"), sig("quiet", task_id="b"), sig("add", task_id="a", ignore_result=True)]
+    failed = TaskMessage("quiet", "t1", embed={"chain": steps})
+    assert set(documents(failure(app_of(), failed))) == {"c"}
+
+
+def test_a_segment_that_is_skipped_is_told_once_and_the_end_of_the_chain_not_again():
+    steps = [sig("amqtask.chain_more", task_id="end"), sig("add", task_id="a")]
+    message = TaskMessage("amqtask.chain_skipped", "s", embed={"chain": steps}, root_id="end", ignore_result=True)
+    app = app_of(task_store_errors_even_if_ignored=True)
+    error = {"exc_type": "ValueError", "exc_message": ["no luck"], "exc_module": "builtins"}
+    after = Followups(app, "here").skipped(job_of(message), message, error, None)
+    assert set(documents(after)) == {"a"}
+
+
+@pytest.mark.parametrize(("end", "options", "told"), [
+    ("heard", {}, True), ("add", {}, False), ("heard", {"ignore_result": True}, False),
+    (["no name"], {"ignore_result": False}, True),
+])  # fmt: skip
+def test_whether_the_end_of_a_long_chain_is_ignored_is_its_own_affair(end, options, told):
+    app = app_of(task_ignore_result=True)
+    app.task(name="heard", ignore_result=False)(lambda: None)
+    message = long_chain(**options)
+    message.embed["chain"][0]["kwargs"]["end"] = end
+    after = failure(app, message)
+    assert ("end" in documents(after)) is told
+    job = job_of(TaskMessage("amqtask.chain_more", "end", (), {"end": end}))
+    after = Lost(app, "here").lost(job._replace(headers={**job.headers, **options}), Kind.FAILED, "gone", None)
+    assert ("end" in documents(after)) is told
+
+
+@pytest.mark.parametrize("task", ["amqtask.chain_more", "amqtask.chain_skip", "amqtask.chain_skipped"])
+def test_what_moves_a_long_chain_goes_where_the_next_step_goes_but_does_not_expire_with_it(task):
+    app = app_of(task_default_queue="work")
+    app.task(name="brief", expires=10, ignore_result=True, queue="brief")(lambda: None)
+    sending = Sending(task, (), {"route": "brief"}, {"task_id": "t", "queue": "work"}, {}, "t")
+    (message,) = app.canvas.outgoing(Plan(sendings=[sending]), own_reply=False)
+    assert message.properties.expiration is None
+    assert not message.properties.headers.get("ignore_result")
+    assert message.properties.headers.get("expires") is None
+
+
+def test_a_chain_that_names_no_segment_is_left_out():
+    message = TaskMessage("add", "t1", embed={"chain": [sig("amqtask.chain_more", task_id="end")]})
+    assert failure(app_of(), message).messages == ()
+    assert (
+        Lost(app_of(), "here").lost(job_of(TaskMessage("amqtask.chain_more", "t")), Kind.REVOKED, "", None).messages
+        == ()
+    )
+
+
+def chained(**options):
+    later = [sig("add", 7, task_id="c2", reply_to="r"), sig("add", 5, task_id="c1", reply_to="r", **options)]
+    return TaskMessage("add", "t1", embed={"chain": later})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"priority": 10},
+        {"countdown": -5},
+        {"queue": "prio", "exchange": "default", "routing_key": "prio"},
+        {"time_limit": 5, "soft_time_limit": 10},
+        {"countdown": 5, "eta": "2030-01-01T00:00:00+00:00"},
+        {"countdown": 400 * 86_400},
+        {"headers": {"id": "another"}},
+    ],
+)
+def test_options_that_celery_takes_do_not_keep_the_next_step_from_being_sent(options):
+    (sent,) = success(app_of(), chained(**options)).messages
+    assert sent.properties.headers["id"] == "c1"
+    assert sent.properties.priority == options.get("priority", 0)
+
+
+@pytest.mark.parametrize("options", [{"priority": "high"}, {"countdown": "soon"}, {"compression": "none such"}])
+def test_a_step_that_cannot_be_sent_fails_and_the_task_before_it_does_not(options, caplog):
+    after = success(app_of(), chained(**options))
+    found = documents(after)
+    assert {task_id: one["status"] for task_id, one in found.items()} == {
+        "t1": "SUCCESS",
+        "c1": "FAILURE",
+        "c2": "FAILURE",
+    }
+    (dead,) = after.messages
+    headers = dead.properties.headers
+    assert (dead.exchange, dead.routing_key, headers["x-amqtask-reason"]) == ("", "work.dead", "unsendable")
+    assert (read(dead).id, read(dead).args) == ("c1", (3, 5))
+    assert "Task add[c1] can't be sent after add" in caplog.text
+
+
+def test_one_callback_that_cannot_be_sent_keeps_no_other_back():
+    links = [sig("add", 5, task_id="c1", priority="high"), sig("add", 6, task_id="c2")]
+    after = success(app_of(), TaskMessage("add", "t1", embed={"callbacks": links}))
+    assert [one.properties.headers["id"] for one in after.messages if not one.routing_key.endswith(".dead")] == ["c2"]
+    assert documents(after)["c1"]["status"] == "FAILURE"
+
+
+def test_a_member_that_cannot_be_sent_fails_its_chord():
+    header = [sig("add", 1, task_id="m1"), sig("add", 2, task_id="m2", priority="high")]
+    body = sig("sum", task_id="body", reply_to="r")
+    kwargs = {"header": header, "body": body}
+    chord = {**sig("celery.chord", task_id="body"), "kwargs": kwargs, "subtask_type": "chord"}
+    after = success(app_of(), TaskMessage("add", "t1", embed={"chain": [chord]}))
+    assert "m1" in [one.properties.headers["id"] for one in after.messages]
+    assert len(after.chords) == 1
+    assert [(part.task_id, part.state) for part in after.parts] == [("m2", "FAILURE")]

@@ -9,8 +9,9 @@ from worker_messages import delivery
 
 from amqtask.broker.content import seal
 from amqtask.broker.interface import ConnectionOptions
-from amqtask.execution.job import Kind, Outcome
+from amqtask.execution.job import After, Kind, Outcome
 from amqtask.topology.declarations import Queue, RetryPolicy
+from amqtask.wire.message import Outgoing, Properties
 from amqtask.worker.outcome import NOTHING, Effects
 
 RETRYING = Queue("q", retry=RetryPolicy(delays=(timedelta(seconds=5), timedelta(minutes=1))))
@@ -145,6 +146,14 @@ def test_task_that_is_not_due_waits_in_the_delay_ladder_and_comes_back_to_its_qu
     assert (effect.delay, effect.dead) == (90.0, "")
 
 
-def test_task_that_is_due_later_than_anything_can_wait_is_dead_lettered(effects):
-    effect = effects.of(delivery(), Outcome(1, Kind.EARLY, delay=400 * 86_400.0))
-    assert (effect.dead, effect.message.routing_key) == ("unsendable", "q.dead")
+def test_task_that_is_due_later_than_anything_can_wait_comes_back_early_once_more(effects):
+    effect = effects.of(delivery(eta="2030-01-01T00:00:00+00:00"), Outcome(1, Kind.EARLY, delay=400 * 86_400.0))
+    headers = effect.message.properties.headers
+    assert (effect.dead, effect.message.routing_key) == ("", "amqtask-delay.15.15.15.15.15.15.15")
+    assert (headers["CC"], headers["eta"]) == (["q"], "2030-01-01T00:00:00+00:00")
+
+
+def test_retry_with_options_is_among_what_follows(effects):
+    sent = Outgoing("", "other", Properties(), b"")
+    effect = effects.of(delivery(), Outcome(1, Kind.RETRY, delay=5.0, after=After(messages=(sent,))))
+    assert (effect.message, effect.after.messages, effect.delay) == (None, (sent,), 5.0)

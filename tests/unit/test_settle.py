@@ -18,7 +18,7 @@ from amqtask.worker import patient as patient_module
 from amqtask.worker.carrier import Carrier
 from amqtask.worker.losses import Losses
 from amqtask.worker.outcome import Effects
-from amqtask.worker.patient import Patient
+from amqtask.worker.patient import Grace, Patient
 from amqtask.worker.settle import Settler
 from amqtask.worker.storing import Storing
 
@@ -38,7 +38,7 @@ class Bench:
         self.loop = new_loop()
         backend = SimpleNamespace(store=self._store)
         self.storing = Storing(self.loop, backend)
-        self.patient = Patient(self.loop, SimpleNamespace(publish=self._publish), 1.0)
+        self.patient = Patient(self.loop, SimpleNamespace(publish=self._publish, declared=lambda _: False), 1.0)
         carrier = Carrier(self.patient, self.storing, by_message=by_message, persistent=True)
         carrier.parts = SimpleNamespace(count=lambda part, who, done: self._event(f"count {part.group_index}", done))
         carrier.begins = SimpleNamespace(begin=lambda begin, key, who, done: self._event("begin", done))
@@ -98,6 +98,8 @@ class Bench:
 def fast(monkeypatch):
     monkeypatch.setattr(patient_module, "backoff", lambda _: 0.001)
     monkeypatch.setattr("amqtask.worker.backlog.RETRY_FIRST", 0.001)
+    monkeypatch.setattr("amqtask.worker.carrier._GRACE", Grace(other=0.02, declared=0.02))
+    monkeypatch.setattr("amqtask.worker.absent._ASK", 0.0)
 
 
 @pytest.fixture
@@ -167,12 +169,50 @@ def test_caller_that_wants_no_answer_gets_none(rpc):
 
 @pytest.mark.parametrize("error", [MessageTooLarge("1 GB"), Unroutable("no such queue")])
 def test_success_whose_callback_can_never_be_sent_is_a_failure_and_dead_lettered(bench, error):
-    bench.errors = {"callbacks": [error] * 100}
+    bench.errors = {"callbacks": [error] * 1000}
     bench.lost = After(records=(DONE._replace(state="FAILURE"),), parts=(PART,))
     bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,), (PART,)))
     tried = bench.events.count("fail callbacks")
-    assert tried == (1 if isinstance(error, MessageTooLarge) else 7)
+    assert (tried == 1) == isinstance(error, MessageTooLarge)
     assert bench.events[tried:] == ["ask FAILED", "store FAILURE", "count 0", "publish q.dead", "settled"]
+
+
+@pytest.mark.parametrize("ask", [0.0, 60.0])
+def test_queue_that_was_waited_for_in_vain_is_not_waited_for_again(bench, caplog, monkeypatch, ask):
+    bench.errors = {"callbacks": [Unroutable("no such queue")] * 1000}
+    bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,)))
+    assert sum("next attempt" in record.message for record in caplog.records) == 1
+    bench.events.clear()
+    caplog.clear()
+    monkeypatch.setattr("amqtask.worker.absent._ASK", ask)
+    bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,)))
+    asked = [] if ask else ["fail callbacks"]
+    assert bench.events == [*asked, "ask FAILED", "publish q.dead", "settled"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_many_missing_queues_at_a_time_are_not_waited_for(bench, monkeypatch):
+    monkeypatch.setattr("amqtask.worker.absent._CROWD", 2)
+    for number in range(3):
+        bench.events.clear()
+        name = f"gone-{number}"
+        bench.errors = {name: [Unroutable("no such queue")] * 1000}
+        bench.settle(Kind.SUCCESS, After((CALLBACK._replace(routing_key=name),)))
+        tried = bench.events.count(f"fail {name}")
+        assert (tried == 1) == (number == 2)
+        assert bench.events[tried:] == ["ask FAILED", "publish q.dead", "settled"]
+
+
+def test_queue_that_is_made_just_then_gets_its_callback(bench):
+    bench.errors = {"callbacks": [Unroutable("no such queue")] * 2}
+    bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,)))
+    assert bench.events == ["fail callbacks"] * 2 + ["publish callbacks", "store SUCCESS", "settled"]
+
+
+def test_revoked_task_whose_errback_can_never_be_sent_is_dead_lettered(bench):
+    bench.errors = {"callbacks": [MessageTooLarge("1 GB")]}
+    bench.settle(Kind.REVOKED, After((CALLBACK,), (DONE,)))
+    assert bench.events == ["fail callbacks", "ask FAILED", "publish q.dead", "settled"]
 
 
 def test_result_too_large_for_the_backend_is_a_failure(bench):
