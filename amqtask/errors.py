@@ -2,6 +2,7 @@
 
 AmqtaskError
 ├── ConfigError                 a setting, an option or the app itself is wrong; exit code 78
+│   ├── UnknownEntry            a name that no periodic task has
 │   └── TopologyError           routing.yaml, or the objects that exist on the broker
 │       ├── DocumentError       routing.yaml: one or more problems with file:line:column
 │       └── InequivalentArguments   an object exists on the broker with other arguments (AMQP 406)
@@ -21,7 +22,7 @@ AmqtaskError
 │   ├── EncodeError             arguments that the serializer can't write
 │   ├── DecodeError             a body or headers that can't be read
 │   └── ContentRefused          a content type outside accept_content
-├── BackendError                the result backend can't be reached, or has failed: trying again may help
+├── BackendError                a result backend or the table of periodic tasks has failed: trying again may help
 │   └── ResultTooLarge          a result over result_max_size
 ├── NoResultBackend             results are asked for, but there is no result_backend
 ├── ResultTimeout               no result in time; is a TimeoutError
@@ -44,7 +45,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 
@@ -54,6 +55,10 @@ class AmqtaskError(Exception):
 
 class ConfigError(AmqtaskError):
     """A setting, an option or the app itself is wrong; the program can't start like this (exit 78)."""
+
+
+class UnknownEntry(ConfigError):
+    """No periodic task has this name."""
 
 
 class TopologyError(ConfigError):
@@ -93,12 +98,14 @@ class InequivalentArguments(TopologyError):
         argument: the argument the broker named, for example ``x-message-ttl``.
         wanted: what was declared, as the broker printed it.
         existing: what exists, as the broker printed it.
+        difference: these three in words.
     """
 
     def __init__(self, kind: str, name: str, argument: str, wanted: str, existing: str) -> None:
         self.kind, self.name, self.argument = kind, name, argument
         self.wanted, self.existing = wanted, existing
-        super().__init__(f"{kind} {name!r} exists with other arguments: {argument} is {existing}, wanted {wanted}")
+        self.difference = f"{argument} is {existing or repr('')}, wanted {wanted or repr('')}"
+        super().__init__(f"{kind} {name!r} exists with other arguments: {self.difference}")
 
 
 class UnknownTask(AmqtaskError):
@@ -176,7 +183,7 @@ class ContentRefused(SerializationError):
 
 
 class BackendError(AmqtaskError):
-    """The result backend can't be reached or has failed; trying again later may help."""
+    """The result backend, or the table of periodic tasks, can't be reached or has failed; trying later may help."""
 
 
 class ResultTooLarge(BackendError):
@@ -243,6 +250,7 @@ class Retry(TaskControl):
         eta: absolute time instead of ``countdown``.
         args, kwargs: new arguments, or None to keep those of this attempt.
         max_retries: limit for this task from now on, or None for the policy's.
+        options: of the next attempt, as of ``apply_async``; those that are not named stay.
     """
 
     def __init__(
@@ -255,10 +263,17 @@ class Retry(TaskControl):
         args: Sequence[object] | None = None,
         kwargs: dict[str, object] | None = None,
         max_retries: int | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> None:
         self.exc, self.countdown, self.eta = exc, countdown, eta
         self.args_, self.kwargs_, self.max_retries = args, kwargs, max_retries
+        self.options = options or {}
         super().__init__(message or (f"retry: {exc!r}" if exc is not None else "retry"))
+
+    @property
+    def when(self) -> float | datetime | None:
+        """``eta``, or else ``countdown``; Celery's name."""
+        return self.eta or self.countdown
 
 
 class Reject(TaskControl):

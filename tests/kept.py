@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import BackendError
-from amqtask.results.base import Joined
+from amqtask.results.base import Joined, Looked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,13 @@ class KeptChords:
             return None
         in_order = sorted(parts.values(), key=lambda one: one.group_index or 0)
         return Joined(part.group_id, "token", tuple(one.result for one in in_order))
+
+    def look(self, group_id: str, *, expired: bool) -> Looked:
+        self._kept.check()
+        if group_id in self.dispatched_groups:
+            return Looked(over=True)
+        missing = self.sizes[group_id] - len(self.parts.get(group_id, ()))
+        return Looked(over=False, joined=Joined(group_id, "token", ()) if expired else None, missing=missing)
 
     def dispatched(self, joined: Joined) -> None:
         self._kept.check()

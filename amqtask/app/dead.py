@@ -6,12 +6,13 @@ acked, so nothing is lost on the way; a cut connection may leave a message in bo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from amqtask.errors import AmqtaskError
+from amqtask.errors import AmqtaskError, BrokerError
 from amqtask.topology.delays import dead_name
 from amqtask.wire import failure
 from amqtask.wire.accept import without_pickle
@@ -145,18 +146,19 @@ class DeadLetters:
         return done
 
     def _walk(self) -> Generator[Received]:
-        """Take one message after the other; what was not acked goes back at the end.
+        """Take one message after the other; what was not acked goes back at the end, in its old order.
 
-        The count at the start bounds it: a message that fails again meanwhile is not met a second time. Always to
-        be walked to the end: a quorum queue puts returned messages behind those that were not taken, so only the
-        return of all of them keeps their order.
+        The count at the start bounds it: a message that fails again meanwhile is not met a second time. All are
+        received however it ends, see Admin.take: a part of them would not return to its place.
         """
-        left = len(self)
+        messages = self._admin.take(self.name, len(self))
         try:
-            while left > 0 and (received := self._admin.get(self.name)) is not None:
-                left -= 1
+            for received in messages:  # noqa: UP028 -- "yield from" would end what is read to its end below
                 yield received
         finally:
+            with contextlib.suppress(BrokerError):  # a lost connection returns them too
+                for _ in messages:
+                    pass
             self._admin.requeue()
 
 

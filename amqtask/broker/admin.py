@@ -6,6 +6,7 @@ Owns its channels; everything else is one call to the broker. Not for hot paths.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -15,6 +16,7 @@ from amqtask.broker.declare import send_blocking, subject
 from amqtask.broker.pika_driver import (
     AMQPError,
     ChannelClosed,
+    ConnectionBlockedTimeout,
     NackError,
     UnroutableError,
     from_pika,
@@ -22,11 +24,11 @@ from amqtask.broker.pika_driver import (
     to_pika,
 )
 from amqtask.broker.version import read_version
-from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable, QueueFull, Unroutable
+from amqtask.errors import AccessRefused, BrokerBlocked, BrokerError, BrokerUnavailable, QueueFull, Unroutable
 from amqtask.topology.declarations import ExchangeDeclare, QueueDeclare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from amqtask.broker.interface import ConnectionOptions
@@ -35,6 +37,15 @@ if TYPE_CHECKING:
     from amqtask.wire.message import Outgoing, Properties
 
     T = TypeVar("T")
+
+_LOOK = 0.2
+"""Seconds without a delivery after which a queue may be empty."""
+
+_PATIENCE = 50
+"""Looks at a queue that holds messages and gives none."""
+
+_MOST = 65_535
+"""Messages that a consumer may hold unacknowledged: as many as the protocol can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Received:
     """A message taken from a queue and not yet acknowledged.
 
     Attributes:
-        remaining: messages that wait behind it.
+        remaining: messages that wait behind it; 0 where the broker does not say.
     """
 
     tag: int
@@ -151,15 +162,44 @@ class Admin:
         method, properties, body = self._named("get", queue, lambda channel: channel.basic_get(queue))
         if method is None:
             return None
-        return Received(
-            tag=method.delivery_tag,
-            redelivered=method.redelivered,
-            exchange=method.exchange,
-            routing_key=method.routing_key,
-            properties=from_pika(properties),
-            body=body,
-            remaining=method.message_count,
-        )
+        return _received(method, properties, body)
+
+    def take(self, queue: str, count: int) -> Iterator[Received]:
+        """Take messages as a consumer does, the first ones first; ends early when there are no more.
+
+        A quorum queue puts back what one consumer held in its old order, and what was taken one by one with
+        :meth:`get` in none. That holds for messages that were received: read it to its end before :meth:`nack_all`.
+
+        Args:
+            queue: its name.
+            count: at most so many; others may arrive meanwhile.
+
+        Raises:
+            BrokerUnavailable: the queue keeps what it has, or the connection was lost.
+        """
+        if count <= 0:
+            return
+        waiting: deque[Received] = deque()
+
+        def begin(channel: Any) -> None:
+            channel.basic_qos(prefetch_count=count if count <= _MOST else 0)
+            channel.basic_consume(queue, lambda _channel, *delivery: waiting.append(_received(*delivery)))
+
+        self._named("get", queue, begin)
+        connection, silent = self._connected(), 0
+        while count > 0 and silent < _PATIENCE:
+            self._guarded(lambda: connection.process_data_events(time_limit=_LOOK))
+            if not waiting:
+                # the answer may be ahead of a delivery that is on its way, so it is believed the second time only
+                state = self.queue_state(queue)
+                if silent and (state is None or not state.ready):
+                    return
+                silent += 1
+            while waiting and count > 0:
+                count, silent = count - 1, 0
+                yield waiting.popleft()
+        if count > 0:
+            raise BrokerUnavailable(f"queue {queue!r} holds messages and does not give them")
 
     def ack(self, tag: int) -> None:
         """The message of this tag is done with: it leaves its queue."""
@@ -178,6 +218,7 @@ class Admin:
 
         Raises:
             PublishError: Unroutable, QueueFull or MessageTooLarge.
+            BrokerBlocked: the broker took no messages for ``blocked_timeout``; the connection is closed.
         """
         seal(message, self._options)
         try:
@@ -245,6 +286,8 @@ class Admin:
             return work()
         except (ChannelClosed, UnroutableError, NackError):
             raise
+        except ConnectionBlockedTimeout:
+            raise BrokerBlocked("the broker blocks publishers (memory or disk alarm)") from None
         except (AMQPError, OSError) as error:
             raise BrokerUnavailable(f"the connection to RabbitMQ was lost: {error!r}") from None
 
@@ -255,3 +298,15 @@ class Admin:
         if error.reply_code in (failures.ACCESS_REFUSED, failures.RESOURCE_LOCKED):
             raise AccessRefused(f"{what}: {error.reply_text}") from None
         raise BrokerError(f"{what}: {error.reply_code} {error.reply_text}") from None
+
+
+def _received(method: Any, properties: Any, body: bytes) -> Received:
+    return Received(
+        tag=method.delivery_tag,
+        redelivered=method.redelivered,
+        exchange=method.exchange,
+        routing_key=method.routing_key,
+        properties=from_pika(properties),
+        body=body,
+        remaining=getattr(method, "message_count", 0),
+    )

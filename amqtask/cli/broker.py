@@ -14,11 +14,19 @@ if TYPE_CHECKING:
     from amqtask.topology.model import Topology
 
 
-def open_admin(app: Amqtask) -> Admin:
-    """A blocking connection to the app's broker, as a context manager."""
+def open_admin(app: Amqtask, blocked_timeout: float | None = None) -> Admin:
+    """A blocking connection to the app's broker, as a context manager.
+
+    Args:
+        app: whose broker.
+        blocked_timeout: seconds that the broker may block publishers, instead of the setting's.
+    """
     from amqtask.broker.admin import Admin  # noqa: PLC0415 -- loads pika
 
-    return Admin(app.broker_urls, replace(app.connection_options, name=f"{app.main} (command line)"))
+    options = replace(app.connection_options, name=f"{app.main} (command line)")
+    return Admin(
+        app.broker_urls, options if blocked_timeout is None else replace(options, blocked_timeout=blocked_timeout)
+    )
 
 
 def queue_names(topology: Topology) -> list[str]:

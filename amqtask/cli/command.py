@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from amqtask.cli.exits import ReaderGone
 from amqtask.cli.setup import APP_VARIABLE, Setup
 from amqtask.plugins import Registry, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 FORCE_OPTION = click.option("-f", "--force", is_flag=True, help="Don't ask.")
@@ -99,11 +100,29 @@ class RegistryGroup(Group):
 
     Args:
         commands: where they are found.
+        elsewhere: names that are no commands -> what to use instead.
     """
 
-    def __init__(self, *args: Any, commands: Registry[click.Command], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, commands: Registry[click.Command], elsewhere: Mapping[str, str], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._registry = commands
+        self._registry, self._elsewhere = commands, elsewhere
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one of another program's is answered with what does the same."""
+        if args and (instead := self._elsewhere.get(args[0])) and args[0] not in self._registry:
+            raise click.UsageError(f"no such command {args[0]!r}: {instead}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         """Their names, sorted."""

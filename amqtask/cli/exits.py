@@ -30,6 +30,7 @@ CANNOT_CREATE, INTERRUPTED, BROKEN_PIPE = 73, 130, 141
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (click.ClickException, USAGE),
+    (errors.UnknownEntry, USAGE),
     (errors.ConfigError, CONFIG),
     (errors.AccessRefused, REFUSED),
     (errors.BrokerUnavailable, UNAVAILABLE),
@@ -58,6 +59,10 @@ class Unhealthy(click.ClickException):
     """A worker is not all right, or does not answer (exit 69)."""
 
 
+class ReaderGone(Exception):
+    """A BrokenPipeError that click does not see: it would end the program with 1."""
+
+
 class Declined(click.ClickException):
     """The user said no."""
 
@@ -82,7 +87,7 @@ def guarded(program: Callable[[], object]) -> int:
     try:
         code = program()
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         # what Python still holds for a reader that has gone must not be written at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE

@@ -20,6 +20,15 @@ commands: Registry[click.Command] = Registry("command", "amqtask.cli.commands", 
 """Every command: a module in the folder, or an entry point of another package."""
 
 
+_OF_CELERY = {
+    "amqp": "use 'amqtask queue', 'purge', 'dead' and 'topology'",
+    "flower": "use 'amqtask top', or start Flower by itself: celery -b URL flower",
+    "logtool": "write the log as JSON (--log-format json), which any such tool reads",
+    "migrate": "queues stay where they are; see docs/how-to/move-from-celery.md",
+}
+"""Commands that Celery has -> what to use here."""
+
+
 def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
         from amqtask import __version__  # noqa: PLC0415 -- reads package metadata
@@ -31,6 +40,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
 cli = RegistryGroup(
     "amqtask",
     commands=commands,
+    elsewhere=_OF_CELERY,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Tasks on RabbitMQ: workers, topology, queues and dead letters.",
     epilog="The common options may stand before or after a command's name.",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ABSENT = "-"
 """Shown where there is nothing to show."""
 
+_WIDEST = 60
+"""Characters of a cell that others are aligned with; a longer one stands out alone."""
+
 
 def print_json(document: Any) -> None:
     """Print one JSON document, and nothing else."""
@@ -68,7 +71,7 @@ def _plain_table(columns: Sequence[str], cells: list[list[str]], right: Sequence
         [column.upper() for column in columns],
         *([" ".join(cell.split()) for cell in row] for row in cells),
     ]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    widths = [max(len(line[at]) for line in lines if len(line[at]) <= _WIDEST) for at in range(len(columns))]
     for line in lines:
         shown = [
             cell.rjust(width) if column in right else cell.ljust(width)

@@ -61,6 +61,7 @@ _NO_CHANGE = "its queues are declared as Celery's clients expect them"
 _SIGNED = "messages are signed by message_signing_keys instead"
 _NOT_POLLED = "nothing polls for the members of a chord"
 _IN_URL = "write it into result_backend"
+_REDIS_URL = f"{_IN_URL}, as redis://user:password@host:6379/0"
 _WAITS_IN_BROKER = "tasks with an eta wait in the broker, not in workers"
 
 _STORES = {
@@ -73,7 +74,7 @@ _STORES = {
     "cassandra_": Note("write cassandra://user:password@host,host/keyspace into result_backend"),
     "mongodb_": Note("write mongodb://user:password@host/db into result_backend"),
     "elasticsearch_": Note("the backend's own limits hold; see result_backend"),
-    "redis_": Note("write it into result_backend, as redis://:password@host:6379/0?socket_timeout=30"),
+    "redis_": Note("write it into result_backend, as redis://:password@host:6379/0?client_name=shop"),
     "database_": Note("tables and connections are the backend's own; write db+<SQLAlchemy URL> into result_backend"),
     "cache_": Note("write cache+memcached://host:11211/ into result_backend"),
     "security_": Note(_SIGNED),
@@ -100,6 +101,23 @@ _NOTES = {
     "event_queue_durable": Note(_NO_CHANGE, (False, None)),
     "event_queue_exclusive": Note(_NO_CHANGE, (True, False, None)),
     "event_serializer": Note("events are JSON, which all receivers read", ("json", None)),
+    "redis_backend_use_ssl": Note(
+        "write rediss://, for TLS, into result_backend: rediss://:password@host:6379/0?ssl_ca_certs=/etc/ca.pem",
+        (None, False),
+    ),
+    "redis_db": Note(_REDIS_URL),
+    "redis_host": Note(_REDIS_URL),
+    "redis_password": Note(_REDIS_URL),
+    "redis_port": Note(_REDIS_URL),
+    "redis_retry_on_timeout": Note(
+        "what fails is always tried once more, and later until it works", (True, False, None)
+    ),
+    "redis_socket_connect_timeout": Note("write ?socket_connect_timeout=SECONDS behind result_backend (else it is 5)"),
+    "redis_socket_keepalive": Note("connections are always kept alive", (True, False, None)),
+    "redis_socket_timeout": Note(
+        "write ?socket_timeout=SECONDS behind result_backend (else it is 30)", (30, 30.0, None)
+    ),
+    "redis_username": Note(_REDIS_URL),
     "result_backend_always_retry": Note("workers keep a message until its result is stored", (True, None)),
     "result_backend_base_sleep_between_retries_ms": Note("workers keep a message until its result is stored"),
     "result_backend_max_retries": Note("workers keep a message until its result is stored"),

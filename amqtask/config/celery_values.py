@@ -62,7 +62,7 @@ def _url(text: str) -> str:
 
 
 def _backend(value: Any) -> Any:
-    if value in ("disabled", "", None):
+    if value in ("disabled", "disabled://", "", None):
         return None
     return f"{value}://" if isinstance(value, str) and value.isalpha() else value
 

@@ -51,7 +51,9 @@ class LimitSettings:
         "and replaced, and the job goes elsewhere.",
     )
     worker_autoscale: str | None = setting(
-        None, kinds.optional(kinds.text), "Most and fewest slots, as MAX,MIN: the pool follows the load between them."
+        None,
+        kinds.optional(kinds.text),
+        "Most and fewest slots, as MAX,MIN in any order: the pool follows the load between them.",
     )
     worker_autoscaler: str = setting(
         "amqtask.worker.autoscaling:Autoscaler", kinds.text, "Class that decides how many slots there are."

@@ -14,7 +14,7 @@ from amqtask.config.sources import PREFIX
 _HEAD = """\
 # Settings
 
-Set in code (`Amqtask("shop", task_serializer="json")` or `app.conf.task_serializer = "json"`), in the
+Set in code (`Amqtask("shop", task_serializer="json")` or `app.conf.task_serializer = "json"`), in
 a configuration module (`app.config_from_object("shop.config")`), in the environment (the name in capitals after
 `{prefix}`, for example `{prefix}BROKER_URL`) or, where there is an option for it, on the command line. The command
 line wins over code, code over configuration modules, these over the environment, and that over the default;

@@ -151,7 +151,7 @@ class BasicSettings:
     chord_expires: float = setting(
         86_400.0,
         kinds.positive_seconds,
-        "How long a chord may take. Where RabbitMQ counts, its body fails with ChordError then; in Redis its keys go.",
+        "How long a chord may take; its body fails with ChordError then. Not in Redis with interop celery.",
     )
     interop: Literal["celery"] | None = setting(
         None,
@@ -169,9 +169,13 @@ class BasicSettings:
     message_signing_key: str | None = setting(
         None, kinds.optional(kinds.text), "Id of the key that signs what is sent; none signs nothing."
     )
-    message_signing_required: bool = setting(False, kinds.flag, "Dead-letter messages that carry no valid signature.")
+    message_signing_required: bool = setting(
+        False, kinds.flag, "Act on nothing that has no valid signature; task messages without one are dead-lettered."
+    )
     message_max_age: float | None = setting(
-        None, kinds.optional(kinds.seconds), "Oldest signed message that is accepted, by its signed time of sending."
+        None,
+        kinds.optional(kinds.seconds),
+        "Oldest signed task message that is accepted, by its signed time of sending.",
     )
     task_acks_late: bool = setting(
         True,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from amqtask import clock
 from amqtask.broker.transient import TransientChannel
-from amqtask.errors import BrokerError
+from amqtask.errors import AccessRefused, BrokerError
 from amqtask.events.event import TRANSIENT, read
 from amqtask.wire.ids import new_id
 from amqtask.wire.lamport import LamportClock
@@ -35,7 +35,8 @@ logger = logging.getLogger("amqtask.events")
 _AGAIN = 1.0
 _LOOK = 0.25
 """Seconds between looks at whether to stop."""
-_FATAL = (403, 406)
+_ACCESS_REFUSED = 403
+_FATAL = (_ACCESS_REFUSED, 406)
 _REFUSED = 300
 """The first of AMQP's codes that say that something was wrong."""
 
@@ -141,7 +142,8 @@ class Receiver:
                 return
             self._channel, self.consuming = None, False
             if code in _FATAL:
-                self._failure = BrokerError(f"events can't be received: {text} ({code})")
+                refused = AccessRefused if code == _ACCESS_REFUSED else BrokerError
+                self._failure = refused(f"events can't be received: {text} ({code})")
             elif code >= _REFUSED:
                 logger.warning("receiving events again: the broker closed the channel: %s (%d)", text, code)
                 self.connection.call_later(_AGAIN, connection.drop)

@@ -243,5 +243,5 @@ def serializer_for(content_type: str | None, accept: Collection[str]) -> Seriali
         serializer = serializers.get(name)
         if content_type == serializer.content_type or content_type == name:  # noqa: PLR1714 -- a tuple costs more
             return serializer
-    accepted = ", ".join(accept)
+    accepted = ", ".join(dict.fromkeys(accept))
     raise ContentRefused(f"content type {content_type!r} is not accepted (accept_content: {accepted})")

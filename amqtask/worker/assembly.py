@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, cast
 
 from amqtask import signals
+from amqtask.app.checking import check_settings, warn_of_schedule
 from amqtask.broker.pika_driver import new_loop
 from amqtask.errors import AmqtaskError, ConfigError
 from amqtask.worker.engine import Engine
@@ -34,14 +35,16 @@ NO_LOOP = cast("Loop", None)
 
 
 def load_tasks(app: Amqtask) -> None:
-    """Import the app's tasks.
+    """Import the app's tasks, and look at the settings that depend on them.
 
     Raises:
-        ConfigError: a module can't be imported, or there is no task at all.
+        ConfigError: a module can't be imported, there is no task at all, or a setting can't be.
     """
     app.load_tasks()
     if not app.tasks:
         raise ConfigError(f"app {app.main!r} has no tasks; name the modules that define them in 'include'")
+    check_settings(app.settings)
+    warn_of_schedule(app)
 
 
 class Assembly:

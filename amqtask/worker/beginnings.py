@@ -9,12 +9,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from amqtask.app.canvas import chord_queue
-from amqtask.canvas.planned import CHORD_QUEUE_PREFIX
 from amqtask.errors import BrokerError
-from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.wire.message import Outgoing, Properties
 from amqtask.worker.backlog import backoff
-from amqtask.worker.chord_join import MORE
+from amqtask.worker.patient import NO_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Layout, Loop
     from amqtask.execution.job import Begin
     from amqtask.results.base import Chords
+    from amqtask.worker.chord_messages import ChordMessages
     from amqtask.worker.patient import Patient
     from amqtask.worker.storing import Storing
 
@@ -37,6 +35,7 @@ class Beginnings:
         declare: makes the broker have something.
         patient: publishes.
         storing: calls the backend.
+        messages: makes what lies in the queues.
         backend: counts chords; None where it can't.
     """
 
@@ -47,10 +46,11 @@ class Beginnings:
         *,
         patient: Patient,
         storing: Storing,
+        messages: ChordMessages,
         backend: Chords | None,
     ) -> None:
         self._loop, self._declare_now = loop, declare
-        self._patient, self._storing, self._backend = patient, storing, backend
+        self._patient, self._storing, self._messages, self._backend = patient, storing, messages, backend
 
     def begin(self, begin: Begin, key: str, who: str, done: Callable[[], None]) -> None:
         """Make a chord known, or its new members; ``done`` once it is.
@@ -92,6 +92,4 @@ class Beginnings:
         self._storing.run(lambda: tell(begin.group_id, begin.size), told, backend=True)
 
     def _grow(self, begin: Begin, key: str, who: str, done: Callable[[], None]) -> None:
-        properties = Properties(headers={"task": "amqtask.chord_more", MORE: begin.size}, message_id=key)
-        message = Outgoing(DEFAULT_EXCHANGE, CHORD_QUEUE_PREFIX + begin.group_id, properties, b"")
-        self._patient.publish(message, who, lambda _: done(), unroutable=1)
+        self._patient.publish(self._messages.growth(begin, key), who, lambda _: done(), grace=NO_GRACE)

@@ -59,7 +59,7 @@ def address(text: str) -> tuple[str, int]:
     """
     found = re.fullmatch(r"(?:\[([^]]*)\]|([^:]*)):(\d{1,5})", text.strip())
     if found is None or int(found[3]) > 65535:  # noqa: PLR2004 -- the largest port
-        raise ConfigError(f"worker_health: {text!r} is no address; write :8080 or 127.0.0.1:8080")
+        raise ConfigError(f"--health (worker_health): {text!r} is no address; write :8080 or 127.0.0.1:8080")
     return found[1] or found[2] or "", int(found[3])
 
 

@@ -146,7 +146,7 @@ def node_name(name: str | None, pool_name: str | None = None, host: str | None =
         host: instead of this machine's host name.
 
     Raises:
-        ConfigError: an unknown ``%`` sequence, or nothing is left.
+        ConfigError: an unknown ``%`` sequence, more than one ``@``, or nothing is left.
     """
     host = host or socket.gethostname()
     short, _, domain = host.partition(".")
@@ -163,6 +163,8 @@ def node_name(name: str | None, pool_name: str | None = None, host: str | None =
         return known[found[1]]
 
     expanded = re.sub(r"%(.?)", expand, text).strip()
+    if expanded.count("@") > 1:
+        raise ConfigError(f"worker name {expanded!r}: there is one @, between its name and the host's")
     if expanded.startswith("@") or expanded.endswith("@"):
         raise ConfigError(f"worker name {expanded!r}: write name@host, for example w1@%h")
     return expanded

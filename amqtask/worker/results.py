@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from amqtask.execution.chord_bodies import ChordBodies
 from amqtask.execution.lost import Lost
+from amqtask.wire.signing import Signer
 from amqtask.worker.beginnings import Beginnings
 from amqtask.worker.carrier import Carrier
 from amqtask.worker.chord_body import BodySender
+from amqtask.worker.chord_messages import ChordMessages
 from amqtask.worker.chords import Chords
 from amqtask.worker.losses import Losses
 from amqtask.worker.patient import Patient
@@ -64,18 +66,22 @@ class Results:
         self.patient = patient = Patient(loop, outbox, conf.broker_confirm_timeout)
         self.carrier = Carrier(patient, storing, by_message=by_message, persistent=conf.result_persistent)
         self.losses = Losses(storing, Lost(app, hostname))
+        messages = ChordMessages(Signer(conf))
         bodies = BodySender(storing, self.carrier, ChordBodies(app, hostname))
         self.chords = Chords(
             loop,
             connection,
             patient=patient,
             storing=storing,
+            messages=messages,
             backend=counting,
             bodies=bodies,
             polled=backend is not None and not by_message,
         )
         self.carrier.parts = self.chords
-        self.carrier.begins = Beginnings(loop, publisher.declare, patient=patient, storing=storing, backend=counting)
+        self.carrier.begins = Beginnings(
+            loop, publisher.declare, patient=patient, storing=storing, messages=messages, backend=counting
+        )
 
     def stop(self) -> None:
         """End the storing thread."""

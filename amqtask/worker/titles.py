@@ -26,6 +26,11 @@ with contextlib.suppress(ImportError):
     set_title = setproctitle.setproctitle
 
 
+def shown() -> bool:
+    """Whether anybody sees a title."""
+    return set_title is not _no_title
+
+
 def title(node: str, activity: str) -> str:
     """``[amqtask:w1@host] activity``.
 

@@ -25,13 +25,14 @@ USUAL = {
 }
 """Where the parts run when nothing else is asked for."""
 
-AT_ONCE = (("property", "typing", "conformance"), ("integration",), ("acceptance", "chaos"))
-"""Parts that wait for timers and brokers most of their time; each stage has a broker of its own."""
+AT_ONCE = (("unit", "property", "typing", "conformance"), ("integration",), ("acceptance", "chaos"))
+"""Parts that wait for timers and brokers most of their time, and those that use it to compute; each stage has a broker
+of its own."""
 
 HALVED = ("integration", "acceptance", "chaos")
 """Parts that wait longest, for processes and brokers that start: their files run in two halves at once."""
 
-_AT_MOST = 5
+_AT_MOST = 6
 """Runs of pytest on one machine at a time."""
 
 AMQP = ("tests/conformance/amqp", "tests/conformance/test_devbroker_model.py")

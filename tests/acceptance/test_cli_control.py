@@ -9,6 +9,10 @@ from command_line import Shell
 from nodes import Node
 from worker_process import Site, new_site
 
+from amqtask.broker.admin import Admin
+from amqtask.broker.interface import ConnectionOptions
+from amqtask.broker.url import parse_urls
+
 
 @pytest.fixture(scope="module")
 def site(broker_node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -25,6 +29,10 @@ def shell(site: Site) -> Shell:
 def test_nobody_answers_where_nobody_is(site: Site) -> None:
     ended = Shell(site.folder, site.url).run("status", code=69)
     assert "No worker has answered" in ended.stderr
+    ended = Shell(site.folder, site.url).run("control", "revoke", "id", "-t", "0.2", code=69)
+    assert "The revocation is kept" in ended.stderr
+    with Admin(parse_urls(site.url), ConnectionOptions()) as admin:
+        assert admin.queue_state("amqtask.revoked") is not None
 
 
 def test_status_names_the_workers(shell: Shell) -> None:

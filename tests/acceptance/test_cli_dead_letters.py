@@ -11,6 +11,7 @@ from amqtask.app.dead import DeadLetters
 from amqtask.broker.admin import Admin
 from amqtask.broker.interface import ConnectionOptions
 from amqtask.broker.url import parse_urls
+from amqtask.errors import QueueFull
 from amqtask.wire.message import Outgoing, Properties, strip_broker_headers
 
 if TYPE_CHECKING:
@@ -71,6 +72,26 @@ def test_list_shows_what_failed_oldest_first_and_leaves_it_there(shell, admin):
     assert listed(shell) == listed(shell) == ids
     assert [row["id"] for row in shell.json("dead", "list", "emails", "--limit", "2")] == ids[:2]
     assert listed(shell) == ids
+
+
+def test_a_retry_that_the_queue_refuses_halfway_keeps_the_order(shell, admin):
+    ids = [bury(admin, number) for number in range(15)]
+    letters = DeadLetters(admin, "emails")
+    publish, refused = admin.publish, []
+
+    def full(message: Outgoing) -> None:
+        refused.append(message)
+        if len(refused) > 3:
+            raise QueueFull("full")
+        publish(message)
+
+    admin.publish = full  # the first three get in
+    with pytest.raises(QueueFull):
+        letters.retry(ids[2:])
+    wait_for(lambda: len(letters) == 12)
+    assert [message.id for message in letters.read()] == [*ids[:2], *ids[5:]]
+    wait_for(lambda: len(letters) == 12)
+    assert [message.id for message in letters.read(4)] == [*ids[:2], *ids[5:7]]
 
 
 def test_the_name_of_the_dead_letter_queue_is_understood_too(shell, admin):

@@ -138,3 +138,10 @@ def test_a_version_that_can_not_be_had_is_told_with_a_code_of_its_own(newest, tm
     assert refused.returncode == UNAVAILABLE
     assert refused.stderr.splitlines()[-1].startswith("rabbitmq: RabbitMQ 4.0 could not be got from Debian trixie")
     assert not (tmp_path / "state").exists()
+
+
+def test_temporary_node_has_a_state_folder_of_its_own(tmp_path):
+    refused = script("start", "--temporary", "--state", str(tmp_path))
+    assert refused.returncode == 2
+    assert "leave out --state or --temporary" in refused.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from nodes import Node
 from publishing import OPTIONS, message
+from waiting import wait_for
 
 from amqtask.broker.admin import Admin, QueueState
 from amqtask.broker.url import parse_urls
@@ -73,6 +74,46 @@ def test_taken_messages_come_back_unless_acknowledged(admin: Admin):
     while (received := admin.get("q")) is not None:
         names.append(received.properties.message_id)
     assert names == ["1", "3"]
+
+
+def ready(admin: Admin, queue: str) -> int:
+    state = admin.queue_state(queue)
+    assert state is not None
+    return state.ready
+
+
+def names(admin: Admin, queue: str, count: int) -> list[str | None]:
+    return [received.properties.message_id for received in admin.take(queue, count)]
+
+
+def test_what_was_taken_as_a_consumer_goes_back_in_its_old_order(admin: Admin):
+    admin.declare(QueueDeclare("quorum", arguments={"x-queue-type": "quorum"}))
+    sent = [str(number) for number in range(40)]
+    for name in sent:
+        admin.publish(message("quorum", name))
+    for _look in range(3):
+        assert names(admin, "quorum", 40) == sent
+        admin.nack_all()
+        wait_for(lambda: ready(admin, "quorum") == 40)
+    for received in admin.take("quorum", 40):
+        if received.properties.message_id == "7":
+            admin.ack(received.tag)
+    admin.nack_all()
+    wait_for(lambda: ready(admin, "quorum") == 39)
+    assert names(admin, "quorum", 1000) == [name for name in sent if name != "7"]
+
+
+def test_what_arrives_while_others_are_held_is_behind_them(admin: Admin, broker_node: Node):
+    if broker_node.version.product != "RabbitMQ":
+        pytest.skip("the dev broker puts what a quorum queue gets back behind what it has")
+    admin.declare(QueueDeclare("quorum", arguments={"x-queue-type": "quorum"}))
+    for name in ("1", "2", "3"):
+        admin.publish(message("quorum", name))
+    assert names(admin, "quorum", 3) == ["1", "2", "3"]
+    admin.publish(message("quorum", "4"))
+    admin.nack_all()
+    wait_for(lambda: ready(admin, "quorum") == 4)
+    assert names(admin, "quorum", 4) == ["1", "2", "3", "4"]
 
 
 def test_an_error_elsewhere_does_not_give_taken_messages_back(admin: Admin):

@@ -136,6 +136,14 @@ def test_a_pool_grows_and_shrinks(place: Site) -> None:
     assert "error" in one(place, "pool_grow", n="many")
 
 
+def test_what_can_not_be_done_is_not_said_to_be_done(place: Site) -> None:
+    assert one(place, "pool_shrink", n=50) == {"ok": "pool will shrink"}
+    assert "error" in one(place, "pool_shrink", n=50)  # one slot is the least
+    one(place, "pool_grow", n=1)
+    assert "did you mean 'work'" in one(place, "pause", queue="wrk")["error"]
+    assert "did you mean 'work'" in one(place, "resume", queue="wrk")["error"]
+
+
 def test_an_election_is_won_once(place: Site) -> None:
     action = {"task": "note", "args": ["elected"], "kwargs": {}, "options": {"queue": "work"}}
     for _ in range(2):

@@ -245,3 +245,14 @@ def test_json_of_a_check_lists_the_errors_and_still_fails(folder, capsys):
     (folder / "routing.yaml").write_text("version: 1\nqueus: {}\n")
     assert main(["topology", "check", "--offline", "--json"]) == 78
     assert len(json.loads(capsys.readouterr().out)["errors"]) == 1
+
+
+def test_a_reader_that_has_gone_ends_the_program_with_141():
+    """In a process, with more output than a pipe holds: click answers with 1."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+        ended = subprocess.run(
+            [sys.executable, "-m", "amqtask", "topology", "schema"], stdout=out, stderr=subprocess.PIPE, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (141, b"")

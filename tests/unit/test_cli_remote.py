@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from amqtask.cli.main import main
-from amqtask.cli.remote import _arguments, _block
+from amqtask.cli.remote import _arguments, _block, show
+from amqtask.cli.setup import Setup
 from amqtask.control.registry import commands
 from amqtask.worker.control.commands import load_commands
 
@@ -17,6 +18,11 @@ from amqtask.worker.control.commands import load_commands
         (["inspect", "revoke", "id"], "no such command 'revoke'"),
         (["control", "pool_grow", "many"], "'pool_grow' takes [N=1]"),
         (["control", "pool_grow", "1", "2"], "'pool_grow' takes [N=1]"),
+        (["control", "rate_limit"], "'rate_limit' takes TASK RATE"),
+        (["control", "rate_limit", "m1"], "'rate_limit' takes TASK RATE"),
+        (["inspect", "query_task"], "'query_task' takes ID..."),
+        (["flower"], "no such command 'flower': use 'amqtask top'"),
+        (["amqp", "queue.purge", "x"], "no such command 'amqp': use 'amqtask queue'"),
     ],
 )
 def test_wrong_words_are_a_usage_error(capsys, words, text):
@@ -65,3 +71,32 @@ def test_words_become_arguments(name, words, arguments):
 )
 def test_an_answer_is_shown_under_its_node(value, text):
     assert _block("w@h", value) == text
+
+
+class Answers:
+    """An app whose workers answer as they are told."""
+
+    def __init__(self, *values):
+        self.values = values
+
+    @property
+    def control(self):
+        return self
+
+    def stream(self, *_):
+        yield from ({f"w{number}@h": value} for number, value in enumerate(self.values))
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        (({"error": "no"}, {"error": "no"}), 65),
+        (({"error": "no"}, {"ok": "yes"}), 0),
+        (([],), 0),
+        ((), 69),
+    ],
+)
+def test_a_command_that_every_worker_refuses_has_failed(values, code):
+    given = {"destination": (), "timeout": 1.0}
+    for as_json in (False, True):
+        assert show(Setup(), Answers(*values), "rate_limit", {}, as_json=as_json, **given) == code

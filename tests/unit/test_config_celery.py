@@ -75,6 +75,7 @@ def test_writing_down_celerys_defaults_gives_notes_only_where_amqtask_does_somet
         ({"broker_heartbeat": 120.0}, {"broker_heartbeat": 120}),
         ({"result_expires": None}, {"result_expires": 0}),
         ({"result_backend": "disabled"}, {"result_backend": None}),
+        ({"result_backend": "disabled://"}, {"result_backend": None}),
         ({"worker_pool": "processes"}, {"worker_pool": "prefork"}),
         ({"beat_scheduler": "celery.beat:PersistentScheduler"}, {"beat_scheduler": "token"}),
         ({"CELERY_ACCEPT_CONTENT": ["application/json"]}, {"accept_content": ("json",)}),
@@ -99,6 +100,26 @@ def test_a_value_that_asks_for_what_is_done_anyway_gets_no_note(caplog):
     app = Amqtask("x")
     app.conf.update(enable_utc=True, broker_pool_limit=50, task_publish_retry=True, task_protocol=2)
     app.conf.broker_transport_options = {"confirm_publish": True}
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ({"redis_backend_use_ssl": {"ssl_cert_reqs": "CERT_NONE"}}, "write rediss://"),
+        ({"redis_backend_use_ssl": True}, "write rediss://"),
+        ({"redis_socket_timeout": 120.0}, "?socket_timeout=SECONDS"),
+        ({"redis_password": "hush"}, "redis://user:password@host"),
+    ],
+)
+def test_each_setting_of_redis_has_advice_of_its_own(caplog, given, advice):
+    Amqtask("x", **given)
+    (message,) = caplog.messages
+    assert advice in message
+
+
+def test_settings_of_redis_that_ask_for_what_is_done_anyway_get_no_note(caplog):
+    Amqtask("x", redis_retry_on_timeout=True, redis_socket_keepalive=True, redis_backend_use_ssl=None)
     assert not caplog.messages
 
 

@@ -126,3 +126,22 @@ def test_kubernetes_has_probes_grace_and_a_scaler_per_queue(pools, single):
     assert second["metadata"]["name"] == "my-app-big-files"
     *_, beat = yaml.safe_load_all(kubernetes(single, image="shop:1", replicas=(1, 1), backlog=1))
     assert beat["spec"]["replicas"] == 2
+    watched = beat["spec"]["template"]["spec"]["containers"][0]
+    assert watched["command"] == ["amqtask", "beat", "-A", "proj", "--health", ":8080", "--log-format", "json"]
+    assert watched.keys() >= {"livenessProbe", "readinessProbe", "startupProbe", "ports"}
+
+
+def test_the_scheduler_is_watched_as_workers_are(single):
+    text = systemd(single, python="python", folder="/", user="u").partition("solo-beat.service")[2]
+    service = sections(text)["Service"]
+    assert (service["Type"], service["WatchdogSec"]) == ("notify", "60")
+    assert "ExecReload" not in service
+    assert "# The scheduler says" in text
+    beat = yaml.safe_load(compose(single, image="shop:1"))["services"]["beat"]
+    assert beat["command"][-2:] == ["--health", ":8080"]
+    assert beat["healthcheck"]["test"][:4] == ["CMD", "amqtask", "check", "ready"]
+
+
+def test_a_schedule_of_the_routing_file_needs_a_scheduler_too(tmp_path):
+    (tmp_path / "routing.yaml").write_text("schedule: {report: {task: r, every: 1h}}\n")
+    assert plan(Amqtask("app", routing=tmp_path / "routing.yaml"), "proj").beat is not None

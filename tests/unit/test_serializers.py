@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from amqtask.app.dead import DeadMessage
+from amqtask.contrib.celery import chord, group, signature
 from amqtask.errors import ConfigError, DecodeError, EncodeError
 from amqtask.wire.accept import checked_accept
 from amqtask.wire.codec import decode, encode, serializers
@@ -149,3 +150,12 @@ def test_a_dead_letter_is_never_unpickled():
 def test_ranges_and_tuples_are_lists(name):
     writer = serializers.get(name)
     assert writer.loads(writer.dumps([range(3), (1, 2)])) == [[0, 1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize("name", ["json", "msgpack", "yaml"])
+def test_a_group_and_a_chord_can_be_arguments(name):
+    step = signature("t.add", (1, 2))
+    work = [group(step, step, step), {"then": chord([step, step], step)}, group([step])]
+    read = serializers.get(name).loads(serializers.get(name).dumps([work, {"tuple": (1, {2: "celery.group"})}]))
+    assert [len(read[0][0]["kwargs"]["tasks"]), read[0][1]["then"]["task"]] == [3, "celery.chord"]
+    assert json.dumps(read[0], sort_keys=True) == json.dumps(work, sort_keys=True)

@@ -64,7 +64,7 @@ def test_a_part_whose_broker_is_missing_runs_on_the_dev_broker_once():
 
 def test_parts_that_mostly_wait_run_on_all_their_brokers_at_once_and_what_needs_none_only_on_the_first():
     plan = stages(read(["unit", "conformance", "chaos"]), given=False)
-    assert together(plan) == plan[:1]
+    assert [stage.part for stage in together(plan)] == ["unit", "conformance", "conformance", "conformance"]
     assert [len(together(stages(read([part]), given=False))) for part in ("integration", "conformance")] == [4, 3]
     assert [stage.part for stage in together(stages(read(["acceptance", "chaos"]), given=False))] == [
         "acceptance",
@@ -72,8 +72,12 @@ def test_parts_that_mostly_wait_run_on_all_their_brokers_at_once_and_what_needs_
         "chaos",
         "chaos",
     ]
-    group = together(plan[1:])
+    group = together(plan)[1:]
     assert [(stage.broker, stage.again) for stage in group] == [(DEV, False), (OWN, True), (NEWEST, True)]
+    usual = stages(read([]), given=False)
+    assert together(usual) == usual[:1], "the static checks run alone"
+    assert {stage.part for stage in together(usual[1:])} == {"unit", "property", "typing", "conformance"}
+    assert len(together(usual[1:])) == 6
 
 
 def test_the_files_of_tests_that_wait_long_run_in_two_halves_that_are_all_of_them(pytestconfig, monkeypatch):

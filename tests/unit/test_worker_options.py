@@ -139,7 +139,7 @@ def test_node_names_are_expanded(name, pool, expanded):
     assert node_name(name, pool, "box.example.org") == expanded
 
 
-@pytest.mark.parametrize("name", ["w%x@%h", "w@%", "@%h", "w@", "w@%d"])
+@pytest.mark.parametrize("name", ["w%x@%h", "w@%", "@%h", "w@", "w@%d", "a@b@c"])
 def test_node_names_that_make_no_sense_are_refused(name):
     with pytest.raises(ConfigError, match="worker name"):
         node_name(name, None, "box")

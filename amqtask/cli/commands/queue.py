@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from amqtask.cli.setup import Setup
     from amqtask.topology.declarations import Queue
 
+_BLOCKED = 1.0
+"""Seconds to wait for a broker that blocks publishers; only what is paused is asked by publishing."""
+
 NUMBERS = ("ready", "consumers", "retrying", "dead")
 
 
@@ -35,18 +38,20 @@ def list_(setup: Setup, as_json: bool) -> None:
     interface.
     """
     app = setup.load()
-    with open_admin(app) as admin:
+    with open_admin(app, blocked_timeout=_BLOCKED) as admin:
         rows = [_row(admin, declared) for declared in app.topology.queues.values()]
-        paused = _paused(admin, app.topology.queues)
         delayed = _delayed(admin)
+        paused = _paused(admin, app.topology.queues)
     for row in rows:
-        row["paused"] = row["queue"] in paused
+        row["paused"] = None if paused is None else row["queue"] in paused
     if as_json:
         print_json({"queues": rows, "delayed": delayed})
         return
     print_table(setup, ("queue", *NUMBERS), [[row[key] for key in ("queue", *NUMBERS)] for row in rows], NUMBERS)
     if delayed:
         print(f"{count(delayed, 'message')} on the way by the delay ladder (countdown, eta, backoff, unknown tasks)")
+    if paused is None:
+        say(setup, "The broker blocks publishers (memory or disk alarm), so it can't be asked which queues are paused.")
     if paused:
         print(f"Paused: {', '.join(sorted(paused))}. 'amqtask queue resume NAME' goes on.")
     if missing := [row["queue"] for row in rows if row["ready"] is None]:
@@ -81,10 +86,15 @@ def resume(setup: Setup, name: str) -> None:
     print(f"{name} is no longer paused")
 
 
-def _paused(admin: Admin, names: Iterable[str]) -> set[str]:
+def _paused(admin: Admin, names: Iterable[str]) -> set[str] | None:
+    """Those that are paused; None when the broker can't be asked. Last of all: the connection is gone then."""
     from amqtask.control.pauses import paused  # noqa: PLC0415 -- loads pika
+    from amqtask.errors import BrokerBlocked  # noqa: PLC0415
 
-    return paused(admin, names)
+    try:
+        return paused(admin, names)
+    except BrokerBlocked:
+        return None
 
 
 def _row(admin: Admin, declared: Queue) -> dict[str, Any]:

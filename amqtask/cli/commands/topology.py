@@ -10,7 +10,7 @@ import click
 from amqtask.cli.broker import open_admin
 from amqtask.cli.command import JSON_OPTION, Group
 from amqtask.cli.output import count, print_json, print_table, say
-from amqtask.errors import BrokerUnavailable, DocumentError, Problem, TopologyError
+from amqtask.errors import BrokerUnavailable, ConfigError, DocumentError, Problem, TopologyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,8 +78,18 @@ def _check(app: Amqtask, offline: bool, result: dict[str, Any]) -> None:
             result["unavailable"] = str(error)
     if version is None:
         result["errors"] = _texts(check(declared))
+    result["errors"] = [*_periodic_errors(app), *result["errors"]]
     result["broker"] = None if version is None else str(version)
     result["warnings"] = _texts(warnings(declared, version))
+
+
+def _periodic_errors(app: Amqtask) -> list[str]:
+    """What is wrong with the periodic tasks, wherever they are declared."""
+    from amqtask import clock  # noqa: PLC0415 -- --help needs none of it
+    from amqtask.beat.occurrences import Occurrences  # noqa: PLC0415
+
+    entries, wrong = app.read_periodic()
+    return [*wrong, *Occurrences(app, "").unsendable(entries.values(), clock.utcnow())]
 
 
 def _compare(app: Amqtask, plan: Plan, result: dict[str, Any]) -> None:
@@ -134,7 +144,9 @@ def plan(setup: Setup, as_json: bool) -> None:
         return
     print_table(setup, ("action", "kind", "name", "arguments"), found.rows())
     if found.differences:
-        say(setup, f"{count(len(found.differences), 'object')} can't be applied: it has other arguments")
+        many = len(found.differences)
+        what = "it has" if many == 1 else "they have"
+        say(setup, f"{count(many, 'object')} can't be applied: {what} other arguments")
     elif found.clean:
         say(setup, "Nothing is missing.")
     else:
@@ -149,6 +161,8 @@ def apply(setup: Setup) -> None:
     When an object exists with other arguments nothing is done, and the exit code is 78.
     """
     app = setup.load()
+    if wrong := _periodic_errors(app):
+        raise ConfigError("\n".join(["nothing was applied: " + _wrong(wrong), *wrong]))
     with open_admin(app) as admin:
         todo = _plan(app, admin)
         if todo.differences:

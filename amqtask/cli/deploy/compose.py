@@ -41,23 +41,20 @@ def compose(plan: Plan, *, image: str) -> str:
 
 
 def _service(plan: Plan, unit: Unit, image: str) -> dict[str, Any]:
-    service: dict[str, Any] = {
+    where = f":{HEALTH_PORT}"
+    return {
         "image": image,
-        "command": ["amqtask", *unit.words],
+        "command": ["amqtask", *unit.words, "--health", where],
         "init": True,
         "environment": {"AMQTASK_BROKER_URL": "amqp://amqtask:${BROKER_PASSWORD:-amqtask}@rabbitmq:5672/"},
         "depends_on": {"rabbitmq": {"condition": "service_healthy"}},
         "restart": "unless-stopped",
         "stop_grace_period": f"{plan.grace}s",
-    }
-    if unit.queues:
-        where = f":{HEALTH_PORT}"
-        service["command"] += ["--health", where]
-        service["healthcheck"] = {
+        "healthcheck": {
             "test": ["CMD", "amqtask", "check", "ready", "--health", where],
             "interval": "30s",
             "timeout": "5s",
             "retries": 3,
             "start_period": "30s",
-        }
-    return service
+        },
+    }

@@ -46,12 +46,11 @@ def _deployment(plan: Plan, unit: Unit, image: str, replicas: int) -> dict[str, 
         "command": ["amqtask", *unit.words],
         "env": [{"name": "AMQTASK_BROKER_URL", "valueFrom": {"secretKeyRef": secret}}],
     }
-    if unit.queues:
-        container["command"] += ["--health", f":{HEALTH_PORT}", "--log-format", "json"]
-        container["ports"] = [{"name": "health", "containerPort": HEALTH_PORT}]
-        container["startupProbe"] = _probe("/startupz", period=2, failures=30)
-        container["livenessProbe"] = _probe("/livez", period=20, failures=3)
-        container["readinessProbe"] = _probe("/readyz", period=10, failures=2)
+    container["command"] += ["--health", f":{HEALTH_PORT}", "--log-format", "json"]
+    container["ports"] = [{"name": "health", "containerPort": HEALTH_PORT}]
+    container["startupProbe"] = _probe("/startupz", period=2, failures=30)
+    container["livenessProbe"] = _probe("/livez", period=20, failures=3)
+    container["readinessProbe"] = _probe("/readyz", period=10, failures=2)
     pod = {"terminationGracePeriodSeconds": plan.grace, "containers": [container]}
     return {
         "apiVersion": "apps/v1",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
 
 HEALTH_PORT = 8080
-"""Where workers answer health checks in containers."""
+"""Where processes answer health checks in containers."""
 
 MARGIN = 5
 """Seconds between the end of the grace time and the moment the supervisor kills."""
@@ -73,7 +73,7 @@ def plan(app: Amqtask, path: str) -> Plan:
     ]
     if not workers:
         workers = [Unit("worker", ("worker", "-A", path, "-n", "worker@%h"), tuple(app.topology.queues))]
-    scheduled = bool(app.settings.beat_schedule)
+    scheduled = bool(app.periodic_tasks() or app.settings.beat_schedule_store)
     return Plan(
         re.sub(r"[^a-z0-9]+", "-", app.main.lower()).strip("-") or "app",
         workers,

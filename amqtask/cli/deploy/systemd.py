@@ -28,8 +28,10 @@ def _unit(plan: Plan, unit: Unit, python: str, folder: str, user: str) -> str:
     command = shlex.join([python, "-m", "amqtask", *unit.words]).replace("%", "%%")
     service = [
         "[Service]",
-        "# The worker says when it is up, how it is doing, and that its I/O loop turns.",
-        *(["Type=notify", "NotifyAccess=main", "WatchdogSec=60"] if unit.queues else ["Type=exec"]),
+        f"# The {'worker' if unit.queues else 'scheduler'} says when it is up, and that its I/O loop turns.",
+        "Type=notify",
+        "NotifyAccess=main",
+        "WatchdogSec=60",
         f"User={user}",
         f"WorkingDirectory={folder}",
         "# AMQTASK_BROKER_URL=amqps://... and other settings; readable by root only",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _EXTENSION = 0x2A
+_COUNTED_ELSE = (b"celery.group", b"celery.chord")
+"""In what is packed where there may be one of Celery's dicts whose ``len()`` counts tasks. msgpack asks a dict
+for it, and would announce that many keys."""
 
 
 def _default(value: Any) -> Any:
@@ -68,7 +71,16 @@ def _ext_hook(code: int, data: bytes) -> Any:
 
 
 def _dumps(value: Any) -> bytes:
-    return msgpack.packb(value, default=_default)  # type: ignore[no-any-return]
+    packed: bytes = msgpack.packb(value, default=_default)
+    if any(name in packed for name in _COUNTED_ELSE):
+        packed = msgpack.packb(_plain(value), default=_default)
+    return packed
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _loads(data: bytes) -> Any:

@@ -28,7 +28,7 @@ from amqtask.worker.pools._prefork_frames import Frame
 from amqtask.worker.pools._prefork_pipe import ChildPipe, PipeTransport
 from amqtask.worker.pools._prefork_stops import NUDGE
 from amqtask.worker.pools._prefork_values import plain_outcome
-from amqtask.worker.titles import set_title, title
+from amqtask.worker.titles import set_title, shown, title
 
 if TYPE_CHECKING:
     import socket
@@ -111,7 +111,7 @@ class Child:
             job = self._next_job()
             if job is None:
                 break
-            if not self._pipe.jobs:  # nobody can read the titles of many short ones
+            if shown() and not self._pipe.jobs:  # nobody can read the titles of many short ones
                 self._show(f"{job.headers.get('task')} since {time.strftime('%H:%M:%S')}")
             self._run(job)
         self._flush()
