@@ -89,6 +89,7 @@ class Worker:
         self.on_stop: Callable[[int], None] = lambda _: None
         self._replaced = False
         self._first_signal: float | None = None
+        self._asked_to_stop: int | None = None
 
     def run(self) -> int:
         """Run until a signal or a fatal error ends the worker; to be called on the main thread.
@@ -167,6 +168,8 @@ class Worker:
             engine.successor = pid
             self._replaced = True
             self.on_replaced(pid)
+            if self._asked_to_stop is not None:  # it came a moment ago, when there was nobody to hand it on to
+                self.on_stop(self._asked_to_stop)
             engine.shutdown.warm()
 
         successor = Successor(engine.loop, self._launch, give_way)
@@ -214,6 +217,7 @@ class Worker:
         engine = self.engine
         if engine is None:
             raise SystemExit(0)  # nothing has been received yet
+        self._asked_to_stop = number
         self.on_stop(number)
         now = clock.monotonic()
         if self._first_signal is None:
