@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import psutil
 from canvas_fault_app import drawn, expected
 from canvas_trees import FAILED, Register, build, failed
-from worker_process import OPTIONS
+from worker_process import OPTIONS, whole_lines
 
 from amqtask import Amqtask, GroupResult, ResultTimeout
 from amqtask.broker.admin import Admin
@@ -79,7 +79,7 @@ class Bench:
     @property
     def runs(self):
         """What tasks wrote, in order."""
-        return [json.loads(line) for line in self._runs.read_text().splitlines()] if self._runs.exists() else []
+        return [json.loads(line) for line in whole_lines(self._runs)]
 
     def part_done(self, share):
         """Wait until about this share of all tasks has run."""

@@ -165,6 +165,11 @@ class WorkerProcess:
                 continue
 
 
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file that processes append to; without one that is just being written."""
+    return path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+
+
 class Site:
     """A vhost and a folder with a routing file; starts workers of :mod:`crew` and sends them tasks.
 
@@ -263,9 +268,7 @@ class Site:
 
     def events(self, event: str | None = None, label: str | None = None) -> list[Event]:
         """What tasks wrote, in order."""
-        if not self._runs.exists():
-            return []
-        lines = [json.loads(line) for line in self._runs.read_text().splitlines()]
+        lines = [json.loads(line) for line in whole_lines(self._runs)]
         events = [Event(*(line.pop(name) for name in Event._fields[:4]), more=line) for line in lines]
         return [one for one in events if event in (None, one.event) and label in (None, one.label)]
 
