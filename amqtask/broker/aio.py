@@ -342,6 +342,17 @@ async def _quietly(awaitable: Any) -> None:
         await awaitable
 
 
+class _Connection(aio_pika.Connection):
+    """Aio-pika's without its destructor.
+
+    Of an attempt that has failed, that would begin to close what was never open, in whatever thread the collector runs,
+    and Python would complain of a coroutine that was never awaited.
+    """
+
+    def __del__(self) -> None:
+        pass
+
+
 async def _connect(url: BrokerURL, options: ConnectionOptions) -> Any:
     heartbeat = options.heartbeat if url.heartbeat is None else url.heartbeat
     timeout = url.connect_timeout or options.connect_timeout
@@ -359,6 +370,7 @@ async def _connect(url: BrokerURL, options: ConnectionOptions) -> Any:
             ssl_context=tls_context(url, options),
             timeout=timeout,
             client_properties={"product": "amqtask", "connection_name": options.name},
+            connection_class=_Connection,
         )
     except CONNECT_ERRORS as error:
         raise connect_error(url, error) from None
