@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 from amqtask.worker.delivery import Settlements
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amqtask.broker.interface import Channel, Loop
     from amqtask.worker.delivery import Delivery
 
 DELAY = 0.005
-"""Seconds a finished tag may wait behind a gap for its neighbours."""
+"""Seconds a finished tag may wait for others: a worker that dies meanwhile has its task run again."""
 
 _HOLD_FRACTION = 8
 """At most one in this many unsettled tags waits behind a gap; with few messages held, none does."""
+
+_FREE_FRACTION = 4
+"""With at most one in this many of the messages held that may be, the broker goes on delivering without an ack."""
 
 
 class Acks:
@@ -32,6 +37,8 @@ class Acks:
         self.settlements = Settlements()
         self.channel: Channel | None = None
         """Where acks go; None while there is none."""
+        self.window: Callable[[], int] = lambda: 1
+        """How many messages the broker sends of any queue without an ack."""
         self._timer: object | None = None
 
     def write(self, *, all_now: bool) -> None:
@@ -43,9 +50,10 @@ class Acks:
         channel, settlements = self._open_channel(), self.settlements
         if channel is None or not settlements.waiting:
             return
-        hold = 0 if all_now else len(settlements) // _HOLD_FRACTION
-        if settlements.waiting < hold:  # plenty of messages are here: the broker can wait for a fuller ack
-            self._write_later()
+        held = len(settlements)
+        hold = 0 if all_now else held // _HOLD_FRACTION
+        if not all_now and (settlements.waiting < hold or held * _FREE_FRACTION <= self.window()):
+            self._write_later()  # plenty of messages are here or on their way: the broker can wait for a fuller ack
             return
         for ack in settlements.acks(hold):
             channel.basic_ack(ack.tag, ack.multiple)

@@ -91,6 +91,8 @@ class Consumers:
         self._was_ready = self._warned = False
         self._stopping = False
         self._awaiting = 0
+        self.window = 1
+        """How many messages of any queue the broker sends without an ack."""
 
     def add(self, queue: str, prefetch: int, priority: int | None) -> None:
         """Consume this queue from the next channel on."""
@@ -234,6 +236,7 @@ class Consumers:
         consumer.generation += 1
         consumer.tag = f"{self._name}:{consumer.queue}:{consumer.generation}"
         self._live.add(consumer.tag)
+        self.window = min(prefetch or _PREFETCH_MAX for prefetch in self.consumed.values())
 
         def consuming(_: Any) -> None:
             if then is not None:

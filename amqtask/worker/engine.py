@@ -53,6 +53,9 @@ logger = logging.getLogger("amqtask.worker")
 _PREFETCH_CHECK = 1.0
 """Seconds between looks at whether the automatic prefetch should change."""
 
+_PREFETCH_FIRST = 16
+"""Tasks after which the automatic prefetch is looked at for the first time: a start under load need not wait."""
+
 
 class Part(Protocol):
     """What is asked of a step; see :class:`amqtask.worker.steps.base.Step`."""
@@ -161,10 +164,11 @@ class Engine:
             recent=Recent(conf.worker_dedupe_window),
             effects=effects,
             acks_early=frozenset(_acked_early(app)),
-            observe=self._auto.observe,
+            observe=self._observe,
             # a message that only came back may not have started: it takes a mark to tell, so one loss is no proof
             lost_max=max(2, conf.worker_lost_max_deliveries),
         )
+        custody.acks.window = lambda: self.consumers.window
         results = self._results
         custody.settler = Settler(results.patient, results.carrier, results.losses, custody.settled)
         watch = ChordWatch(
@@ -210,7 +214,7 @@ class Engine:
             self.publisher.start()
             self.link.start()
             if self._automatic:
-                self.loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
+                self.loop.call_later(_PREFETCH_CHECK, self._check_prefetch)
             self.loop.run()
         except ConfigError as error:  # TLS files that can't be used
             self.failure = error
@@ -321,12 +325,20 @@ class Engine:
 
         next_one()
 
+    def _observe(self, runtime: float) -> None:
+        self._auto.observe(runtime)
+        if self._auto.observed == _PREFETCH_FIRST:
+            self._adapt_prefetch()
+
+    def _check_prefetch(self) -> None:
+        self._adapt_prefetch()
+        self.loop.call_later(_PREFETCH_CHECK, self._check_prefetch)
+
     def _adapt_prefetch(self) -> None:
         prefetch = self._auto.change()
         if prefetch is not None:
             for name in self._automatic:
                 self.consumers.set_prefetch(name, prefetch)
-        self.loop.call_later(_PREFETCH_CHECK, self._adapt_prefetch)
 
 
 def _acked_early(app: Amqtask) -> Iterator[str]:

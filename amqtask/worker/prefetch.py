@@ -28,11 +28,14 @@ class AutoPrefetch:
         self._slots = max(1, slots)
         self._runtime: float | None = None
         self.value = self._slots
+        self.observed = 0
+        """Tasks whose run times were taken in."""
 
     def observe(self, runtime: float) -> None:
         """Take in the run time of one task, in seconds."""
         old = self._runtime
         self._runtime = runtime if old is None else old + _SMOOTHING * (runtime - old)
+        self.observed += 1
 
     def resize(self, slots: int) -> None:
         """The pool has so many slots now."""
