@@ -29,14 +29,17 @@ AT_ONCE = (("unit", "property", "typing", "conformance"), ("integration",), ("ac
 """Parts that wait for timers and brokers most of their time, and those that use it to compute; each stage has a broker
 of its own."""
 
-HALVED = ("integration", "acceptance", "chaos")
-"""Parts that wait longest, for processes and brokers that start: their files run in two halves at once."""
+SHARES = {"integration": 2, "acceptance": 2, "chaos": 3}
+"""Parts that wait longest, for processes and brokers that start: their files run in so many shares at once."""
 
-_AT_MOST = 6
+_AT_MOST = 7
 """Runs of pytest on one machine at a time."""
 
 AMQP = ("tests/conformance/amqp", "tests/conformance/test_devbroker_model.py")
-"""What of the conformance tests is about the broker; the rest is about our pools and runs once."""
+"""What of the conformance tests is about the broker; the rest runs once."""
+
+OURS = ("tests/conformance/pools", "tests/conformance/results", "tests/conformance/test_pools.py")
+"""The rest: pools and result backends."""
 
 
 class Stage(NamedTuple):
@@ -123,20 +126,18 @@ def stages(wanted: Wanted, *, given: bool) -> list[Stage]:
             found.append(Stage(part, None, (f"tests/{part}",)))
             continue
         brokers = wanted.brokers or tuple(name for name in USUAL[part] if not (given and name == NEWEST))
-        if part in HALVED and not given:
-            found += [
-                Stage(part, broker, half, again=broker != brokers[0]) for broker in brokers for half in _halves(part)
-            ]
+        if part == "conformance":
+            found.append(Stage(part, brokers[0], OURS))
+            found += [Stage(part, broker, AMQP, again=broker != brokers[0]) for broker in brokers]
             continue
-        others = AMQP if part == "conformance" else (f"tests/{part}",)
-        found.append(Stage(part, brokers[0], (f"tests/{part}",)))
-        found += [Stage(part, broker, others, again=True) for broker in brokers[1:]]
+        shares = [(f"tests/{part}",)] if given else _shares(part)
+        found += [Stage(part, broker, share, again=broker != brokers[0]) for broker in brokers for share in shares]
     return found
 
 
-def _halves(part: str) -> list[tuple[str, ...]]:
-    files = sorted(str(path) for path in Path("tests", part).glob("test_*.py"))
-    return [tuple(files[0::2]), tuple(files[1::2])]
+def _shares(part: str) -> list[tuple[str, ...]]:
+    files, count = sorted(str(path) for path in Path("tests", part).glob("test_*.py")), SHARES[part]
+    return [tuple(files[start::count]) for start in range(count)]
 
 
 def together(plan: list[Stage]) -> list[Stage]:

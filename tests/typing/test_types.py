@@ -9,18 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_mypy_accepts_what_is_right_and_refuses_what_is_wrong(tmp_path):
+def test_mypy_accepts_what_is_right_and_refuses_what_is_wrong():
     """Wrong lines carry a ``type: ignore``; one that is not needed is an error of its own."""
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--cache-dir",
-            str(tmp_path),
-            "tests/typing/task_signatures.py",
-        ],
+        [sys.executable, "-m", "mypy", "--strict", "tests/typing/task_signatures.py"],
         capture_output=True,
         text=True,
         cwd=ROOT,

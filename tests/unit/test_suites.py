@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from suites.plan import DEV, NEWEST, OWN, PARTS, Stage, instead, read, stages, together
+from suites.plan import AMQP, DEV, NEWEST, OURS, OWN, PARTS, Stage, instead, read, stages, together
 from suites.report import Report
 
 
@@ -64,29 +64,38 @@ def test_a_part_whose_broker_is_missing_runs_on_the_dev_broker_once():
 
 def test_parts_that_mostly_wait_run_on_all_their_brokers_at_once_and_what_needs_none_only_on_the_first():
     plan = stages(read(["unit", "conformance", "chaos"]), given=False)
-    assert [stage.part for stage in together(plan)] == ["unit", "conformance", "conformance", "conformance"]
-    assert [len(together(stages(read([part]), given=False))) for part in ("integration", "conformance")] == [4, 3]
-    assert [stage.part for stage in together(stages(read(["acceptance", "chaos"]), given=False))] == [
-        "acceptance",
-        "acceptance",
-        "chaos",
-        "chaos",
+    group = together(plan)
+    assert [stage.part for stage in group] == ["unit", *["conformance"] * 4]
+    assert [(stage.broker, stage.again) for stage in group[1:]] == [
+        (DEV, False),
+        (DEV, False),
+        (OWN, True),
+        (NEWEST, True),
     ]
-    group = together(plan)[1:]
-    assert [(stage.broker, stage.again) for stage in group] == [(DEV, False), (OWN, True), (NEWEST, True)]
+    assert [len(together(stages(read([part]), given=False))) for part in ("integration", "conformance")] == [4, 4]
+    waiting = [stage.part for stage in together(stages(read(["acceptance", "chaos"]), given=False))]
+    assert waiting == ["acceptance", "acceptance", "chaos", "chaos", "chaos"]
     usual = stages(read([]), given=False)
     assert together(usual) == usual[:1], "the static checks run alone"
     assert {stage.part for stage in together(usual[1:])} == {"unit", "property", "typing", "conformance"}
-    assert len(together(usual[1:])) == 6
+    assert len(together(usual[1:])) == 7
 
 
-def test_the_files_of_tests_that_wait_long_run_in_two_halves_that_are_all_of_them(pytestconfig, monkeypatch):
+def test_the_files_of_tests_that_wait_long_run_in_shares_that_are_all_of_them(pytestconfig, monkeypatch):
     monkeypatch.chdir(pytestconfig.rootpath)
-    one, other = stages(read(["chaos"]), given=False)
-    assert sorted((*one.targets, *other.targets)) == sorted(map(str, Path("tests/chaos").glob("test_*.py")))
-    assert abs(len(one.targets) - len(other.targets)) <= 1
+    shares = [stage.targets for stage in stages(read(["chaos"]), given=False)]
+    assert sorted(file for share in shares for file in share) == sorted(map(str, Path("tests/chaos").glob("test_*.py")))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
     (whole,) = stages(read(["chaos"]), given=True)
     assert whole.targets == ("tests/chaos",)
+
+
+def test_the_conformance_tests_are_all_run_on_the_first_broker(pytestconfig):
+    folder = pytestconfig.rootpath / "tests" / "conformance"
+    covered = [pytestconfig.rootpath / path for path in (*AMQP, *OURS)]
+    tests = list(folder.rglob("test_*.py"))
+    assert tests
+    assert [test for test in tests if not any(test == path or path in test.parents for path in covered)] == []
 
 
 def test_every_part_has_a_folder(pytestconfig):
