@@ -1,1 +1,4 @@
-"""The way to the broker: connections, confirmed publishing, declaring. pika and aio-pika live in one file each."""
+"""The way to the broker: connections, confirmed publishing, declaring.
+
+pika is imported in the files ``pika_*``, aio-pika and aiormq in ``aio*``.
+"""

@@ -1,4 +1,4 @@
-"""The steps of a topology on a channel of aiormq. Owns their translation; imports no client library."""
+"""The steps of a topology on a channel of aiormq. Owns their translation."""
 
 from __future__ import annotations
 

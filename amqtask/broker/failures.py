@@ -43,7 +43,6 @@ _NO_EXCHANGE = re.compile(r"no exchange '([^']*)'")
 _NO_ACCESS = re.compile(r"access to exchange '([^']*)'")
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 _NOBODY_LISTENS = os.strerror(errno.ECONNREFUSED)
-_REFUSED_LOGIN = re.compile(r"ACCESS_REFUSED|Login was refused", re.IGNORECASE)
 
 
 def unavailable(url: BrokerURL, reason: str) -> BrokerUnavailable:

@@ -25,7 +25,7 @@ from amqtask.cli.pidfile import Pidfile
 from amqtask.cli.stand_in import HANDED_ON, adopt_orphans
 from amqtask.errors import ConfigError
 from amqtask.worker.notify import notify
-from amqtask.worker.successor import READY, SUCCEEDS, Launch
+from amqtask.worker.successor import PREDECESSOR, READY, Launch
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,11 +60,11 @@ class Program:
     def __init__(self, setup: Setup, options: ProcessOptions, node: str) -> None:
         self._setup, self._options, self._node = setup, options, node
         self.pidfile: Pidfile | None = None
-        succeeds, self._ready, self._terminal = _inherited(SUCCEEDS), _inherited(READY), _inherited(DETACHED)
+        predecessor, self._ready, self._terminal = _inherited(PREDECESSOR), _inherited(READY), _inherited(DETACHED)
         for descriptor in (self._ready, self._terminal):
             if descriptor is not None:
                 os.set_inheritable(descriptor, False)
-        self._first = succeeds is None and self._terminal is None
+        self._first = predecessor is None and self._terminal is None
         self._successor: int | None = None
         self._stand_in = _inherited(STAND_IN)
         self._waits: int | None = None
@@ -73,10 +73,10 @@ class Program:
             self._waits, self._stand_in = os.pipe()
         command = (sys.executable, *sys.orig_argv[1:])
         if self._stand_in is None:
-            self.launch = Launch(command, _folder(), succeeds)
+            self.launch = Launch(command, _folder(), predecessor)
         else:
             told = {STAND_IN: str(self._stand_in)}
-            self.launch = Launch(command, _folder(), succeeds, (self._stand_in,), told)
+            self.launch = Launch(command, _folder(), predecessor, (self._stand_in,), told)
 
     def __enter__(self) -> Self:
         """Set the process up.
@@ -96,7 +96,7 @@ class Program:
                 os.umask(options.umask)
         if options.pidfile is not None:
             self.pidfile = Pidfile(Path(expand_path(options.pidfile, self._node)))
-            self.pidfile.check(instead_of=self.launch.succeeds)
+            self.pidfile.check(instead_of=self.launch.predecessor)
         log = None if options.logfile is None else _open_log(Path(expand_path(options.logfile, self._node)))
         background = options.detach and self._first
         if background:
@@ -105,7 +105,7 @@ class Program:
         try:
             if background and options.executable is not None:
                 self._execute(options.executable)
-            if self.pidfile is not None and self.launch.succeeds is None:
+            if self.pidfile is not None and self.launch.predecessor is None:
                 self.pidfile.write()
         except Exception as error:
             self.__exit__(type(error), error, None)  # the terminal waits to be told
@@ -131,7 +131,7 @@ class Program:
         if self._ready is None:
             return
         if self.pidfile is not None:
-            self.pidfile.write(instead_of=self.launch.succeeds)
+            self.pidfile.write(instead_of=self.launch.predecessor)
         if self._stand_in is not None:
             with contextlib.suppress(BrokenPipeError):  # as below
                 os.write(self._stand_in, f"{os.getpid()}\n".encode())

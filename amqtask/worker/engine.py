@@ -90,12 +90,12 @@ class Engine:
         pool: prepared, not started.
 
     Attributes:
-        succeeds: process whose place this one takes: until it ends, it has the same node name.
+        predecessor: process whose place this one takes: until it ends, it has the same node name.
         broken: why this process should be started again, found by the watchdog; empty when all is well.
         on_exit: called, in any thread, when the process ends at once without more ado.
     """
 
-    succeeds: int | None = None
+    predecessor: int | None = None
     broken = ""
     on_exit: Callable[[], None] = staticmethod(lambda: None)
 

@@ -12,6 +12,7 @@ Heartbeats go on until the end: the I/O loop runs all the time.
 from __future__ import annotations
 
 import logging
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ logger = logging.getLogger(__name__)
 
 _ANSWER = 2.0
 """Seconds to wait for each answer of the broker on the way out."""
+
+
+class _Phase(IntEnum):
+    """Where it is, in the order of the module's drawing; it never goes back."""
+
+    RUNNING = 0
+    CANCELLING = 1
+    DRAINING = 2
+    STOPPING = 3
+    CLOSING = 4
+    LEAVING = 5
+    CLOSED = 6
 
 
 class Shutdown:
@@ -52,7 +65,7 @@ class Shutdown:
     ) -> None:
         self._loop, self._consumers, self._custody = loop, consumers, custody
         self._pool, self._link, self._publisher, self._grace = pool, link, publisher, grace
-        self._step = 0
+        self._phase = _Phase.RUNNING
         self._timer: object | None = None
         self.how, self.cause = "Warm", ""
         """What kind of end it is, and the signal that has asked for it."""
@@ -65,9 +78,9 @@ class Shutdown:
 
     def warm(self) -> None:
         """Begin a warm shutdown; harmless when one has begun."""
-        if self._step:
+        if self._phase > _Phase.RUNNING:
             return
-        self._step = 1
+        self._phase = _Phase.CANCELLING
         self.on_begin()
         self._within(_ANSWER, self._drain)
         self._consumers.cancel_all(self._drain)
@@ -75,8 +88,8 @@ class Shutdown:
     def cold(self) -> None:
         """Stop running tasks now and hand their messages back; harmless when that has happened."""
         self.how = "Cold"
-        if self._step < 1:
-            self._step = 1
+        if self._phase < _Phase.CANCELLING:
+            self._phase = _Phase.CANCELLING
             self.on_begin()
             self._consumers.cancel_all(lambda: None)
         self._drain()
@@ -88,9 +101,9 @@ class Shutdown:
         self._timer = self._loop.call_later(seconds, otherwise)
 
     def _drain(self) -> None:
-        if self._step >= 2:  # noqa: PLR2004 -- steps are numbered in the order of the module's drawing
+        if self._phase >= _Phase.DRAINING:
             return
-        self._step = 2
+        self._phase = _Phase.DRAINING
         custody = self._custody
         custody.on_idle = self._idle
         custody.drain()
@@ -99,13 +112,13 @@ class Shutdown:
         self._within(self._grace, self._stop_running)
 
     def _idle(self) -> None:
-        if self._step in (2, 3):
+        if self._phase in (_Phase.DRAINING, _Phase.STOPPING):
             self._close_pool()
 
     def _stop_running(self) -> None:
-        if self._step >= 3:  # noqa: PLR2004
+        if self._phase >= _Phase.STOPPING:
             return
-        self._step = 3
+        self._phase = _Phase.STOPPING
         self._pool.terminate()
         left = self._custody.give_up()
         self.stopped = [f"{delivery.name}[{delivery.id}]" for delivery in left]
@@ -115,23 +128,23 @@ class Shutdown:
         self._custody.schedule_turn()
 
     def _close_pool(self) -> None:
-        if self._step >= 4:  # noqa: PLR2004
+        if self._phase >= _Phase.CLOSING:
             return
-        self._step = 4
+        self._phase = _Phase.CLOSING
         self._pool.close()
         self._within(_ANSWER, self._take_leave)
         self._consumers.close_channel(self._take_leave)
 
     def _take_leave(self) -> None:
-        if self._step >= 5:  # noqa: PLR2004
+        if self._phase >= _Phase.LEAVING:
             return
-        self._step = 5
+        self._phase = _Phase.LEAVING
         self._within(_ANSWER, self._close_link)
         self.on_end(self._close_link)
 
     def _close_link(self) -> None:
-        if self._step >= 6:  # noqa: PLR2004
+        if self._phase >= _Phase.CLOSED:
             return
-        self._step = 6
+        self._phase = _Phase.CLOSED
         self._within(2 * _ANSWER, self._loop.stop)
         self._link.stop(lambda: self._publisher.stop(self._loop.stop))

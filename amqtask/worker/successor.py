@@ -3,7 +3,7 @@
     start the same command ─► it consumes, and says so on a pipe ─► end warm
                               it ends before that ─► go on as if nothing had been
 
-Both have one node name for a while: who needs it for itself alone looks at ``Engine.succeeds`` and waits for the other.
+Both have one node name for a while: who needs it for itself alone looks at ``Engine.predecessor`` and waits for that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("amqtask.worker")
 
-SUCCEEDS = "_AMQTASK_SUCCEEDS"
+PREDECESSOR = "_AMQTASK_PREDECESSOR"
 """Environment: takes the place of this process, which has set up user, folder and files."""
 
 READY = "_AMQTASK_READY_FD"
@@ -38,14 +38,14 @@ class Launch:
     Attributes:
         command: its command line.
         folder: where it is started.
-        succeeds: process whose place this one takes, or None.
+        predecessor: process whose place this one takes, or None.
         descriptors: it inherits.
         environment: for it, beside ours.
     """
 
     command: Sequence[str]
     folder: str
-    succeeds: int | None = None
+    predecessor: int | None = None
     descriptors: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class Successor:
             return
         reader, writer = os.pipe()
         launch = self._launch
-        environment = {**os.environ, **launch.environment, SUCCEEDS: str(os.getpid()), READY: str(writer)}
+        environment = {**os.environ, **launch.environment, PREDECESSOR: str(os.getpid()), READY: str(writer)}
         environment.pop("WATCHDOG_PID", None)  # systemd will listen to the new process
         os.set_inheritable(writer, True)
         for descriptor in launch.descriptors:

@@ -1,7 +1,9 @@
 """What ``ps`` shows for processes of a worker. Owns the use of setproctitle, which is the extra ``process``.
 
-[amqtask:w1@host] worker -Q emails
-[amqtask:w1@host] shop.mail.send since 12:03:11
+For example::
+
+    [amqtask:w1@host] worker -Q emails
+    [amqtask:w1@host] shop.mail.send since 12:03:11
 """
 
 from __future__ import annotations

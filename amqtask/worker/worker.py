@@ -162,7 +162,7 @@ class Worker:
     def _prepare_restart(self, engine: Engine) -> None:
         if self._launch is None:
             return
-        engine.succeeds = self._launch.succeeds
+        engine.predecessor = self._launch.predecessor
 
         def give_way(pid: int) -> None:
             engine.successor = pid

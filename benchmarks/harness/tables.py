@@ -73,10 +73,10 @@ def _table(measure: str, rows: dict[str, Any]) -> str:
         return ""
     columns = _COLUMNS[measure]
     lines = [
-        [row["peer"], row["name"], *(_cell(column, row, chosen) for column in columns)]
+        [row["peer"], row["name"], *(_cell(column, row, chosen) for column in columns), str(len(row["runs"]))]
         for row in sorted(chosen, key=lambda row: (row["settings"].get("queue_type"), row["contest"], row["peer"]))
     ]
-    return f"### {measure.capitalize()}\n\n" + _grid(["peer", "how", *columns.values()], lines)
+    return f"### {measure.capitalize()}\n\n" + _grid(["peer", "how", *columns.values(), "runs"], lines)
 
 
 def _cell(column: str, row: dict[str, Any], chosen: list[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from amqtask.cli.daemon import Program, become, expand_path
 from amqtask.cli.exits import CannotCreate
 from amqtask.cli.process_options import ProcessOptions
 from amqtask.cli.setup import Setup
-from amqtask.worker.successor import READY, SUCCEEDS
+from amqtask.worker.successor import PREDECESSOR, READY
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_a_successor_takes_the_pidfile_when_it_is_ready_and_tells_the_process_be
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as before:
         (folder / "w.pid").write_text(f"{before.pid}\n")
         reader, writer = os.pipe()
-        monkeypatch.setenv(SUCCEEDS, str(before.pid))
+        monkeypatch.setenv(PREDECESSOR, str(before.pid))
         monkeypatch.setenv(READY, str(writer))
         with Program(Setup(), ProcessOptions(pidfile="w.pid"), "w@h") as program:
-            assert program.launch.succeeds == before.pid
-            assert {SUCCEEDS, READY}.isdisjoint(os.environ)
+            assert program.launch.predecessor == before.pid
+            assert {PREDECESSOR, READY}.isdisjoint(os.environ)
             assert (folder / "w.pid").read_text() == f"{before.pid}\n"
             program.ready()
             assert (folder / "w.pid").read_text() == f"{os.getpid()}\n"

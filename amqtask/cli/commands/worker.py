@@ -88,7 +88,7 @@ def _run(app: Amqtask, requested: Requested, program: Program, *, purge: bool, i
     logs.set_process_name(options.hostname)
     logs.provide_task_fields(_task_fields)
     _warn(ignored)
-    if purge and program.launch.succeeds is None:
+    if purge and program.launch.predecessor is None:
         _purge(app, options)
 
     from amqtask.worker.worker import Worker  # noqa: PLC0415

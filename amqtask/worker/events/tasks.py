@@ -1,9 +1,11 @@
 """What is told of tasks: the life of a delivery as Celery's task events. Owns the fields and the choice of event.
 
-received ─► task-received ─► task-started ─┬─► task-succeeded
-├─► task-failed ─► task-dead (our own)
-├─► task-retried
-└─► task-rejected, task-revoked
+In this order::
+
+    received ─► task-received ─► task-started ─┬─► task-succeeded
+                                               ├─► task-failed ─► task-dead (our own)
+                                               ├─► task-retried
+                                               └─► task-rejected, task-revoked
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """How long a task may run (sans I/O). Owns the order of what is said about it; pools keep the limits.
 
-header of the message  >  this worker's own, set at run time  >  option of the task  >  setting
+The first that is set counts::
+
+    header of the message  >  this worker's own, set at run time  >  option of the task  >  setting
 """
 
 from __future__ import annotations

@@ -114,10 +114,6 @@ class GeventPool(InProcessPool):
                 "start the worker with -P gevent, or patch before anything else is imported"
             )
 
-    def start(self) -> None:
-        """Be ready for jobs."""
-        super().start()
-
     def submit(self, job: Job) -> None:
         """Gather it for :meth:`flush`."""
         self._runs.take(job)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("amqtask.worker")
 
-_MOST = 1024
+_CAPACITY = 1024
 """Least number of slots that can be had; one that is never used costs nothing."""
 
 _LEAVE = 2.0
@@ -76,7 +76,7 @@ class PreforkPool:
         host.app.producer  # noqa: B018 -- made before the fork, to be shared by the children
         states, window = States(), TaskWindow()
         executor = Executor(host.app, host.hostname, host.log_results, report=states, window=window.of)
-        self._most = max(_MOST, 4 * host.concurrency)
+        self._most = max(_CAPACITY, 4 * host.concurrency)
         self._cells = Cells(self._most)
         memory_max = host.app.settings.worker_max_memory_per_child
         heritage = Heritage(host.app, host.hostname, executor, window, states, self._cells, memory_max)

@@ -45,7 +45,7 @@ class ControlStep(Step):
         dispatcher = Dispatcher(panel, names, settings.accept_content, Signer(settings))
         node = worker.options.hostname
         # nobody has chosen the default name, so nobody is misled when two workers have it; nor by a successor
-        chosen = node != node_name(None, worker.options.pool_name) and worker.succeeds is None
+        chosen = node != node_name(None, worker.options.pool_name) and worker.predecessor is None
         taken = worker.fail if chosen else None
         self._mailbox = Mailbox(worker.loop, node, names, dispatcher, worker.publisher, taken)
 

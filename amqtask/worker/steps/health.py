@@ -30,7 +30,9 @@ class HealthChecks(Step):
         worker = self.worker
         listen, path = worker.app.settings.worker_health, worker.options.health_socket
         new_thread = getattr(worker.pool, "thread", threading.Thread)
-        self._server = HealthServer(self._ask, listen, path, shared=worker.succeeds is not None, new_thread=new_thread)
+        self._server = HealthServer(
+            self._ask, listen, path, shared=worker.predecessor is not None, new_thread=new_thread
+        )
         self._server.start()
 
     def stopping(self) -> None:  # noqa: D102
