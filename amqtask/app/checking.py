@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import ConfigError
 from amqtask.schedules.zones import zone
+from amqtask.wire.accept import checked_accept, checked_results
 from amqtask.wire.codec import serializers
 from amqtask.wire.compression import known_compression
 
@@ -47,6 +48,8 @@ def check_settings(settings: Settings) -> None:
                 check(value)
         except ConfigError as error:
             raise ConfigError(f"setting {name}: {error}") from None
+    checked_accept(settings.accept_content, settings)
+    checked_results(settings)
     hard, soft = settings.task_time_limit, settings.task_soft_time_limit
     if hard is not None and soft is not None and soft > hard:
         raise ConfigError(

@@ -1,6 +1,6 @@
 """When a call may start: ``countdown``, ``eta`` and ``expires`` as moments in time.
 
-Owns their reading. Naive datetimes are in the time zone of the settings.
+Owns their reading. Naive datetimes are in the time zone that the caller says.
 """
 
 from __future__ import annotations
@@ -32,26 +32,42 @@ def start(countdown: Seconds | None, eta: datetime | None, naive: tzinfo) -> tup
         raise ConfigError("give either countdown or eta, not both")
     if countdown is not None:
         delay = _duration("countdown", countdown)
-        return (clock.utcnow() + delay, delay) if delay else (None, delay)
+        return (_from_now("countdown", delay), delay) if delay else (None, delay)
     if eta is None:
         return None, timedelta(0)
+    due = aware(eta, naive)
+    return due, max(due - clock.utcnow(), timedelta(0))
+
+
+def aware(eta: datetime, naive: tzinfo) -> datetime:
+    """The same moment with a zone.
+
+    Raises:
+        TypeError: it is no datetime.
+    """
     if not isinstance(eta, datetime):
         raise TypeError(f"eta must be a datetime, not {eta!r}")
-    aware = eta if eta.tzinfo is not None else eta.replace(tzinfo=naive)
-    return aware, max(aware - clock.utcnow(), timedelta(0))
+    return eta if eta.tzinfo is not None else eta.replace(tzinfo=naive)
 
 
 def expiry(expires: Seconds | datetime | None, naive: tzinfo) -> datetime | None:
     """The moment after which the task is not started any more."""
     if expires is None or isinstance(expires, datetime):
         return expires if expires is None or expires.tzinfo is not None else expires.replace(tzinfo=naive)
-    return clock.utcnow() + _duration("expires", expires)
+    return _from_now("expires", _duration("expires", expires))
 
 
 def expiration(expires: datetime) -> str | None:
     """The AMQP property that lets the broker drop the message in time; None when that is too far away."""
     milliseconds = max(to_milliseconds(expires - clock.utcnow()), 0)
     return str(milliseconds) if milliseconds <= _LONGEST_EXPIRATION else None
+
+
+def _from_now(name: str, delay: timedelta) -> datetime:
+    try:
+        return clock.utcnow() + delay
+    except OverflowError:
+        raise ConfigError(f"{name}: {delay.total_seconds():g} seconds from now are beyond the calendar") from None
 
 
 def _duration(name: str, value: Seconds) -> timedelta:

@@ -7,19 +7,19 @@ in eager mode the app's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
-from amqtask.config.zones import zone
 from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, Retry, TaskRevoked
 from amqtask.execution import telling
 from amqtask.execution.chain_more import Skipped
 from amqtask.execution.failure import clip, describe, message
 from amqtask.execution.followups import Followups
-from amqtask.execution.job import Kind, Outcome
+from amqtask.execution.job import After, Kind, Outcome
 from amqtask.execution.next_attempt import needs_body, next_body, next_headers, next_key, signed_again
 from amqtask.execution.requests import request_of
 from amqtask.execution.sendings import FollowupApp, joined
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from amqtask.execution.job import After, Job
+    from amqtask.execution.job import Job
     from amqtask.execution.window import Window
     from amqtask.results.base import Record
     from amqtask.tasks.middleware import Middlewares
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from amqtask.topology.declarations import RetryPolicy
     from amqtask.topology.model import Topology
     from amqtask.wire.message import TaskMessage
+
+logger = logging.getLogger(__name__)
 
 _RESULT_LIMIT = 512
 """Bytes of a result's repr in the log."""
@@ -124,7 +126,7 @@ class Executor:
         self._report = report
         self._middleware = app.middleware
         self._signer = Signer(app.settings)
-        self._zone = zone(app.settings.timezone)
+        self._unpacked_max = app.settings.broker_max_message_size
         self._loops = ThreadLoops()
         for name in self._accept:  # before a fork: looking them up reads the metadata of all packages
             serializers.get(name)
@@ -204,7 +206,7 @@ class Executor:
         try:
             if self._signer.checks:
                 self._signer.verify(job, job.body)
-            message = decode(job, job.body, self._accept, self._zone)
+            message = decode(job, job.body, self._accept, self._unpacked_max)
         except BaseException as error:
             if kept is not None:
                 kept.keep(error, error)
@@ -217,7 +219,7 @@ class Executor:
         if message.expires is not None and message.expires <= clock.utcnow():
             text = f"expired at {message.expires.isoformat()}"
             after = self._failed(job, message, TaskRevoked("expired"), state=REVOKED)
-            return Outcome(job.key, Kind.EXPIRED, text=text, after=after)
+            return Outcome(job.key, Kind.EXPIRED, text=text, after=after or After())  # nobody needs to tell it again
         left = 0.0 if message.eta is None or self._eager else (message.eta - clock.utcnow()).total_seconds()
         if message.eta is not None and left > _PUNCTUAL:
             return Outcome(job.key, Kind.EARLY, text=f"due at {message.eta.isoformat()}", delay=left)
@@ -263,9 +265,12 @@ class Executor:
     ) -> After | None:
         if self._followups is None:
             return None
-        return self._followups.failure(
-            job, message, error, state=state, runtime=runtime, traceback=traceback, children=children
-        )
+        more: dict[str, Any] = {"state": state, "runtime": runtime, "traceback": traceback, "children": children}
+        try:
+            return self._followups.failure(job, message, error, **more)
+        except Exception:
+            logger.exception("Task %s[%s]: what follows from its failure can't be told", message.task, message.id)
+            return self._followups.failure(job, replace(message, embed={}), error, **more)  # to its caller, at least
 
     def _classify(self, attempt: Attempt, error: BaseException, runtime: float, kept: Kept | None) -> Outcome:
         """What an exception means; never raises, and lets go of the exception's frames."""
@@ -285,6 +290,8 @@ class Executor:
             after = None
             if isinstance(error, Skipped) and self._followups is not None:
                 after = self._followups.skipped(attempt.job, attempt.message, error.error, error.traceback)
+            elif self._followups is not None:
+                after = self._followups.ignored(attempt.job, attempt.message, error)
             return Outcome(key, Kind.IGNORED, runtime, _short(error), after=after)
         if isinstance(error, Reject):
             if error.requeue:
@@ -325,7 +332,7 @@ class Executor:
         body = None
         if needs_body(attempt.job, error):
             try:
-                body = next_body(attempt.job, attempt.message, error, self._accept)
+                body = next_body(attempt.job, attempt.message, error, self._accept, self._unpacked_max)
             except (EncodeError, AmqtaskError) as problem:
                 return self._end(attempt, Kind.FAILED, problem, runtime, _short(problem))
         headers = next_headers(attempt.message, decision.delay, attempt.job.headers)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from amqtask.config.zones import zone
 from amqtask.errors import AmqtaskError, DecodeError
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import After, Kind
@@ -46,8 +45,9 @@ class Lost:
     def __init__(self, app: FollowupApp, hostname: str) -> None:
         self._followups = Followups(app, hostname)
         self._accept = without_pickle(app.settings.accept_content)
-        self._signer, self._zone = Signer(app.settings), zone(app.settings.timezone)
+        self._signer = Signer(app.settings)
         self._celery = app.settings.interop == "celery"
+        self._unpacked_max = app.settings.broker_max_message_size
 
     def lost(self, job: Job, kind: Kind, text: str, error: Error | None) -> After:
         """What follows from a job that ended like this without an executor; nothing when it can't be read."""
@@ -68,7 +68,7 @@ class Lost:
         try:
             if self._signer.checks:  # else a forged callback would go on under our signature
                 self._signer.verify(job, job.body)
-            return decode(job, job.body, self._accept, self._zone)
+            return decode(job, job.body, self._accept, self._unpacked_max)
         except AmqtaskError:
             return _by_headers(job)
 

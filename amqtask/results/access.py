@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask.errors import ConfigError, DecodeError, NoResultBackend
 from amqtask.results.group import result_from_tuple
 from amqtask.results.meta import Meta, load, load_value
+from amqtask.wire.accept import checked_results
 from amqtask.wire.serializers.json import SERIALIZER
 
 if TYPE_CHECKING:
@@ -44,7 +46,6 @@ class ResultAccess:
         self._lock = threading.Lock()
         self.expires = settings.result_expires
         self.tracks_sent = settings.result_track_sent
-        self._accept = settings.result_accept_content or settings.accept_content
 
     @property
     def backend(self) -> Backend:
@@ -65,8 +66,12 @@ class ResultAccess:
         """The backend if anything has asked for it."""
         return self._backend
 
+    @cached_property
+    def _accept(self) -> tuple[str, ...]:
+        return checked_results(self._settings)
+
     def loads(self, document: bytes) -> Meta:
-        """Read a task's document. Raises DecodeError, ContentRefused."""
+        """Read a task's document. Raises DecodeError, ContentRefused; ConfigError for pickle without consent."""
         return load(document, self._accept)
 
     def revoke(self, ids: Sequence[str], **options: Any) -> None:

@@ -7,7 +7,6 @@ Source: docs/reference/wire.md.
 
 from __future__ import annotations
 
-from datetime import UTC
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,12 @@ from amqtask.wire import header_values as values
 from amqtask.wire import protocol1
 from amqtask.wire.accept import BY_CONTENT_TYPE
 from amqtask.wire.celery_headers import celery_embed, celery_headers
-from amqtask.wire.compression import compress, decompress
+from amqtask.wire.compression import MAX_BODY, compress, decompress
+from amqtask.wire.embedded import checked
 from amqtask.wire.message import PERSISTENT, Properties, PropertiesLike, TaskMessage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import tzinfo
 
     from amqtask.wire.serializers.base import Serializer
 
@@ -74,6 +73,7 @@ def encode(
     message_id: str | None = None,
     delivery_mode: int = PERSISTENT,
     celery: bool = False,
+    limit: int = MAX_BODY,
 ) -> tuple[Properties, bytes]:
     """Write a task message as AMQP properties and body.
 
@@ -88,9 +88,11 @@ def encode(
         message_id: of this publish; the task id when None. Two publishes must not share one (docs/adr/0008).
         delivery_mode: persistent unless said otherwise.
         celery: write all headers that a Celery client writes, also those that say nothing.
+        limit: bytes of a body that is compressed; receivers unpack no more.
 
     Raises:
         EncodeError: an argument that the serializer can't write.
+        MessageTooLarge: the body is over ``limit``, and would be compressed.
     """
     if celery:
         headers, embed = celery_headers(message), celery_embed(message)
@@ -98,7 +100,7 @@ def encode(
         headers, embed = lean_headers(message), message.embed
     body = encode_body(message.args, message.kwargs, embed, serializer)
     if compression is not None and len(body) >= compression_min:
-        body, headers["compression"] = compress(body, compression)
+        body, headers["compression"] = compress(body, compression, limit)
     properties = Properties(
         serializer.content_type,
         serializer.content_encoding,
@@ -150,14 +152,14 @@ _PLAIN = frozenset({"task", "id"})
 """Headers of a message that says nothing else, which is what most messages are."""
 
 
-def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], zone: tzinfo = UTC) -> TaskMessage:
+def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], limit: int = MAX_BODY) -> TaskMessage:
     """Read a received message, of protocol 2 or 1.
 
     Args:
         properties: of the delivery.
         body: as received, maybe compressed.
         accept: names of serializers that may be used (``accept_content``).
-        zone: of times without an offset, which Celery clients send for naive datetimes.
+        limit: bytes that a compressed body may unpack to.
 
     Raises:
         ContentRefused: the content type is not accepted.
@@ -166,10 +168,10 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], zon
     headers = properties.headers or {}
     name, task_id = headers.get("task"), headers.get("id")
     if not name and "task" not in headers:
-        return protocol1.read(_load_without_name(properties, headers, body, accept), headers, zone)
+        return protocol1.read(_load_without_name(properties, headers, body, accept, limit), headers)
     if not isinstance(name, str) or not isinstance(task_id, str) or not name or not task_id:
         raise DecodeError("not a task message: the headers 'task' and 'id' must be texts")
-    args, kwargs, embed = _split(_load(properties, headers, body, accept))
+    args, kwargs, embed = _split(_load(properties, headers, body, accept, limit))
     if headers.keys() <= _PLAIN:
         return TaskMessage(name, task_id, args, kwargs, embed)
     try:
@@ -180,8 +182,8 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], zon
             kwargs,
             embed,
             values.count(headers.get("retries")),
-            values.moment(headers.get("eta"), zone),
-            values.moment(headers.get("expires"), zone),
+            values.moment(headers.get("eta")),
+            values.moment(headers.get("expires")),
             values.text(headers, "root_id"),
             values.text(headers, "parent_id"),
             values.text(headers, "group"),
@@ -198,11 +200,13 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], zon
         raise DecodeError(f"a header can't be read: {error}") from None
 
 
-def _load(properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, accept: Collection[str]) -> Any:
+def _load(
+    properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, accept: Collection[str], limit: int
+) -> Any:
     """The body as Python values."""
     serializer = serializer_for(properties.content_type, accept)
     if compression := headers.get("compression"):
-        body = decompress(body, compression)
+        body = decompress(body, compression, limit)
     try:
         return serializer.loads(body)
     except Exception as error:
@@ -210,11 +214,11 @@ def _load(properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, a
 
 
 def _load_without_name(
-    properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, accept: Collection[str]
+    properties: PropertiesLike, headers: Mapping[str, Any], body: bytes, accept: Collection[str], limit: int
 ) -> Any:
     """The body of what is of protocol 1, or no task at all: then its content type is the lesser problem."""
     try:
-        return _load(properties, headers, body, accept)
+        return _load(properties, headers, body, accept, limit)
     except ContentRefused as error:
         if properties.content_type in BY_CONTENT_TYPE:
             raise
@@ -230,7 +234,7 @@ def _split(value: Any) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
         raise DecodeError("the body is not [args, kwargs, embed]: args is no list, or kwargs no map")
     if kwargs and any(not isinstance(key, str) for key in kwargs):
         raise DecodeError("a keyword argument's name is not a text")
-    return tuple(args), kwargs or {}, embed if isinstance(embed, dict) else {}
+    return tuple(args), kwargs or {}, checked(embed) if isinstance(embed, dict) and embed else {}
 
 
 def serializer_for(content_type: str | None, accept: Collection[str]) -> Serializer:

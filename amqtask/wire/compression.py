@@ -11,7 +11,7 @@ import lzma
 import zlib
 from typing import TYPE_CHECKING, Protocol
 
-from amqtask.errors import ConfigError, DecodeError
+from amqtask.errors import ConfigError, DecodeError, MessageTooLarge
 from amqtask.plugins import did_you_mean
 from amqtask.wire import zstd
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_DECOMPRESSED = 128 * 1024 * 1024
-"""Bytes a body may unpack to; RabbitMQ itself takes no message above 128 MiB."""
+"""Bytes that a result from a store may unpack to."""
+
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes that a message's body may unpack to, unless ``broker_max_message_size`` says otherwise: no more than RabbitMQ
+takes as it is. What is read of it can be seventy times as large."""
 
 _MAX_MEMORY = 256 * 1024 * 1024
 """Bytes an xz stream may ask for as its dictionary, which is allocated before anything is unpacked."""
@@ -66,30 +70,39 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 
 
 def known_compression(name: str) -> str:
-    """The name, if there is a compressor of this name.
+    """The name, or value of a compression header, if there is a compressor for it.
 
     Raises:
         ConfigError: there is none, or it needs a library that is not installed.
     """
-    if name not in CONTENT_TYPES:
+    content_type = CONTENT_TYPES.get(name, name)
+    if content_type not in _COMPRESS:
         known = sorted(CONTENT_TYPES)
         raise ConfigError(f"unknown compression {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}")
-    if CONTENT_TYPES[name] == "application/zstd":
+    if content_type == "application/zstd":
         zstd.decompressor()
     return name
 
 
-def compress(body: bytes, name: str) -> tuple[bytes, str]:
+def compress(body: bytes, name: str, limit: int | None = None) -> tuple[bytes, str]:
     """Compress; returns the body and the value of the compression header.
 
     Args:
         body: what to compress.
         name: of the compressor, or the value of a received compression header.
+        limit: bytes of the body that are unpacked where it is received; None: any number.
 
     Raises:
         ConfigError: there is no such compressor, or it needs a library that is not installed.
+        MessageTooLarge: the body is over ``limit``.
     """
-    content_type = name if name in _COMPRESS else CONTENT_TYPES[known_compression(name)]
+    if limit is not None and len(body) > limit:
+        raise MessageTooLarge(
+            f"the body has {len(body)} bytes before it is compressed, more than broker_max_message_size ({limit}), "
+            "and workers unpack no more; keep large data elsewhere and send a reference"
+        )
+    name = known_compression(name)
+    content_type = CONTENT_TYPES.get(name, name)
     return _COMPRESS[content_type](body), content_type
 
 

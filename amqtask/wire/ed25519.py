@@ -15,8 +15,8 @@ PRIVATE, PUBLIC, PEM = "ed25519:", "ed25519-public:", "-----BEGIN "
 
 
 def is_ed25519(value: str) -> bool:
-    """Whether a configured key is one of these."""
-    return value.startswith((PRIVATE, PUBLIC, PEM))
+    """Whether a configured key is one of these, with white space around it or without."""
+    return value.strip().startswith((PRIVATE, PUBLIC, PEM))
 
 
 class Ed25519Key:

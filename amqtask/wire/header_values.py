@@ -6,13 +6,12 @@ codec turns into a DecodeError.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from math import ceil, isinf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import tzinfo
 
 # ---- reading
 
@@ -40,8 +39,8 @@ def flag(value: Any) -> bool | None:
     return None if value is None else bool(value)
 
 
-def moment(value: Any, zone: tzinfo) -> datetime | None:
-    """A point in time, aware; ISO 8601 without an offset is in ``zone``, as Celery has it."""
+def moment(value: Any) -> datetime | None:
+    """A point in time, aware; ISO 8601 without an offset is UTC, for Celery's workers too, whatever their zone."""
     if not value:
         return None
     if isinstance(value, datetime):
@@ -50,7 +49,7 @@ def moment(value: Any, zone: tzinfo) -> datetime | None:
         read = datetime.fromisoformat(value)
     else:
         raise TypeError(f"{value!r:.100} is not a time")
-    return read if read.tzinfo is not None else read.replace(tzinfo=zone)
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def limits(value: Any) -> tuple[float | None, float | None]:

@@ -9,22 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import DecodeError
 from amqtask.wire import header_values as values
+from amqtask.wire.embedded import checked
 from amqtask.wire.message import TaskMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import tzinfo
 
 _EMBEDDED = ("callbacks", "errbacks", "chord")
 
 
-def read(value: Any, headers: Mapping[str, Any], zone: tzinfo) -> TaskMessage:
+def read(value: Any, headers: Mapping[str, Any]) -> TaskMessage:
     """The task message that a body of protocol 1 is.
 
     Args:
         value: the body, unserialized.
         headers: of the message; they are the sender's own.
-        zone: of times without an offset.
 
     Raises:
         DecodeError: it is none, or one of its values makes no sense.
@@ -45,10 +44,10 @@ def read(value: Any, headers: Mapping[str, Any], zone: tzinfo) -> TaskMessage:
             task_id,
             tuple(args),
             kwargs,
-            {key: value[key] for key in _EMBEDDED if value.get(key)},
+            checked({key: value[key] for key in _EMBEDDED if value.get(key)}),
             retries=values.count(value.get("retries")),
-            eta=values.moment(value.get("eta"), zone),
-            expires=values.moment(value.get("expires"), zone),
+            eta=values.moment(value.get("eta")),
+            expires=values.moment(value.get("expires")),
             group=values.text(value, "taskset") or values.text(value, "group"),
             group_index=values.whole(value.get("group_index")),
             timelimit=values.limits(value.get("timelimit")),

@@ -10,9 +10,12 @@ passed off as a command, nor the answer to one task as that to another.
 
 from __future__ import annotations
 
+import calendar
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
@@ -20,8 +23,6 @@ from amqtask.errors import ConfigError, DecodeError
 from amqtask.wire.signing_keys import read_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from amqtask.wire.message import Outgoing, Properties, PropertiesLike, Table
 
     About = tuple[str | int | None, ...]
@@ -47,10 +48,23 @@ BEAT = "beat"
 _COVERED = (
     "task", "id", "retries", "eta", "expires", "timelimit", "ignore_result", "group", "group_index", "compression",
 )  # fmt: skip
-_PERIODIC = "x-amqtask-beat"
-"""Covered where it is, with its name: other messages have the signature that they had before there was this header."""
+_WHERE_THEY_ARE = "x-amqtask-beat", "x-amqtask-limit-key", "stamps"
+"""Covered where they say something, with their names: other messages have the signature that they had before there were
+these headers."""
 
-_write = json.JSONEncoder(separators=(",", ":"), default=repr, sort_keys=True).encode
+
+def _as_received(value: Any) -> Any:
+    """A value that JSON has not, alike whether AMQP has carried it or not."""
+    if isinstance(value, datetime):
+        return calendar.timegm(value.utctimetuple())
+    if isinstance(value, Decimal):
+        return str(value.normalize())
+    if isinstance(value, Mapping):
+        return dict(value)
+    return repr(bytes(value) if isinstance(value, bytearray | memoryview) else value)
+
+
+_write = json.JSONEncoder(separators=(",", ":"), default=_as_received, sort_keys=True).encode
 
 
 class SigningSettings(Protocol):
@@ -238,6 +252,8 @@ class Signer:
         except (TypeError, ValueError, RecursionError):  # headers that nobody can have signed
             right = False
         if not right:
+            if not (self._required or about) and _is_retry(headers):
+                return None  # a Celery worker copies all headers into its next attempt, which might as well have none
             raise DecodeError(f"the signature by key {key_id!r} is wrong: the message was changed, or the key differs")
         if oldest is not None:
             age = clock.wall() - max(sent / 1000, _start(headers.get("eta")))
@@ -277,9 +293,16 @@ def _covered(
         *[headers.get(name) for name in _COVERED],
     ]  # fmt: skip
     if about is not None:
-        periodic = headers.get(_PERIODIC)
-        said += about if periodic is None else (_PERIODIC, periodic, *about)
+        for name in _WHERE_THEY_ARE:
+            if (value := headers.get(name)) is not None and value != {}:
+                said += name, value
+        said += about
     return b"amqtask-1 " + _write(said).encode() + b"\0" + body
+
+
+def _is_retry(headers: Table) -> bool:
+    retries = headers.get("retries")
+    return isinstance(retries, int) and retries > 0
 
 
 def _start(eta: Any) -> float:

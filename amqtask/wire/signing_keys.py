@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Mapping
 
 from amqtask.errors import ConfigError
-from amqtask.wire.ed25519 import Ed25519Key, is_ed25519
+from amqtask.wire.ed25519 import PEM, PUBLIC, Ed25519Key, is_ed25519
 
 _SECRET_MIN = 16
 """Characters of a secret; shorter ones can be guessed."""
@@ -16,7 +16,7 @@ class HmacKey:
     """A shared secret, used with HMAC-SHA256. Thread-safe.
 
     Raises:
-        ConfigError: it is too short.
+        ConfigError: it is too short, or has a key in it that may be public.
     """
 
     can_sign = True
@@ -27,6 +27,8 @@ class HmacKey:
                 f"message_signing_keys: a secret has less than {_SECRET_MIN} characters; make one with "
                 "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
+        if PEM in value or PUBLIC in value:
+            raise ConfigError("message_signing_keys: a key pair's text with something before it is no secret")
         self._secret = value.encode()
 
     def sign(self, data: bytes) -> bytes:

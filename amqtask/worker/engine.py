@@ -14,7 +14,6 @@ from amqtask import clock
 from amqtask.app.missing import Missing
 from amqtask.broker.link import Link
 from amqtask.broker.publisher import Publisher
-from amqtask.config.zones import zone
 from amqtask.errors import AccessRefused, BrokerError, ConfigError
 from amqtask.topology.chords import WATCH_TASK
 from amqtask.topology.declarations import QueueDeclare
@@ -102,7 +101,6 @@ class Engine:
     def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
         self.app, self.options, self.loop, self.pool = app, options, loop, pool
         conf = app.settings
-        self._zone = zone(conf.timezone)
         connection = replace(app.connection_options, name=options.hostname)
         strategy = conf.broker_failover_strategy
         self._auto = AutoPrefetch(options.concurrency)
@@ -170,7 +168,7 @@ class Engine:
         )
         custody.acks.window = lambda: self.consumers.window
         results = self._results
-        custody.settler = Settler(results.patient, results.carrier, results.losses, custody.settled)
+        custody.settler = Settler(results.patient, results.carrier, results.losses, custody.settled, custody.observers)
         watch = ChordWatch(
             results.chords, effects, custody.settle_own, without_pickle(app.accept_content), Signer(conf)
         )
@@ -200,8 +198,8 @@ class Engine:
 
     def _arrive(self, queue: str, method: Method, properties: PropertiesLike, body: bytes) -> None:
         """Take a message in, in the one protocol that the rest of the worker knows."""
-        if "task" not in (properties.headers or ()):
-            made = upgraded(properties, body, self.app.settings.accept_content, self._zone)
+        if "task" not in (properties.headers or ()) and not self.app.settings.message_signing_required:  # else unread
+            made = upgraded(properties, body, self.app.settings.accept_content)
             properties, body = made or (properties, body)
         self.custody.arrive(queue, method, properties, body)
 

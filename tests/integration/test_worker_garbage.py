@@ -9,6 +9,7 @@ import zlib
 from itertools import count
 from typing import TYPE_CHECKING
 
+import msgpack
 import pika
 import pytest
 from pool_app import HOSTILE
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.rabbitmq
 
 GOOD = json.dumps([["x"], {}, {}]).encode()
+OLD = json.dumps({"task": "note", "id": "old", "args": ["x"]}).encode()
 BOMB = zlib.compress(b" " * 300_000_000, 9)
 RANDOM = bytes(range(256)) * 3
 LARGE = 126_400
@@ -68,6 +70,14 @@ def nested(depth: int) -> bytes:
     return value
 
 
+def sets(levels: int) -> bytes:
+    """A set in a set in a set, as msgpack."""
+    value = b"\x01"
+    for _ in range(levels):
+        value = msgpack.packb(msgpack.ExtType(42, b"\x92\xa9frozenset\x91" + value))
+    return b"\x93\x91" + value + b"\x80\x80"
+
+
 class Raw(pika.BasicProperties):
     """Properties as bytes, for what pika itself would not write."""
 
@@ -86,6 +96,23 @@ def put_raw(site: Site, flags: int, data: bytes) -> None:
         channel.confirm_delivery()
         channel.basic_publish("", "work", b"body", Raw(flags, data), mandatory=True)
 
+
+def carrying(**embed: object) -> bytes:
+    """A call of ``note`` with these things to follow."""
+    return json.dumps([["never"], {}, embed]).encode()
+
+
+STRANGE_EMBEDS: dict[str, dict[str, object]] = {
+    "a step is a text": {"chain": ["x"]},
+    "options are a list": {"chain": [{"task": "note", "options": [1]}]},
+    "a chain without steps": {
+        "chain": [{"task": "celery.chain", "subtask_type": "chain", "options": {}, "kwargs": None}]
+    },
+    "an errback is a text": {"errbacks": ["x"]},
+    "an answer goes to a number": {"chain": [{"task": "note", "options": {"task_id": "x", "reply_to": 5}}]},
+    "an id is a map": {"chain": [{"task": "note", "options": {"task_id": {"a": 1}}}]},
+    "a chord is a number": {"chord": 5},
+}
 
 UNREADABLE = {
     "empty body": (b"", properties()),
@@ -114,6 +141,11 @@ UNREADABLE = {
     "not compressed at all": (GOOD, properties(compression="zlib")),
     "decompression bomb": (BOMB, properties(compression="application/x-gzip")),
     "deep nesting": (b"[" * 100_000, properties()),
+    "deep sets": (sets(2000), properties(content_type="application/x-msgpack")),
+    "deep sets without a task": (sets(2000), properties(content_type="application/x-msgpack", task=None)),
+    "protocol 1 whose compression is a table": (OLD, properties(task=None, id=None, compression={"a": 1})),
+    "a bomb of empty lists": (zlib.compress(b"[" + b"[]," * 6_000_000), properties(compression="zlib")),
+    "a bomb without a task": (BOMB, properties(task=None, id=None, compression="zlib")),
     "a task's name that fills the headers": (b"", properties(task="x" * LARGE)),
     "an id that fills the headers": (b"", properties(id="x" * LARGE)),
     "a language that fills the headers": (b"", properties(lang="x" * LARGE)),
@@ -121,6 +153,7 @@ UNREADABLE = {
         b"",
         properties(**{"x-amqtask-lost": "many", "x-amqtask-parked": [1], "x-amqtask-first-time": 5}),
     ),
+    **{f"embed: {name}": (carrying(**embed), properties()) for name, embed in STRANGE_EMBEDS.items()},
     "strange x-death": (b"", properties(**{"x-death": "yesterday", "x-delivery-count": "no"})),
 }
 
@@ -134,6 +167,7 @@ def test_a_message_that_can_t_be_read_is_dead_with_its_body_as_it_was(site, case
     assert dead.reason == expected
     assert dead.body == body
     assert dead.message
+    assert site.events(label="never") == []
 
 
 WIRE = {

@@ -87,3 +87,18 @@ def test_a_compressed_message_of_protocol_1_runs(site):
     packed, compression = compress(body, "bzip2")
     site.put("work", packed, properties._replace(headers={"compression": compression}))
     site.wait_done(label)
+
+
+@pytest.mark.parametrize("task", ["note", "anote"])
+def test_a_large_message_of_protocol_1_runs(site, task):
+    label = f"large {next(_numbers)}"
+    site.put("work", *protocol_1("json", task, label, filler="x" * 300_000))
+    site.wait_done(label)
+
+
+@pytest.mark.parametrize("compression", [{}, [], 0, False])
+def test_protocol_1_with_a_compression_that_says_nothing_runs(site, compression):
+    label = f"odd {next(_numbers)}"
+    body, properties = protocol_1("json", "note", label)
+    site.put("work", body, properties._replace(headers={"compression": compression}))
+    site.wait_done(label)

@@ -6,6 +6,7 @@ import pytest
 from worker_messages import delivery
 
 from amqtask.worker.crashes import RUN, Verdict, judge
+from amqtask.worker.republish import lost_count
 
 
 def crash_until_dead(*, counting, limit):
@@ -49,3 +50,11 @@ def test_a_marked_message_that_was_not_redelivered_runs():
 
 def test_counts_that_are_no_numbers_do_not_harm():
     assert judge(delivery(redelivered=True, **{"x-amqtask-lost": "x", "x-delivery-count": "y"}), 3).action == "mark"
+
+
+@pytest.mark.parametrize("counting", [True, False], ids=["quorum", "classic"])
+def test_a_count_below_nothing_counts_as_nothing(counting):
+    """Whoever publishes may write any number; it must not let a message kill for ever."""
+    forged = {"x-amqtask-lost": -(10**9), **({"x-delivery-count": 3} if counting else {})}
+    assert judge(delivery(redelivered=True, **forged), 3) == Verdict("mark", 2 if counting else 1)
+    assert lost_count(delivery(**forged)) == 0

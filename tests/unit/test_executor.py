@@ -116,6 +116,44 @@ def test_retry_keeps_the_id_counts_up_and_is_its_own_parent() -> None:
     assert timedelta(seconds=1) < wait <= timedelta(seconds=2.5)
 
 
+def test_next_attempt_knows_when_the_first_one_failed() -> None:
+    first = run(job_for(1, "again")).headers or {}
+    assert datetime.now(UTC) - datetime.fromisoformat(first["x-amqtask-first-time"]) < timedelta(seconds=30)
+    for told, kept in (("2026-01-01", True), (5, False)):
+        second = run(job_for(1, "again", headers={"x-amqtask-first-time": told})).headers or {}
+        assert (second["x-amqtask-first-time"] == told) == kept
+
+
+def test_next_attempt_elsewhere_knows_it_too() -> None:
+    app = make_app(backend="rpc://")
+
+    @app.task(name="moves", bind=True)
+    def moves(self: Any) -> None:
+        raise self.retry(queue="other", exc=ValueError("no"))
+
+    outcome = Executor(app, "w1@here").run(job_for(1, "moves", headers={"x-amqtask-first-time": "2026-01-01"}))
+    assert outcome.kind == Kind.RETRY
+    assert outcome.after is not None
+    (message,) = outcome.after.messages
+    assert (message.properties.headers or {})["x-amqtask-first-time"] == "2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("task", "headers", "kind"),
+    [("add", {"expires": "2020-01-01T00:00:00+00:00"}, Kind.EXPIRED), ("hostile", {}, Kind.FAILED)],
+)
+def test_caller_hears_of_a_failure_whose_followups_cannot_be_told(monkeypatch, task, headers, kind) -> None:
+    def defect(*_args: Any) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("amqtask.execution.followups.after_failure", defect)
+    embed = {"errbacks": [{"task": "add", "options": {}}]}
+    outcome = run(job_for(1, task, "memory", embed=embed, headers=headers)._replace(reply_to="r"), backend="rpc://")
+    assert outcome.kind == kind
+    assert outcome.after is not None
+    assert [record.reply_to for record in outcome.after.records] == ["r"]
+
+
 def test_last_retry_fails_with_the_cause() -> None:
     outcome = run(job_for(1, "again", retries=2))
     assert outcome.kind == Kind.FAILED

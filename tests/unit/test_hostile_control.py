@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from pika.exceptions import NoFreeChannels
-from signing_settings import PLAIN
+from signing_settings import PLAIN, keyed
 
 from amqtask.broker.pika_driver import PikaConnection, new_loop
 from amqtask.broker.url import parse_urls
@@ -16,6 +16,7 @@ from amqtask.control.registry import commands
 from amqtask.control.tombstones import read
 from amqtask.errors import DecodeError, TopologyError
 from amqtask.wire.lamport import LamportClock
+from amqtask.wire.signing import REQUEST
 from amqtask.worker.consumer import Consumers
 from amqtask.worker.control.commands import load_commands, queues
 from amqtask.worker.control.dispatch import Dispatcher
@@ -148,3 +149,17 @@ def test_a_queue_that_the_broker_refuses_is_not_declared_with_every_connection_f
     consumers.set_prefetch("amq.odd", 9)
     consumers.stop("amq.odd", "paused", lambda: None)
     consumers.go_on("amq.odd", "paused")
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_large_request_is_not_read_before_its_signature_where_one_is_needed(required, caplog):
+    load_commands()
+    request = Request("ping", {"filler": "x" * 70_000}, reply_to=("reply.celery.pidbox", "oid"))
+    message = request_message(Names("celery"), request)
+    panel = SimpleNamespace(app=None, hostname="w1@h", clock=LamportClock(), worker=None)
+    signer = keyed("k", required=required)
+    dispatcher = Dispatcher(panel, Names("celery"), ["json"], signer)
+    assert (dispatcher.take(message.properties, message.body) is None) == required
+    assert ("message_signing_required is set" in caplog.text) == required
+    signed = signer.signed(message, REQUEST)
+    assert dispatcher.take(signed.properties, signed.body) is not None

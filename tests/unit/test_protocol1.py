@@ -69,15 +69,11 @@ def test_messages_of_protocol_2_are_left_alone():
     assert upgraded(*encode(TaskMessage("t", "i"), serializer=serializers.get("json")), ["json"]) is None
 
 
-def test_an_upgraded_message_keeps_its_compression_and_properties():
-    body, compression = compress(json.dumps({**CALL, "retries": 2}).encode(), "zlib")
-    sent = PLAIN._replace(
-        headers={"compression": compression, "mine": 1}, priority=4, reply_to="q", message_id="m", correlation_id="i"
-    )
+def test_an_upgraded_message_keeps_its_properties():
+    body = json.dumps({**CALL, "retries": 2}).encode()
+    sent = PLAIN._replace(headers={"mine": 1}, priority=4, reply_to="q", message_id="m", correlation_id="i")
     properties, made = upgraded(sent, body, ["json"])
-    assert properties == sent._replace(
-        headers={"task": "t", "id": "i", "retries": 2, "mine": 1, "compression": compression}
-    )
+    assert properties == sent._replace(headers={"task": "t", "id": "i", "retries": 2, "mine": 1})
     message = decode(properties, made, ["json"])
     assert (message.args, message.kwargs, message.headers) == ((1,), {"a": 2}, {"mine": 1})
 
@@ -90,6 +86,7 @@ def test_a_retry_of_protocol_1_is_protocol_2():
     assert needs_body(job, error)
     assert needs_body(job, ValueError())
     headers = changed(job.headers, next_headers(message, 0, job.headers))
+    assert headers.pop("x-amqtask-first-time")
     again = decode(PLAIN._replace(headers=headers), next_body(job, message, error, ["json"]), ["json"])
     assert (again.args, again.retries, again.group, again.timelimit) == ((7,), 1, "g", (5.0, None))
     assert (again.task, again.id, again.parent_id, again.headers) == ("t", "i", "i", {"mine": 1})
@@ -102,3 +99,54 @@ def test_a_retry_of_protocol_2_keeps_its_body():
     assert not needs_body(job, Retry())
     assert needs_body(job, Retry(kwargs={}))
     assert "task" not in next_headers(decode(job, body, ["json"]), 0, job.headers)
+
+
+@pytest.mark.parametrize("compression", [{}, [], 0, False, "", None])
+def test_a_compression_that_says_nothing_is_none(compression):
+    sent = PLAIN._replace(headers={"compression": compression})
+    properties, made = upgraded(sent, json.dumps(CALL).encode(), ["json"])
+    assert "compression" not in properties.headers
+    assert decode(properties, made, ["json"]).args == (1,)
+
+
+@pytest.mark.parametrize("compression", [{1: 2}, [1], 7, True, "lzma", "x" * 300])
+def test_a_compression_that_can_not_be_undone_is_left_to_the_pool(compression):
+    body = compress(json.dumps(CALL).encode(), "zlib")[0]
+    sent = PLAIN._replace(headers={"compression": compression})
+    assert upgraded(sent, body, ["json"]) is None
+
+
+@pytest.mark.parametrize("name", ["zlib", "bz2", "lzma"])
+def test_what_is_small_when_unpacked_is_upgraded(name):
+    """Else its time limit would not hold, and nobody could revoke it."""
+    body, header = compress(json.dumps({**CALL, "timelimit": [5, None]}).encode(), name)
+    properties, made = upgraded(PLAIN._replace(headers={"compression": header}), body, ["json"])
+    message = decode(properties, made, ["json"])
+    assert properties.headers.items() >= {"task": "t", "id": "i"}.items()
+    assert "compression" not in properties.headers
+    assert (message.args, message.timelimit) == ((1,), (5.0, None))
+
+
+def test_what_is_large_is_left_to_the_pool():
+    body = json.dumps({**CALL, "args": ["x" * 300_000]}).encode()
+    assert upgraded(PLAIN, body, ["json"]) is None
+    assert len(decode(PLAIN, body, ["json"]).args[0]) == 300_000
+    packed = PLAIN._replace(headers={"compression": "zlib"})
+    assert upgraded(packed, compress(body, "zlib")[0], ["json"]) is None
+
+
+class Odd:
+    """A serializer of somebody else's that goes wrong when it writes."""
+
+    name, content_type, content_encoding = "odd", "application/x-odd", "binary"
+
+    def loads(self, _body):
+        return CALL
+
+    def dumps(self, _value):
+        raise OSError("no room")
+
+
+def test_an_upgrade_that_goes_wrong_in_any_way_is_none(monkeypatch):
+    monkeypatch.setitem(serializers._loaded, "odd", Odd())
+    assert upgraded(PLAIN._replace(content_type="application/x-odd"), b"x", ["odd"]) is None

@@ -78,6 +78,7 @@ def test_whatever_decides_what_runs_is_covered(secret):
         {"task": "other"}, {"id": "other"}, {"retries": 1}, {"eta": "2030-01-01T00:00:00+00:00"},
         {"expires": "2030-01-01T00:00:00+00:00"}, {"timelimit": [1, None]}, {"ignore_result": True}, {"group": "g"},
         {"group_index": 3}, {"compression": "application/x-gzip"}, {"x-amqtask-beat": {"entry": "e"}},
+        {"x-amqtask-limit-key": "tenant 2"}, {"stamps": {"tenant": "2"}},
     ]  # fmt: skip
     forged = [properties._replace(headers={**properties.headers, **change}) for change in changes]
     forged += [
@@ -199,6 +200,23 @@ def test_only_what_was_signed_is_signed_again():
         assert SIGNATURE not in key.renew(wrong, old[1], forged, new[1]).headers
 
 
+def test_the_next_attempt_by_a_celery_worker_counts_as_unsigned():
+    """It copies all headers, and counts the retry."""
+    properties, body = signed(signer({"k": OLD}, "k"))
+    again = properties._replace(headers={**properties.headers, "retries": 1, "eta": "2030-01-01T00:00:00+00:00"})
+    lenient = signer({"k": OLD}, "k", required=False)
+    assert lenient.verify(again, body) is None
+    assert SIGNATURE not in lenient.renew(again, body, again, body).headers  # nor is anything signed because of it
+    with pytest.raises(DecodeError, match="is wrong"):
+        signer({"k": OLD}).verify(again, body)
+    for about in ((ANSWER, "i"), (REQUEST,)):
+        with pytest.raises(DecodeError, match="is wrong"):
+            lenient.verify(again, body, *about)
+    for retries in (0, -1, "1", None, [1]):
+        with pytest.raises(DecodeError, match="is wrong"):
+            lenient.verify(again._replace(headers={**again.headers, "retries": retries}), body)
+
+
 def test_a_signature_that_has_become_wrong_is_taken_away_where_no_new_one_can_be_made():
     old = signed(signer({"k": OLD}, "k"))
     checking = signer({"k": OLD}, required=False)
@@ -291,6 +309,8 @@ def test_headers_of_strangers_do_no_harm():
         ({"keys": {"k": "ed25519:AAAA"}}, "an Ed25519 key can't be read"),
         ({"keys": {"k": "ed25519-public:?"}}, "an Ed25519 key can't be read"),
         ({"keys": {"k": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}}, "can't be read"),
+        ({"keys": {"k": "# ours\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"}}, "is no secret"),
+        ({"keys": {"k": "\ufeff" + PUBLIC}}, "is no secret"),
     ],
 )
 def test_keys_that_cannot_be_used_are_config_errors(settings, text):
@@ -298,6 +318,15 @@ def test_keys_that_cannot_be_used_are_config_errors(settings, text):
         signer(**settings)
     for secret in ("short", OLD):
         assert secret not in str(caught.value).split()
+
+
+@pytest.mark.parametrize("key", [PUBLIC, PUBLIC_PEM])
+@pytest.mark.parametrize("space", [" ", "\n", "\n    ", "\t"])
+def test_white_space_before_a_public_key_makes_no_secret_of_it(key, space):
+    """A triple-quoted text begins so. As a secret, whoever has the public key could sign with it."""
+    signer({"k": space + key}).verify(*signed(signer({"k": PRIVATE}, "k")))
+    with pytest.raises(ConfigError, match="is a public key"):
+        signer({"k": space + key}, "k")
 
 
 def test_a_pem_key_of_another_kind_is_a_config_error():

@@ -2,6 +2,9 @@
 
 Owns the msgpack format. Extension 0x2A holds msgpack ``[type name, value]``; plain values stay plain msgpack,
 so any msgpack reader understands everything but those. Tuples become lists, enums their values, paths texts.
+
+An extension in an extension is a parser within a parser, each with 40 KB of C stack that Python does not count. So
+their depth is bounded here, both ways.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import uuid
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _EXTENSION = 0x2A
+_DEEPEST = 16
+"""Extensions in one another: sets of sets. A few hundred kill the process, 16 need less than 1 MiB."""
+_TOO_DEEP = f"sets and the like are nested deeper than {_DEEPEST}"
 _COUNTED_ELSE = (b"celery.group", b"celery.chord")
 """In what is packed where there may be one of Celery's dicts whose ``len()`` counts tasks. msgpack asks a dict
 for it, and would announce that many keys."""
 
 
-def _default(value: Any) -> Any:
+def _default(value: Any, levels: int = _DEEPEST) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, PurePath):
@@ -35,7 +42,9 @@ def _default(value: Any) -> Any:
         return list(value)
     for kind, name, write in _ENCODERS:
         if isinstance(value, kind):
-            return msgpack.ExtType(_EXTENSION, _dumps([name, write(value)]))
+            if not levels:
+                raise ValueError(_TOO_DEEP)
+            return msgpack.ExtType(_EXTENSION, _dumps([name, write(value)], _DEFAULTS[levels - 1]))
     raise TypeError(f"{type(value).__qualname__} can't be written as msgpack: {value!r:.200}")
 
 
@@ -62,18 +71,34 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _ext_hook(code: int, data: bytes) -> Any:
-    if code != _EXTENSION:
-        return msgpack.ExtType(code, data)
-    # tuples instead of lists, so that what was in a set can be in one again
-    name, value = msgpack.unpackb(data, ext_hook=_ext_hook, strict_map_key=False, use_list=False)
-    return _DECODERS[name](value)
+def _reader(levels: int) -> Callable[[int, bytes], Any]:
+    """Reads an extension in which there may be others, this many in one another."""
+    inner = _reader(levels - 1) if levels > 1 else _refuse
+
+    def read(code: int, data: bytes) -> Any:
+        if code != _EXTENSION:
+            return msgpack.ExtType(code, data)
+        # tuples instead of lists, so that what was in a set can be in one again
+        name, value = msgpack.unpackb(data, ext_hook=inner, strict_map_key=False, use_list=False)
+        return _DECODERS[name](value)
+
+    return read
 
 
-def _dumps(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value, default=_default)
+def _refuse(code: int, data: bytes) -> Any:
+    if code == _EXTENSION:
+        raise ValueError(_TOO_DEEP)
+    return msgpack.ExtType(code, data)
+
+
+_ext_hook = _reader(_DEEPEST)
+_DEFAULTS = [partial(_default, levels=levels) for levels in range(_DEEPEST)]
+
+
+def _dumps(value: Any, default: Callable[[Any], Any] = _default) -> bytes:
+    packed: bytes = msgpack.packb(value, default=default)
     if any(name in packed for name in _COUNTED_ELSE):
-        packed = msgpack.packb(_plain(value), default=_default)
+        packed = msgpack.packb(_plain(value), default=default)
     return packed
 
 

@@ -53,6 +53,7 @@ class Dispatcher:
     def take(self, properties: PropertiesLike, body: bytes) -> Outgoing | None:
         """Do what a message asks for; returns the answer, if one is wanted."""
         try:
+            self._trust.may_read(properties, body)
             request = read_request(properties, body, self._accept)
         except AmqtaskError as error:
             self._refusals.tell(error)

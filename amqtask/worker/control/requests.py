@@ -1,6 +1,7 @@
 """Deliveries as remote control tells of them: Celery's request info. Owns the reading of what can be read here.
 
-Bodies come from strangers and this is the I/O thread: large ones are not decoded, and pickle never is.
+Bodies come from strangers and this is the I/O thread: large and compressed ones are not decoded, and pickle never is;
+nor is what has not the signature that it needs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from amqtask import clock
 from amqtask.errors import AmqtaskError
 from amqtask.wire.accept import without_pickle
 from amqtask.wire.codec import decode
+from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
     from amqtask.control.registry import Panel
@@ -87,10 +89,12 @@ def _texts(panel: Panel, delivery: Delivery) -> tuple[str, str]:
 
 
 def _decoded(panel: Panel, delivery: Delivery) -> tuple[list[Any], dict[str, Any]] | None:
-    if len(delivery.body) > _BODY_MAX:
+    properties, body, settings = delivery.properties, delivery.body, panel.app.settings
+    if len(body) > _BODY_MAX or (properties.headers or {}).get("compression"):
         return None
     try:
-        message = decode(delivery.properties, delivery.body, without_pickle(panel.app.settings.accept_content))
+        Signer(settings).verify(properties, body, any_age=True)
+        message = decode(properties, body, without_pickle(settings.accept_content))
     except AmqtaskError:
         return None
     return list(message.args), message.kwargs

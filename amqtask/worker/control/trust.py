@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _SLACK = 10.0
 """Seconds by which the sender's clock may be behind when this worker has just started."""
 
+_SMALL = 64 * 1024
+"""Bytes of a request that anybody may have read: what only looks says little."""
+
 
 class Trust:
     """Lives on the I/O thread. Begins with the worker: no request to it can be older.
@@ -35,6 +38,15 @@ class Trust:
         self._signer, self._longest = signer, longest
         self._done: OrderedDict[str, float] = OrderedDict()
         self._began = clock.monotonic()
+
+    def may_read(self, properties: PropertiesLike, body: bytes) -> None:
+        """Let a request be read, or not: a large one is only read when it has the signature that it needs.
+
+        Raises:
+            DecodeError: it is large, and its signature is wrong; or it has none, but must have.
+        """
+        if len(body) > _SMALL:
+            self._signer.verify(properties, body, REQUEST, any_age=True)
 
     def check(self, request: Request, properties: PropertiesLike, body: bytes) -> None:
         """Let a request pass, or not.
