@@ -142,6 +142,11 @@ class Pair:
     def dead(self, queue: str = "celery") -> DeadLetters:
         return DeadLetters(self._admin, queue)
 
+    def ready(self, queue: str) -> int:
+        """Messages that wait there; -1: there is no such queue."""
+        state = self._admin.queue_state(queue)
+        return -1 if state is None else state.ready
+
     def wait(self, condition: Callable[[], Any]) -> None:
         try:
             wait_for(condition, SECONDS)

@@ -76,9 +76,9 @@ def declare_bound(app: Any) -> None:
         return retries
 
     @app.task(shared=False, bind=True, name="shop.moves")
-    def moves(self: Any) -> list[Any]:
+    def moves(self: Any, queue: str = "celery") -> list[Any]:
         if not self.request.retries:
-            raise self.retry(countdown=0.2, queue="celery", priority=9)
+            raise self.retry(countdown=0.2, queue=queue, priority=9)
         info = self.request.delivery_info
         return [info["routing_key"], self.request.retries, info["priority"]]
 

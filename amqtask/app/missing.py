@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amqtask.errors import InequivalentArguments, TopologyError, Unroutable
 from amqtask.plugins import did_you_mean
 from amqtask.topology.declarations import DEFAULT_EXCHANGE, QueueDeclare
-from amqtask.topology.delays import DEAD_SUFFIX, dead_name, exact_delays, ladder_level, ladder_steps, retry_name
+from amqtask.topology.delays import (
+    DEAD_SUFFIX,
+    EXIT_PREFIX,
+    dead_name,
+    delayed_queues,
+    exact_delays,
+    exit_name,
+    exit_step,
+    ladder_level,
+    ladder_steps,
+    remedy,
+    retry_name,
+)
 from amqtask.topology.layout import topology_steps
 
 if TYPE_CHECKING:
@@ -66,7 +78,7 @@ class Missing:
         headers = message.properties.headers or {}
         level = ladder_level(message.exchange)
         if level is not None:
-            named = headers.get("CC") or ()
+            named = delayed_queues(headers)
             return Need(level, tuple(filter(self._is_known, named)), tuple(n for n in named if not self._is_known(n)))
         if message.exchange == DEFAULT_EXCHANGE:
             queues = self._around(message.routing_key) or self._plain(message.routing_key, headers)
@@ -105,19 +117,25 @@ class Missing:
         A message that waits in the broker can't come back as unroutable when its time has come, so its queues
         are made sure of before.
         """
-        if "CC" not in (message.properties.headers or {}):
+        if not delayed_queues(message.properties.headers):
             return None
         need = self.need(message)
         if need is not None and not self.may_declare:  # the ladder itself is noticed when it is missing
-            need = Need(-1, (), need.queues + need.others)
+            need = Need(-1, (), (*need.queues, *need.others, *map(exit_name, self._plain_ones(need))))
         return None if need in self._prepared else need
+
+    def _plain_ones(self, need: Need) -> list[str]:
+        """Queues of a delayed message for which it leaves the ladder in another way."""
+        return [] if need.level < 0 else [name for name in need.queues if self._topology.is_plain(name)]
 
     def refused(self, need: Need, error: Exception) -> Exception:
         """The error for the user, of a :attr:`need` that could not be had."""
         if not need.others or not isinstance(error, TopologyError) or isinstance(error, InequivalentArguments):
             return error
-        absent = [name for name in need.others if name not in self._topology.queues]
-        return Unroutable(self._no_queue(absent[0]) if len(need.others) == len(absent) == 1 else str(error))
+        gone = next((name for name in need.others if str(error).startswith(f"queue {name!r} is missing")), None)
+        if gone is None or gone in self._topology.queues or gone.startswith(EXIT_PREFIX):
+            return Unroutable(str(error))
+        return Unroutable(self._no_queue(gone))
 
     def prepared(self, need: Need) -> None:
         """It has been declared."""
@@ -127,20 +145,26 @@ class Missing:
         """What to declare for it."""
         level, queues, others = need
         looked_for = tuple(QueueDeclare(name, passive=True) for name in others)
-        ladder = ladder_steps(level, self._settings.delay_queue_type) if level >= 0 else ()
+        kind = self._settings.delay_queue_type
+        exits = [exit_step(name, kind) for name in self._plain_ones(need)]
+        ladder = ladder_steps(level, kind) if level >= 0 else ()
 
         def steps(version: Version) -> Sequence[Step]:
-            return (*looked_for, *topology_steps(self._topology, version, queues), *ladder)
+            return (*looked_for, *topology_steps(self._topology, version, queues), *exits, *ladder)
 
         return steps
 
     def explain(self, message: Outgoing, error: Unroutable) -> Unroutable:
         """The error for the user: why nothing was declared, and what to do."""
         mode = self._settings.topology_mode
-        if self.need(message) is not None:
+        need = self.need(message)
+        if need is not None:
             if mode == "declare":
                 return Unroutable(f"{error}, even after declaring what routing.yaml says")
-            return Unroutable(f"{error}; topology_mode is {mode!r}: create it with 'amqtask topology apply'")
+            unknown = [name for name in need.queues if name not in self._topology.queues]
+            if unknown and need.level < 0:
+                return Unroutable(self._no_queue(unknown[0]))
+            return Unroutable(f"{error}; topology_mode is {mode!r}: {remedy(message.exchange)}")
         if message.exchange == DEFAULT_EXCHANGE:
             return Unroutable(self._no_queue(message.routing_key))
         known_exchanges = self._topology.exchanges

@@ -1,4 +1,4 @@
-"""The app that signatures without one use: the last that was made. Owns that one weak reference."""
+"""The app that signatures without one use: the last that was made, or chosen. Owns that one weak reference."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ if TYPE_CHECKING:
 
     from amqtask.canvas.app import CanvasApp
 
-_latest: Callable[[], CanvasApp | None] = lambda: None  # noqa: E731 -- a weak reference to nothing
+_current: Callable[[], CanvasApp | None] = lambda: None  # noqa: E731 -- a weak reference to nothing
 
 
-def made(app: CanvasApp) -> None:
-    """An app was made: signatures that are bound to none use it from now on, as long as it lives."""
-    global _latest  # noqa: PLW0603 -- one per process is the point
-    _latest = weakref.ref(app)
+def make_current(app: CanvasApp) -> None:
+    """Signatures that are bound to no app use this one from now on, as long as it lives."""
+    global _current  # noqa: PLW0603 -- one per process is the point
+    _current = weakref.ref(app)
+
+
+def is_current(app: CanvasApp) -> bool:
+    """Whether signatures that are bound to no app use this one."""
+    return _current() is app
 
 
 def current_app() -> CanvasApp:
-    """The app that was made last.
+    """The app that was made, or chosen, last.
 
     Raises:
         ConfigError: there is none; says what to do.
     """
-    app = _latest()
+    app = _current()
     if app is None:
         raise ConfigError(
             "this signature belongs to no app, and none has been made: make one (app = Amqtask(...)) before sending, "

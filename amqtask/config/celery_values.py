@@ -73,6 +73,10 @@ def _accept(value: Any) -> Any:
     return [_CONTENT.get(item, item) for item in ([value] if isinstance(value, str) else value)]
 
 
+def _accept_results(value: Any) -> Any:
+    return None if value is None else _accept(value)
+
+
 def _never(value: Any) -> Any:
     return 0 if value is None else value
 
@@ -158,6 +162,7 @@ _CHANGES: Mapping[str, Callable[[Any], Any]] = {
     "broker_write_url": _urls,
     "imports": _nothing,
     "include": _nothing,
+    "result_accept_content": _accept_results,
     "result_backend": _backend,
     "result_expires": _never,
     "task_default_delivery_mode": _mode,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import AmqtaskError, EncodeError
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.topology.delays import ladder_level
+from amqtask.topology.delays import delayed_queues, ladder_level
 from amqtask.wire.codec import decode, encode_body, serializers
 from amqtask.wire.message import strip_broker_headers
 
@@ -163,9 +163,11 @@ class Published:
         return False
 
     def _read(self, message: Outgoing) -> PublishedTask:
-        problem, decoded = None, None
+        problem, decoded, settings = None, None, self._app.settings
         try:
-            decoded = decode(message.properties, message.body, self._app.settings.accept_content)
+            decoded = decode(
+                message.properties, message.body, settings.accept_content, settings.broker_max_message_size
+            )
         except AmqtaskError as error:
             problem = str(error)
         return PublishedTask(
@@ -188,7 +190,7 @@ class Published:
     def _queues(self, message: Outgoing) -> Sequence[str]:
         headers = message.properties.headers or {}
         if ladder_level(message.exchange) is not None:
-            return tuple(headers.get("CC") or ())
+            return delayed_queues(headers)
         if message.exchange == DEFAULT_EXCHANGE:
             return (message.routing_key,)
         return self._app.router.queues_for(message.exchange, message.routing_key, headers)

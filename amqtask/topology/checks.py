@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from amqtask.topology.declarations import Binding, Exchange, Version
     from amqtask.topology.model import Topology
 
+_OWN_PREFIX = "amqtask."
+"""Of replies, chords, limits, the scheduler's log and so on; see docs/reference/broker.md."""
 _LONGEST_NAME = 255
 _MOST_HASHES = 2
 """Words ``#`` that a topic binding key may have on RabbitMQ 4.3."""
@@ -62,6 +64,7 @@ def warnings(topology: Topology, version: Version | None = None) -> list[Problem
         version: of the broker; None leaves out what depends on it.
     """
     found = [
+        *_name_warnings(topology),
         *_use_warnings(topology),
         *_queue_warnings(topology, version),
         *_pool_warnings(topology),
@@ -212,6 +215,16 @@ def _one_queue_errors(queue: Queue, version: Version | None) -> Iterator[str]:
         yield f"a retry delay is longer than {LONGEST.days} days"
     if not queue.durable and kind == "quorum":
         yield "a quorum queue is always durable"
+
+
+def _name_warnings(topology: Topology) -> Iterator[Problem]:
+    for kind, owned in (("exchange", topology.exchanges), ("queue", topology.queues)):
+        for one in owned.values():
+            if one.name.startswith(_OWN_PREFIX) and one.name != topology.default_queue.name:
+                yield Problem(
+                    place(topology, kind, one.name, one.where),
+                    f"{kind} {one.name!r}: names starting with {_OWN_PREFIX!r} are for what amqtask makes by itself",
+                )
 
 
 def _use_warnings(topology: Topology) -> Iterator[Problem]:

@@ -23,8 +23,15 @@ with a TTL of d * 16**L ticks; a digit 0 costs nothing, its exchange hands on to
 
 A message enters at the highest digit in use and makes at most 7 hops. Level 0 has a queue for digit 0 too
 (TTL 0), so that every message leaves through the default exchange, where the routing key names no queue and
-the CC header
-names the targets: no binding per target is needed. Nothing arrives early; at most one tick late by rounding.
+the CC header names the targets: no binding per target is needed. Nothing arrives early; at most one tick late by
+rounding.
+
+A plain queue, as Celery declares it, may have workers of Celery's too, and these publish a retry with the routing key
+and the headers that the message came with: to a queue named like the ladder's key, and to each target once more. So
+such a message carries its target in the header BCC, which the broker takes off, and leaves through one queue more,
+whose own routing key replaces the ladder's::
+
+    celery ◄── default exchange, key "celery" ◄── queue amqtask.delay.to.celery (TTL 0) ◄── default exchange, by BCC
 """
 
 from __future__ import annotations
@@ -46,7 +53,7 @@ from amqtask.topology.declarations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 HolderType = Literal["quorum", "classic"]
 """Queue types that can hold waiting and dead messages."""
@@ -55,6 +62,8 @@ DEAD_SUFFIX = ".dead"
 RETRY_INFIX = ".retry."
 LADDER_PREFIX = "amqtask.delay."
 """Start of the names of the ladder's exchanges (``….<level>``) and queues (``….<level>.<digit>``)."""
+EXIT_PREFIX = f"{LADDER_PREFIX}to."
+"""Start of the names of the queues through which messages leave the ladder for a plain queue."""
 KEY_WORD = "amqtask-delay"
 """First word of every ladder routing key; no queue may be named ``amqtask-delay.…``."""
 
@@ -73,7 +82,7 @@ and the -1 that means no limit there makes 3.10 drop a message at its first retu
 class Target:
     """Where to publish a message so that it arrives after its delay.
 
-    ``headers`` are to be merged into the message's own; ``x-death`` and ``CC`` of an earlier trip must be
+    ``headers`` are to be merged into the message's own; ``x-death``, ``CC`` and ``BCC`` of an earlier trip must be
     stripped.
     """
 
@@ -113,11 +122,16 @@ def retry_target(queue: Queue, delay: timedelta, exact: bool) -> Target:
     """
     if exact and to_milliseconds(delay) in {to_milliseconds(known) for known in exact_delays(queue)}:
         return Target(DEFAULT_EXCHANGE, retry_name(queue.name, delay))
-    return delay_target([queue.name], delay)
+    return delay_target([queue.name], delay, [queue.name] if queue.plain else ())
 
 
-def delay_target(queues: Sequence[str], delay: timedelta) -> Target:
+def delay_target(queues: Sequence[str], delay: timedelta, plain: Collection[str] = ()) -> Target:
     """Where a message for ``queues`` waits in the ladder; a negative delay is none.
+
+    Args:
+        queues: names.
+        delay: how long.
+        plain: those of them that are declared as Celery does, and need :func:`exit_step`.
 
     Raises:
         ConfigError: no queue, or the delay is longer than :data:`LONGEST`.
@@ -131,7 +145,37 @@ def delay_target(queues: Sequence[str], delay: timedelta) -> Target:
         digits.append(str(digit))
     level = max((at for at, digit in enumerate(digits) if digit != "0"), default=0)
     key = ".".join([KEY_WORD, *reversed(digits)])
-    return Target(ladder_exchange(level), key, {"CC": list(queues)})
+    if not plain:
+        return Target(ladder_exchange(level), key, {"CC": list(queues)})
+    # all of them, for RabbitMQ 4 leaves CC on a message whose key a queue has replaced
+    return Target(ladder_exchange(level), key, {"BCC": [exit_name(q) if q in plain else q for q in queues]})
+
+
+def delayed_queues(headers: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Names of the queues that a message with these headers goes to when its time has come; empty without any."""
+    lists = [] if headers is None else [headers.get("CC"), headers.get("BCC")]
+    keys = (key for keys in lists if isinstance(keys, list | tuple) for key in keys)  # they may be somebody's own
+    return tuple(key.removeprefix(EXIT_PREFIX) for key in keys if isinstance(key, str))
+
+
+def exit_name(queue: str) -> str:
+    """Name of the queue through which messages leave the ladder for the plain queue ``queue``."""
+    return EXIT_PREFIX + queue
+
+
+def exit_step(queue: str, type: HolderType = "quorum") -> QueueDeclare:  # noqa: A002 -- AMQP's word
+    """The queue of :func:`exit_name`: the broker hands on at once, with ``queue`` as the routing key."""
+    arguments = {**holding_arguments(type, DEFAULT_EXCHANGE, queue), "x-message-ttl": 0}
+    return QueueDeclare(exit_name(queue), arguments=arguments)
+
+
+def remedy(name: str) -> str:
+    """What to do about a missing exchange or queue of this name where it may not be declared."""
+    if not name.startswith(LADDER_PREFIX):
+        return "create it with 'amqtask topology apply'"
+    queue = name.removeprefix(EXIT_PREFIX)
+    how = "as long a delay" if queue == name else f"a delay to queue {queue!r}"
+    return f"the first program that may declare makes it, when it sends with {how}"
 
 
 def level_of(delay: timedelta) -> int:

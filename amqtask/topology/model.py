@@ -60,6 +60,10 @@ class Topology:
             raise TopologyError(self._unknown("queue", name, self.queues))
         return queue
 
+    def is_plain(self, name: str) -> bool:
+        """Whether the queue of this name is, or would be, declared as Celery does."""
+        return self.queues.get(name, self.like).plain
+
     def pool(self, name: str) -> Pool:
         """The worker pool of this name.
 

@@ -13,7 +13,7 @@ from amqtask.topology.declarations import DEFAULT_EXCHANGE, Binding, Route
 from amqtask.topology.matching import matching_bindings, name_matcher, pattern_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from amqtask.topology.model import Topology
 
@@ -93,6 +93,10 @@ class Router:
             found.update(dict.fromkeys(queues))
             waiting.extend(exchanges)
         return list(found)
+
+    def plain_among(self, queues: Sequence[str]) -> list[str]:
+        """Those of these queues that are declared as Celery does."""
+        return [name for name in queues if self._topology.is_plain(name)]
 
     def _destinations(self, name: str, routing_key: str, headers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         """Queues and exchanges one exchange sends the message to; its alternate only when there are none."""

@@ -231,8 +231,8 @@ POOL = Record(
         ),
         "pool": Key(
             Text("the name of a pool implementation", "prefork"),
-            "prefork, threads, asyncio or solo.",
-            default="prefork",
+            "prefork, threads, asyncio, gevent or solo.",
+            default="the setting worker_pool",
         ),
         "concurrency": Key(
             Integer("a number of tasks", 1, 100_000, "4"), "Tasks at the same time.", default="the pool's own"

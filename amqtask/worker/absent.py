@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from amqtask.topology.delays import delayed_queues
+
 if TYPE_CHECKING:
-    from amqtask.errors import Unroutable
+    from amqtask.errors import AccessRefused, Unroutable
     from amqtask.wire.message import Outgoing
 
     Place = tuple[str, ...]
@@ -41,7 +43,7 @@ class Absence:
         crowded: it is one of many.
     """
 
-    error: Unroutable
+    error: Unroutable | AccessRefused
     since: float
     asked: float
     crowded: bool = False
@@ -58,8 +60,8 @@ class Absent:
         absence = self._places.get(_place(message)) if self._places else None
         return absence if absence is not None and now - absence.asked < _ASK else None
 
-    def missed(self, message: Outgoing, error: Unroutable, now: float) -> Absence:
-        """No queue took a message."""
+    def missed(self, message: Outgoing, error: Unroutable | AccessRefused, now: float) -> Absence:
+        """No queue took a message, or the user may not send it there."""
         place = _place(message)
         absence = self._places.pop(place, None)
         if absence is None or now - absence.asked > _MEMORY:
@@ -84,4 +86,4 @@ class Absent:
 
 
 def _place(message: Outgoing) -> Place:
-    return message.exchange, message.routing_key, *((message.properties.headers or {}).get("CC") or ())
+    return message.exchange, message.routing_key, *delayed_queues(message.properties.headers)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.errors import ConfigError
 from amqtask.execution.job import Kind, Outcome
-from amqtask.topology.delays import LONGEST, dead_name, delay_target, retry_target
+from amqtask.topology.delays import LONGEST, dead_name, retry_target
 from amqtask.wire.failure import LOST, PARKED
 from amqtask.worker.republish import again, dead_letter, lost_count
 
@@ -158,7 +158,8 @@ class Effects:
 
         It comes back early once more when that is longer than the broker can hold it.
         """
-        target = delay_target([delivery.queue], min(timedelta(seconds=outcome.delay), LONGEST))
+        delay = min(timedelta(seconds=outcome.delay), LONGEST)
+        target = retry_target(self._queue_of(delivery.queue), delay, exact=False)
         message = again(delivery, target.exchange, target.routing_key, target.headers)
         return Effect(message, self._unsendable(delivery), delay=outcome.delay)
 
@@ -168,7 +169,7 @@ class Effects:
         if times >= len(self._park_delays):
             return self._dead(delivery, outcome, DEAD_REASONS[Kind.UNKNOWN_TASK])
         delay = self._park_delays[times]
-        target = delay_target([delivery.queue], timedelta(seconds=delay))
+        target = retry_target(self._queue_of(delivery.queue), timedelta(seconds=delay), exact=False)
         changes = {PARKED: times + 1, **target.headers}
         message = again(delivery, target.exchange, target.routing_key, changes)
         return Effect(message, self._unsendable(delivery), delay=delay)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from interop import QUIET, SECONDS, Pair, ShopWorker, paired
 from nodes import Node
 from stores import redis_server
+
+from amqtask.topology.delays import delay_target
 
 pytestmark = [pytest.mark.rabbitmq, *QUIET]
 
@@ -47,3 +50,5 @@ def test_retries_go_from_one_to_the_other(fleet: tuple[Pair, ShopWorker]) -> Non
     pair, _ = fleet
     results = [pair.sig("at_third").delay() for _ in range(20)]
     assert [result.get(timeout=SECONDS) for result in results] == [2] * 20
+    # a Celery worker publishes with the routing key that the attempt before it came with
+    assert pair.ready(delay_target(["celery"], timedelta(seconds=0.2)).routing_key) == -1

@@ -13,6 +13,8 @@ from interop import QUIET, SECONDS, Pair, paired
 from nodes import Node
 from stores import redis_server
 
+from amqtask.topology.delays import delay_target
+
 pytestmark = [pytest.mark.rabbitmq, *QUIET]
 
 PAIRS = [
@@ -20,6 +22,9 @@ PAIRS = [
     for client, worker in (("celery", "amqtask"), ("amqtask", "celery"))
     for pool, backend in (("prefork", "redis"), ("threads", "rpc"))  # all four ways of each would take twice as long
 ]
+
+COUNTDOWN = 0.3
+"""Seconds that no other task here waits for: each delay has a routing key of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,14 @@ def pair(request: pytest.FixtureRequest, broker_node: Node, tmp_path_factory: py
     url = request.getfixturevalue("redis_url") if backend == "redis" else "rpc://"
     with paired(broker_node, tmp_path_factory.mktemp("interop"), client, worker, pool, url) as made:
         yield made
+
+
+@pytest.fixture
+def delaying(pair: Pair) -> Pair:
+    """A pair whose client has the broker wait: Celery's leaves that to the worker."""
+    if pair.client.side == "celery":
+        pytest.skip("a Celery client leaves the waiting to the worker")
+    return pair
 
 
 @pytest.fixture
@@ -226,6 +239,18 @@ def test_next_step_may_have_any_option_of_celerys(pair: Pair, options: dict[str,
 
 
 def test_a_retry_may_go_elsewhere(pair: Pair) -> None:
-    if pair.worker.side == "celery":
-        pytest.skip("about amqtask's workers")
     assert pair.sig("moves").apply_async(countdown=0.2).get(timeout=SECONDS) == ["celery", 1, 9]
+
+
+def test_a_retry_after_a_delay_leaves_no_queue_behind(delaying: Pair) -> None:
+    assert delaying.sig("at_third").apply_async(countdown=COUNTDOWN).get(timeout=SECONDS) == 2
+    assert delaying.ready(delay_target(["celery"], timedelta(seconds=COUNTDOWN)).routing_key) == -1
+
+
+def test_a_retry_elsewhere_after_a_delay_is_nowhere_else(delaying: Pair) -> None:
+    elsewhere = uuid.uuid4().hex
+    result = delaying.sig("moves", elsewhere).apply_async(countdown=COUNTDOWN)
+    delaying.wait(lambda: delaying.ready(elsewhere) == 1)
+    # what comes twice was there before this one
+    assert delaying.sig("add", 1).delay().get(timeout=SECONDS) == 2
+    assert delaying.worker.text().count(f"Task shop.moves[{result.id}] received") == 1

@@ -6,10 +6,13 @@ import asyncio
 import threading
 
 import pytest
+from stores import record
 from waiting import wait_for
 
-from amqtask import Amqtask, Exchange, PartialPublish, Queue, Route, Unroutable
+from amqtask import Amqtask, Exchange, PartialPublish, Queue, Route, Unroutable, signals
 from amqtask.broker.admin import Admin
+from amqtask.canvas.group import group
+from amqtask.tasks.context import Context, running
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import decode
 
@@ -103,6 +106,32 @@ def test_an_undeclared_queue_is_unroutable_with_a_countdown_too(app):
     wait_for(lambda: received(app, "emials"))
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_call_that_could_not_be_sent_does_not_count_as_queued(app, tmp_path, asynchronous):
+    def send(rebound, **options):
+        mail = rebound.tasks["mail.send"]
+        if not asynchronous:
+            return mail.apply_async(("me",), **options)
+
+        async def main():
+            try:
+                return await mail.aapply_async(("me",), **options)
+            finally:
+                await rebound.aclose()
+
+        return asyncio.run(main())
+
+    with app.rebound(result_track_sent=True, result_backend=f"file://{tmp_path}") as rebound:
+        assert send(rebound, task_id="sent").state == "QUEUED"
+        for task_id in ("lost", "done"):
+            if task_id == "done":  # by a worker that had the same call earlier
+                rebound.results.backend.store([record(task_id)])
+            with pytest.raises(Unroutable):
+                send(rebound, queue="emials", task_id=task_id)
+        states = [rebound.AsyncResult(task_id).state for task_id in ("sent", "lost", "done")]
+        assert states == ["QUEUED", "PENDING", "SUCCESS"]
+
+
 def test_a_countdown_to_a_queue_that_is_not_made_yet_is_an_error_where_it_may_not_be_declared(app):
     with app.rebound(topology_mode="none") as rebound, pytest.raises(Unroutable, match="amqtask topology apply"):
         rebound.tasks["mail.send"].apply_async(("me",), countdown=0.1)
@@ -119,6 +148,37 @@ def test_a_full_queue_is_reported_message_by_message(vhost_url):
         work.delay_many([(number,) for number in range(50)])
     assert 0 < len(caught.value.errors) <= 47
     assert len(received(app, "amqtask")) == 50 - len(caught.value.errors)
+
+
+@pytest.mark.parametrize("how", ["delay_many", "group", "awaited group"])
+def test_of_a_batch_that_failed_in_part_the_rest_is_told_all_the_same(app, how):
+    echo = app.task(name="echo")(lambda text: text)
+    texts, large, told = ["a", "x" * 17_000_000, "b"], 1, []
+    request = Context("outer", "t1")
+
+    @signals.after_task_publish.connect(sender="echo")
+    def sent(headers, **_):
+        told.append(headers["id"])
+
+    async def awaited():
+        try:
+            await group(echo.s(text) for text in texts).adelay()
+        finally:
+            await app.aclose()
+
+    send = {
+        "delay_many": lambda: echo.delay_many([(text,) for text in texts]),
+        "group": lambda: group(echo.s(text) for text in texts).delay(),
+        "awaited group": lambda: asyncio.run(awaited()),
+    }
+    with running(request), pytest.raises(PartialPublish) as caught:
+        send[how]()
+    signals.after_task_publish.disconnect(sent, sender="echo")
+    ids = [one for at, one in enumerate(caught.value.ids) if at != large]
+    assert list(caught.value.errors) == [large]
+    assert sorted(told) == sorted(ids)
+    if how == "delay_many":
+        assert [child[0][0] for child in request.children] == ids
 
 
 def test_many_threads_may_send_at_once(app):

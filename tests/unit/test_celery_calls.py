@@ -17,6 +17,7 @@ from amqtask.contrib.celery.exceptions import QueueNotFound, SecurityError, Term
 from amqtask.errors import ConfigError
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Kind
+from amqtask.wire.compression import CONTENT_TYPES, compress
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -66,6 +67,19 @@ def test_times_may_be_in_the_past_both_given_and_texts(add, transport):
     assert read(transport.last).expires <= datetime.now(UTC)
     add.apply_async((1,), eta=NOW, countdown=60)
     assert read(transport.last).eta > datetime.now(UTC) + timedelta(seconds=50)
+
+
+def test_naive_times_are_utc_as_celery_has_it_whatever_the_zone(add, transport):
+    naive = datetime(2090, 1, 2, 3, 4)  # noqa: DTZ001 -- Celery's programs write this
+    for given in (naive, naive.isoformat()):
+        add.apply_async((1,), eta=given, expires=given)
+        assert read(transport.last).eta == read(transport.last).expires == naive.replace(tzinfo=UTC)
+
+
+def test_a_worker_takes_naive_times_of_a_message_as_utc(app):
+    app.task(name="now")(lambda: None)
+    soon = (datetime.now(UTC) + timedelta(minutes=30)).replace(tzinfo=None).isoformat()
+    assert run(app, job_for(1, "now", headers={"expires": soon})).kind == Kind.SUCCESS
 
 
 def test_a_delay_beyond_the_ladder_waits_as_long_as_it_can_and_keeps_its_eta(add, transport):
@@ -141,7 +155,7 @@ def test_a_retry_may_go_elsewhere_and_keeps_what_is_not_said(app):
     (sent,) = outcome.after.messages
     again, headers = read(sent), sent.properties.headers
     assert (again.id, again.retries, again.args, again.group) == (job.headers["id"], 2, (7,), "g")
-    assert (headers["CC"], headers["a"], headers["b"], again.stamps) == (["feeds"], 1, 2, {"s": "1"})
+    assert (headers["BCC"], headers["a"], headers["b"], again.stamps) == (["amqtask.delay.to.feeds"], 1, 2, {"s": "1"})
     assert (sent.properties.priority, sent.properties.reply_to) == (10, "caller")
     assert (sent.properties.correlation_id, sent.properties.content_type) == (again.id, job.content_type)
 
@@ -153,6 +167,22 @@ def test_a_retry_that_says_only_how_stays_in_its_queue(app):
 
     (sent,) = run(app, job_for(1, "slower")).after.messages
     assert (sent.exchange, sent.routing_key, read(sent).timelimit) == ("", "amqtask", (50, None))
+
+
+@pytest.mark.parametrize("compression", ["application/x-gzip", "zlib", "application/x-bz2", "", None, {}])
+def test_a_retry_with_options_is_compressed_like_the_message(app, compression):
+    @app.task(name="packed", bind=True)
+    def packed(self, text):
+        raise self.retry(countdown=1, queue="feeds")
+
+    job = job_for(1, "packed", "x" * 5000, headers={"compression": compression})
+    if compression:
+        names = {content_type: name for name, content_type in CONTENT_TYPES.items()}
+        job = job._replace(body=compress(job.body, names.get(compression, compression))[0])
+    outcome = run(app, job)
+    assert outcome.kind == Kind.RETRY, outcome.text
+    (sent,) = outcome.after.messages
+    assert (len(sent.body) < 1000, read(sent).args) == (bool(compression), ("x" * 5000,))
 
 
 def test_a_retry_that_cannot_be_sent_fails_the_task(app):
@@ -185,7 +215,10 @@ def test_a_retry_may_be_due_at_a_naive_time(app):
     def later(self):
         raise self.retry(eta=datetime(2090, 1, 1))  # noqa: DTZ001 -- Celery's programs do
 
-    assert run(app, job_for(1, "later")).kind == Kind.RETRY
+    outcome = run(app, job_for(1, "later"))
+    assert outcome.kind == Kind.RETRY
+    left = datetime(2090, 1, 1, tzinfo=UTC) - datetime.now(UTC)
+    assert outcome.delay == pytest.approx(left.total_seconds(), abs=60)
 
 
 # ---- self.request, and the task itself

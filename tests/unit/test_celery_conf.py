@@ -8,6 +8,7 @@ import types
 import pytest
 from celery.app import defaults
 
+from amqtask.app.checking import check_settings
 from amqtask.config.celery_names import CELERY_NAMES, name_of_today
 from amqtask.contrib.celery import Celery
 from amqtask.errors import ConfigError
@@ -30,6 +31,12 @@ def test_values_are_put_into_amqtasks_words():
     app.conf.update(broker_use_ssl={"ca_certs": "ca.pem", "cert_reqs": ssl.CERT_NONE}, result_expires=None)
     assert app.conf.result_backend == "rpc://"
     assert app.conf.accept_content == ("json", "yaml")
+    assert app.conf.result_accept_content is None
+    app.conf.result_accept_content = ["application/json", "yaml"]
+    assert app.conf.result_accept_content == ("json", "yaml")
+    check_settings(app.settings)
+    app.conf.result_accept_content = None
+    assert app.conf.result_accept_content is None
     assert app.conf.broker_use_ssl == {"ca_certs": "ca.pem", "verify": False}
     assert app.conf.result_expires == 0
 

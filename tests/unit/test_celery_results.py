@@ -7,6 +7,7 @@ import json
 import pytest
 from memory_backend import Store
 
+from amqtask import Amqtask
 from amqtask.contrib.celery.result import AsyncResult, GroupResult, ResultSet, result_from_tuple
 from amqtask.errors import DecodeError
 
@@ -31,6 +32,23 @@ def test_handles_are_of_the_app_they_are_made_with(app):
     unasked = AsyncResult("one")
     assert ResultSet([unasked], app=app).successful()
     assert GroupResult("group", [AsyncResult("one")], app=app).completed_count() == 1
+
+
+def test_members_can_be_given_under_celerys_name(app):
+    for number, name in enumerate(("one", "two")):
+        app.store.put(name, number)
+    members = [AsyncResult("one", app=app), AsyncResult("two", app=app)]
+    assert GroupResult("group", results=members).get(timeout=0) == [0, 1]
+    assert ResultSet(results=members).get(timeout=0) == [0, 1]
+    assert GroupResult("group", members, members[0]).parent is members[0]
+
+
+def test_apps_make_handles_with_celerys_arguments():
+    app = Amqtask("calc")
+    one = app.AsyncResult(id="one", parent=app.AsyncResult("before"))
+    group = app.GroupResult("group", results=[one], parent=one)
+    assert (one.id, one.parent, group.results, group.parent) == ("one", "before", [one], one)
+    assert not app.GroupResult()
 
 
 def test_a_saved_group_is_restored_with_its_app(app):

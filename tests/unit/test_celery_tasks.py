@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 
-from amqtask.contrib.celery import Celery, Task, current_app, current_task, shared_task
+from amqtask.cli.setup import Setup
+from amqtask.contrib.celery import Celery, Task, current_app, current_task, shared_task, signature
 from amqtask.contrib.celery.absent import Unavailable
 from amqtask.errors import ConfigError
+from amqtask.results.current import current_results
 
 
 class Noting(Task):
@@ -83,6 +88,66 @@ def test_failing_hook_is_logged_and_changes_nothing(app, caplog):
 
     assert one.apply().get() == 1
     assert "on_success of" in caplog.text
+
+
+def test_the_current_app_is_the_one_that_was_chosen():
+    first = Celery("first")
+
+    @shared_task(name="everywhere")
+    def everywhere():
+        pass
+
+    def is_current(app):
+        return everywhere.app is signature("x").app is app and current_app == app and current_results() is app.results
+
+    assert is_current(first)
+    other = Celery("other", set_as_current=False)
+    assert is_current(first)
+    third = Celery("third")
+    assert is_current(third)
+    first.set_default()
+    assert is_current(first)
+    other.set_current()
+    assert is_current(other)
+
+
+def test_the_app_that_a_command_is_given_is_current(monkeypatch):
+    module = ModuleType("two_apps")
+    module.wanted, module.other = Celery("wanted"), Celery("other")
+    monkeypatch.setitem(sys.modules, "two_apps", module)
+    assert current_app == module.other
+    assert Setup(app="two_apps:wanted").load("app") is module.wanted
+    assert current_app == module.wanted
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_the_current_app_stays_the_current_one_whatever_apps_its_modules_make(chosen, monkeypatch, tmp_path):
+    (tmp_path / "makes_another_app.py").write_text("from amqtask import Amqtask\nother = Amqtask('other')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "makes_another_app", raising=False)
+    wanted = Celery("wanted", include=["makes_another_app"], set_as_current=chosen)
+    wanted.load_tasks()
+    other = sys.modules.pop("makes_another_app").other
+    assert current_app == (wanted if chosen else other)
+
+
+def test_base_may_override_what_options_are_named_like(app):
+    class Careful(Task):
+        max_retries = 7
+
+        def retry(self, *args, **options):
+            raise KeyError("overridden")
+
+        @staticmethod
+        def rate_limit():
+            return "1/s"
+
+    @app.task(base=Careful, bind=True)
+    def careful(self):
+        return self.retry()
+
+    assert (careful.options.max_retries, careful.options.retry, careful.options.rate_limit) == (7, None, None)
+    assert isinstance(careful.apply().result, KeyError)
 
 
 def test_call_of_a_base_surrounds_the_function(app):

@@ -9,6 +9,7 @@ from shop import make_shop, read, task_of
 
 from amqtask import Amqtask, Binding, Queue, QueueFull, Unroutable
 from amqtask.app import recovery
+from amqtask.broker.failures import declare_refused
 from amqtask.topology.declarations import QueueDeclare
 
 
@@ -84,6 +85,67 @@ def test_without_the_right_to_declare_the_error_says_what_to_do(transport):
     assert transport.declared == []
     task_of(app).apply_async((1,), countdown=1)
     assert transport.declared == [[QueueDeclare("plain", passive=True)]]  # only looked for
+
+
+def test_without_the_right_to_declare_a_missing_ladder_is_not_left_to_a_command_that_does_not_make_it(transport):
+    app = make_shop(transport, topology_mode="none")
+    transport.fail("amqtask-delay.0.0.0.0.0.0.10", Unroutable("no exchange 'amqtask.delay.0'"))
+    with pytest.raises(Unroutable, match="topology_mode is 'none': the first program that may declare makes it"):
+        task_of(app).apply_async((1,), countdown=1)
+
+
+def test_the_way_out_of_the_ladder_is_made_with_the_first_delay_for_a_plain_queue(transport):
+    app = make_shop(transport, interop="celery")
+    task_of(app).apply_async((1,), queue="theirs", countdown=1)
+    task_of(app).apply_async((1,), queue="theirs", countdown=1)
+    (steps,) = transport.declared
+    names = [step.name for step in steps if isinstance(step, QueueDeclare)]
+    assert names[:4] == ["theirs.dead", "theirs", "amqtask.delay.to.theirs", "amqtask.delay.0.0"]
+    task_of(app).delay(1)
+    assert len(transport.declared) == 1
+
+
+def test_the_way_out_of_the_ladder_is_looked_for_where_nothing_may_be_declared(transport):
+    task_of(make_shop(transport, interop="celery", topology_mode="none")).apply_async((1,), queue="theirs", countdown=1)
+    looked_for = [QueueDeclare(name, passive=True) for name in ("theirs", "amqtask.delay.to.theirs")]
+    assert transport.declared == [looked_for]
+
+
+@pytest.mark.parametrize(
+    ("gone", "advice"),
+    [
+        ("plain", "create it with 'amqtask topology apply'"),
+        ("theirs", "queue 'theirs' does not exist and is not declared; declared are emails, plain"),
+        ("amqtask.delay.to.plain", "may declare makes it, when it sends with a delay to queue 'plain'"),
+        ("amqtask.delay.to.theirs", "may declare makes it, when it sends with a delay to queue 'theirs'"),
+    ],
+)
+def test_what_is_missing_for_a_delay_where_nothing_may_be_declared_comes_with_advice_that_helps(
+    transport, monkeypatch, gone, advice
+):
+    app = make_shop(transport, interop="celery", topology_mode="none")
+
+    def declare(layout):
+        if QueueDeclare(gone, passive=True) in layout(transport.version):
+            raise declare_refused(404, f"NOT_FOUND - no queue '{gone}' in vhost 'theirs'", f"queue {gone!r}")
+
+    monkeypatch.setattr(transport, "declare", declare)
+    with pytest.raises(Unroutable, match=advice):
+        task_of(app).apply_async((1,), queue=gone.rpartition(".")[2], countdown=1)
+
+
+def test_a_queue_that_nobody_declares_is_not_left_to_a_command_that_does_not_make_it(transport):
+    transport.fail("theirs", Unroutable("no queue"))
+    app = make_shop(transport, interop="celery", topology_mode="none")
+    with pytest.raises(Unroutable, match="queue 'theirs' does not exist and is not declared"):
+        task_of(app).apply_async((1,), queue="theirs")
+
+
+def test_a_header_of_the_callers_own_is_no_way_out_of_the_ladder(transport):
+    app = make_shop(transport, interop="celery")
+    task_of(app).apply_async((1,), queue="theirs", countdown=1, headers={"CC": ["elsewhere"], "kept": 1})
+    headers = transport.last.properties.headers
+    assert ("CC" in headers, headers["BCC"], headers["kept"]) == (False, ["amqtask.delay.to.theirs"], 1)
 
 
 def test_a_message_that_stays_unroutable_is_reported(shop, transport):

@@ -25,14 +25,16 @@ from amqtask.topology.delays import (
     NO_LIMIT,
     Target,
     delay_target,
+    delayed_queues,
     exact_delays,
+    exit_step,
     ladder_level,
     ladder_steps,
     level_of,
     retry_target,
 )
 from amqtask.topology.layout import exchange_steps, holder_type, queue_steps, queue_type, topology_steps
-from amqtask.topology.model import Topology
+from amqtask.topology.model import Topology, opened
 
 OLD, FOUR, NEW = Version(3, 10, 8), Version(4, 0, 5), Version(4, 3, 6)
 
@@ -244,6 +246,32 @@ def test_the_example_of_the_ladder_drawing() -> None:
     assert found["amqtask.delay.2.2"]["x-dead-letter-exchange"] == "amqtask.delay.1"
     assert found["amqtask.delay.0.9"]["x-dead-letter-exchange"] == ""
     assert found["amqtask.delay.0.0"]["x-message-ttl"] == 0
+
+
+def test_a_message_for_a_plain_queue_leaves_the_ladder_by_a_queue_that_sets_its_key() -> None:
+    target = delay_target(["celery", "ours"], timedelta(seconds=1), ["celery"])
+    assert target.headers == {"BCC": ["amqtask.delay.to.celery", "ours"]}  # readers never see it
+    assert delayed_queues(target.headers) == ("celery", "ours")
+    assert exit_step("celery", "classic") == QueueDeclare(
+        "amqtask.delay.to.celery",
+        arguments={
+            "x-queue-type": "classic",
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": "celery",
+            "x-message-ttl": 0,
+        },
+    )
+
+
+def test_a_queue_is_plain_as_its_like_is() -> None:
+    ours = Topology.from_code([Queue("kept", retry=RetryPolicy(delays=seconds(5))), Queue("other")])
+    assert not any(map(ours.is_plain, ["kept", "other", "unheard of"]))
+    assert [name for name in ("kept", "other", "unheard of") if opened(ours).is_plain(name)] == ["other", "unheard of"]
+
+
+@pytest.mark.parametrize("headers", [None, {}, {"CC": "text"}, {"BCC": 5}, {"CC": [1, None]}])
+def test_headers_of_somebody_elses_name_no_queue(headers: dict[str, object] | None) -> None:
+    assert delayed_queues(headers) == ()
 
 
 def test_the_ladder_has_fifteen_queues_a_level_and_one_more_at_the_bottom() -> None:

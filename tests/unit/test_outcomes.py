@@ -11,6 +11,7 @@ from amqtask.broker.content import seal
 from amqtask.broker.interface import ConnectionOptions
 from amqtask.execution.job import After, Kind, Outcome
 from amqtask.topology.declarations import Queue, RetryPolicy
+from amqtask.topology.plain import plain_queue
 from amqtask.wire.message import Outgoing, Properties
 from amqtask.worker.outcome import NOTHING, Effects
 
@@ -66,6 +67,8 @@ def test_a_slim_dead_letter_leaves_out_what_makes_headers_large(effects):
 def test_the_time_of_the_first_failure_survives_a_second_one(effects):
     first = effects.of(delivery(x_amqtask_first_time="2026-01-01"), Outcome(1, Kind.FAILED)).message
     assert first.properties.headers["x-amqtask-first-time"] == "2026-01-01"
+    slim = effects.of(delivery(x_amqtask_first_time="2026-01-01"), Outcome(1, Kind.FAILED)).slim("")
+    assert slim.properties.headers["x-amqtask-first-time"] == "2026-01-01"
 
 
 def test_a_retry_after_a_listed_delay_takes_the_queues_own_retry_queue(effects):
@@ -151,6 +154,13 @@ def test_task_that_is_due_later_than_anything_can_wait_comes_back_early_once_mor
     headers = effect.message.properties.headers
     assert (effect.dead, effect.message.routing_key) == ("", "amqtask-delay.15.15.15.15.15.15.15")
     assert (headers["CC"], headers["eta"]) == (["q"], "2030-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("kind", [Kind.RETRY, Kind.EARLY, Kind.UNKNOWN_TASK])
+def test_what_waits_for_a_plain_queue_comes_back_as_if_it_had_not_waited(kind):
+    effects = Effects(plain_queue, "w@h", [5.0], 3)
+    waits = effects.of(delivery(CC=["q"]), Outcome(1, kind, delay=90.0)).message.properties.headers
+    assert ("CC" in waits, waits["BCC"]) == (False, ["amqtask.delay.to.q"])
 
 
 def test_retry_with_options_is_among_what_follows(effects):

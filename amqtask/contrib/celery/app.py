@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import fields, replace
 from functools import partial
+from inspect import isroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from amqtask import clock
@@ -62,7 +63,7 @@ class Celery(Amqtask):
         config_source: as of :meth:`config_from_object`.
         namespace: of the names in ``config_source``.
         task_cls: class of the tasks, or the path of it.
-        set_as_current: the app that was made last is the current one in any case.
+        set_as_current: it is the current app from now on, in all threads; see :meth:`set_current`.
         changes: any other setting by name.
 
     Raises:
@@ -82,9 +83,10 @@ class Celery(Amqtask):
         config_source: object = None,
         namespace: str | None = None,
         task_cls: type[Task] | str | None = None,
-        set_as_current: bool = True,  # noqa: ARG002 -- Celery's
+        set_as_current: bool = True,
         **changes: Any,
     ) -> None:
+        self._is_to_be_current = set_as_current
         super().__init__(main or "celery", interop="celery")
         self.conf = CeleryConf(lambda: self.configuration, self._configured)
         self.configuration.update({"unknown_settings": "warn"}, Source.DEFAULT)
@@ -178,10 +180,13 @@ class Celery(Amqtask):
         """The time, in the zone of the app."""
         return clock.utcnow().astimezone(self.timezone)
 
-    def set_current(self) -> None:
-        """The app that was made last is the current one."""
+    def _made(self) -> None:
+        if self._is_to_be_current:
+            super()._made()
 
-    set_default = set_current
+    def set_default(self) -> None:
+        """The same as :meth:`set_current`: here all threads have one current app."""
+        self.set_current()
 
     @property
     def current_task(self) -> Any:
@@ -210,10 +215,11 @@ def _task_class(given: type[Task] | str | None) -> type[Task]:
 
 
 def _class_options(kind: type[Task]) -> dict[str, Any]:
-    """Options that the classes below Celery's own give as attributes."""
+    """Options that the classes below Celery's own give as attributes. A method is none, even if it is ``retry``."""
     found: dict[str, Any] = {}
     for cls in reversed(kind.__mro__[: kind.__mro__.index(Task)]):
-        found.update({name: value for name, value in vars(cls).items() if name in _OURS and name != "name"})
+        given = {name: value for name, value in vars(cls).items() if name in _OURS and name != "name"}
+        found.update({name: value for name, value in given.items() if not isroutine(value)})
     return found
 
 

@@ -58,7 +58,7 @@ def _running_task() -> Any:
 
 
 current_app = Proxy(latest.current_app)
-"""The app that was made last."""
+"""The app that was made, or chosen by ``set_current()``, last."""
 
 current_task = Proxy(_running_task)
 """The task that runs here and now; false, and without attributes, outside of any."""

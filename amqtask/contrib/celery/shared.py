@@ -38,7 +38,7 @@ def adopt(app: App) -> None:
 def shared_task(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A task of every app: ``@shared_task`` or ``@shared_task(bind=True, ...)``.
 
-    What the name stands for is the task of the app that was made last.
+    What the name stands for is the task of the current app.
 
     Args:
         function: of the task.

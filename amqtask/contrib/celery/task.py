@@ -6,7 +6,6 @@ from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from amqtask.config.zones import zone
 from amqtask.contrib.celery.absent import Unavailable
 from amqtask.contrib.celery.sending import take
 from amqtask.tasks.context import Context
@@ -109,8 +108,6 @@ class Task(BaseTask):
         take(options)
         options.pop("task_id", None)  # it stays the same task
         due = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
-        if due is not None and due.tzinfo is None:
-            due = due.replace(tzinfo=zone(self.app.settings.timezone))
         return super().retry(args, kwargs, exc, throw, countdown=countdown, eta=due, max_retries=max_retries, **options)
 
     def update_state(  # type: ignore[override]
