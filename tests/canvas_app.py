@@ -57,6 +57,13 @@ def note(path, *values):
     return values
 
 
+@app.task(retry=False)
+def needs(value, path):
+    if not Path(path).exists():
+        raise ValueError("not there")
+    return value
+
+
 @app.task
 def note_error(task_id, path):
     with Path(path).open("a") as file:
@@ -89,6 +96,15 @@ def replaced_by_group(self, values):
 @app.task(bind=True)
 def one_more(self, value):
     self.add_to_chord(add.s(value, 1000))
+    return value
+
+
+@app.task(bind=True, retry=[0.05])
+def adds_twice(self, value):
+    """Other work in each attempt."""
+    self.add_to_chord(identity.s(value + self.request.retries))
+    if self.request.retries == 0:
+        raise RuntimeError("not yet")
     return value
 
 

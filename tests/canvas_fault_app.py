@@ -65,13 +65,13 @@ def define_errback(name: str) -> None:
 
         @app.task(name=name, retry=False)
         def told(failed: Any, error: Any = None, traceback: Any = None) -> None:
-            record(name, failed if error is None else failed.id, ())
+            record(name, str(failed) if error is None else failed.id, ())
 
     else:
 
         @app.task(name=name, retry=False)
-        def asked(task_id: str) -> None:
-            record(name, task_id, ())
+        def asked(found: Any) -> None:  # the id of the task that failed, or what the errback before it returned
+            record(name, str(found), ())
 
 
 for _seed, _failures in json.loads(os.environ.get("CANVAS_TREES", "[]")):
@@ -79,8 +79,8 @@ for _seed, _failures in json.loads(os.environ.get("CANVAS_TREES", "[]")):
     build(drawn(_seed, _failures), register)
     for _node in register.tasks.values():
         define(_node)
-        if _node.errback:
-            define_errback(_node.errback)
+    for _name in register.errbacks:
+        define_errback(_name)
 
 
 def expected(seed: int, failures: float) -> Evaluation:

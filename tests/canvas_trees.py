@@ -5,6 +5,7 @@ The evaluation is the specification: it knows of no messages, ids, chords or cou
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -42,51 +43,77 @@ def plain(value: Any) -> Any:
 
 
 @dataclass
-class Task:
+class Errback:
+    """Of one task, called ``by`` its name; or a chain, group or chord of some."""
+
+    names: list[str]
+    by: str = "name"
+
+
+@dataclass
+class Linked:
+    """What any piece of work may have."""
+
+    links: list[Any] = field(default_factory=list, kw_only=True)
+    errbacks: list[Errback] = field(default_factory=list, kw_only=True)
+
+
+@dataclass
+class Task(Linked):
     name: str
     args: tuple[Any, ...] = ()
     immutable: bool = False
     fails: bool = False
-    links: list[Any] = field(default_factory=list)
-    errback: str | None = None
     becomes: Any = None
 
 
 @dataclass
-class Chain:
+class Chain(Linked):
     steps: list[Any]
     by: str = "call"
 
 
 @dataclass
-class Group:
+class Group(Linked):
     tasks: list[Any]
 
 
 @dataclass
-class Chord:
+class Chord(Linked):
     header: list[Any]
     body: Any
 
 
 class Register:
-    """What tasks of a tree do when they run, by name."""
+    """What tasks of a tree do when they run, by name; and the names of errbacks."""
 
     def __init__(self):
         self.tasks: dict[str, Task] = {}
+        self.errbacks: set[str] = set()
 
 
 def build(tree, register: Register) -> Signature:
+    sig = build_alone(tree, register)
+    for link in tree.links:
+        sig.link(build(link, register))
+    for errback in tree.errbacks:
+        register.errbacks.update(errback.names)
+        sig.link_error(build_errback(errback))
+    return sig
+
+
+def build_errback(errback: Errback) -> Signature:
+    first, *rest = (Signature(name) for name in errback.names)
+    made = {"chain": chain, "group": group, "chord": lambda first, *rest: chord([first], *rest)}
+    return made.get(errback.by, lambda only: only)(first, *rest)
+
+
+def build_alone(tree, register: Register) -> Signature:
     if isinstance(tree, Task):
         register.tasks[tree.name] = tree
-        sig = Signature(tree.name, tree.args, immutable=tree.immutable)
-        for link in tree.links:
-            sig.link(build(link, register))
-        if tree.errback:
-            sig.link_error(Signature(tree.errback))
         if tree.becomes is not None:
             build(tree.becomes, register)
-        return sig
+        return Signature(tree.name, tree.args, immutable=tree.immutable)
     if isinstance(tree, Chain):
         steps = [build(step, register) for step in tree.steps]
         if tree.by == "call":
@@ -114,7 +141,7 @@ class Evaluation:
     def __init__(self, tree):
         self.ran: set[tuple[str, str]] = set()
         self.errbacks: set[str] = set()
-        self.value = self.evaluate(tree, NOTHING)
+        self.value = self.evaluate(spread(deepcopy(tree)), NOTHING)
 
     def evaluate(self, tree, given):
         if isinstance(tree, Task):
@@ -136,7 +163,7 @@ class Evaluation:
         if not rest:
             return self.evaluate(first, given)
         if isinstance(first, Chord) and ends_in_group(first):
-            return self.then(self.group(Group(first.header), given), Chain([first.body, *rest]))
+            return self.then(self.group(Group(first.header), given), body_and(first.body, rest))
         value = self.evaluate(first, given)
         if isinstance(first, Group):
             return self.then(value, Chain(rest))
@@ -151,15 +178,14 @@ class Evaluation:
         if task.fails:
             value = FAILED
         elif task.becomes is not None:
-            value = self.evaluate(task.becomes, NOTHING)
+            value = self.evaluate(spread(deepcopy(task.becomes)), NOTHING)
         else:
             value = compute(task.name, args)
         if failed(value):
-            if task.errback:
-                self.errbacks.add(task.errback)
+            self.errbacks |= set(names_of(task.errbacks))
             return FAILED
         for link in task.links:
-            self.evaluate(link, value)
+            self.evaluate(spread(deepcopy(link)), value)
         return value
 
 
@@ -172,9 +198,14 @@ def flat_steps(steps):
 
 
 def real_steps(steps):
-    """Without empty groups, unless there is nothing else."""
-    flat = list(flat_steps(steps))
+    """Without empty groups, unless there is nothing else; a group of one is that one."""
+    flat = [step.tasks[0] if isinstance(step, Group) and len(step.tasks) == 1 else step for step in flat_steps(steps)]
     return [step for step in flat if not (isinstance(step, Group) and not step.tasks)] or flat[:1]
+
+
+def body_and(body, rest):
+    """The body of a chord, and what follows it; a body that is a group of one is a group all the same."""
+    return Chord(body.tasks, Chain(rest)) if isinstance(body, Group) else Chain([body, *rest])
 
 
 def flat_members(tree):
@@ -187,6 +218,40 @@ def flat_members(tree):
             yield from flat_members(inner)
         else:
             yield inner
+
+
+def spread(tree):
+    """The same work with all links and errbacks at tasks: those that end it, or may."""
+    inner = {Chain: lambda: tree.steps, Group: lambda: tree.tasks, Chord: lambda: [*tree.header, tree.body]}
+    for part in inner.get(type(tree), list)():
+        spread(part)
+    if not isinstance(tree, Task):
+        for link in tree.links:
+            add_link(tree, link)
+        for errback in tree.errbacks:
+            add_errback(tree, errback)
+    return tree
+
+
+def add_link(tree, link):
+    if isinstance(tree, Task):
+        tree.links.append(link)
+    else:
+        add_link(tree.body if isinstance(tree, Chord) else real_steps(tree.steps)[-1], link)
+
+
+def add_errback(tree, errback):
+    if isinstance(tree, Task):
+        tree.errbacks.append(errback)
+    elif isinstance(tree, Chord):
+        add_errback(tree.body, errback)
+    else:
+        for part in flat_members(tree) if isinstance(tree, Group) else real_steps(tree.steps):
+            add_errback(part, errback)
+
+
+def names_of(errbacks) -> list[str]:
+    return [name for errback in errbacks for name in errback.names]
 
 
 def failed(value) -> bool:
@@ -204,7 +269,7 @@ def ends_in_group(tree) -> bool:
 def first_errbacks(tree):
     """Those of what would have run first, had not the header before it failed."""
     if isinstance(tree, Task):
-        return [tree.errback] if tree.errback else []
+        return names_of(tree.errbacks)
     if isinstance(tree, Group):
         return [name for task in flat_members(tree) for name in first_errbacks(task)]
     if isinstance(tree, Chord):
@@ -212,4 +277,4 @@ def first_errbacks(tree):
     first, *rest = real_steps(tree.steps)
     if not rest or not ends_in_group(first):
         return first_errbacks(first)
-    return first_errbacks(Chain(rest if isinstance(first, Group) else [first.body, *rest]))
+    return first_errbacks(Chain(rest) if isinstance(first, Group) else body_and(first.body, rest))

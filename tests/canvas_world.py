@@ -6,6 +6,7 @@ import json
 
 from canvas_trees import FAILED, compute, failed, plain
 
+from amqtask import Amqtask
 from amqtask.canvas.after import (
     after_failure,
     after_success,
@@ -15,11 +16,32 @@ from amqtask.canvas.after import (
     context_of,
 )
 from amqtask.canvas.plan import PlanContext, plan
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIP, CHAIN_SKIPPED
+from amqtask.canvas.planned import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, CHAIN_SKIPPED
 from amqtask.canvas.replacing import more, position, replacement
 from amqtask.canvas.shapes import ACCUMULATE, options
 from amqtask.canvas.skipping import skipped, skips
+from amqtask.canvas.starting import COMPOSED
+from amqtask.execution.errbacks import errbacks_of
 from amqtask.wire.message import TaskMessage
+
+
+class Known(dict):
+    """What a worker knows: the tasks that every app has, and errbacks, each tenth of which takes the exception."""
+
+    def get(self, name, default=None):
+        return super().get(name, default) if not name.startswith("err") else self[name[-1] == "0"]
+
+
+app = Amqtask("world")
+IN_PROCESS = errbacks_of(
+    Known(
+        {
+            **{name: app.tasks.get(name) for name in (*COMPOSED, ACCUMULATE)},
+            True: app.task(lambda request, error, traceback: None, name="direct"),
+            False: app.task(lambda task_id: None, name="by_id"),
+        }
+    )
+)
 
 
 class Crash(Exception):
@@ -45,7 +67,7 @@ class World:
         self.rng, self.register, self.replacements, self.trouble = rng, register, replacements or {}, trouble
         self.context = PlanContext(native_chords=native_chords, reply_to=reply_to, park_after=park_after)
         self.parked: dict[str, list] = {}
-        self.queue, self.records, self.calls = [], {}, {}
+        self.queue, self.later, self.records, self.calls = [], [], {}, {}
         self.chords: dict[str, dict] = {}
         self.ran, self.errbacks = set(), set()
         self.bodies: dict[str, int] = {}
@@ -62,6 +84,8 @@ class World:
     def work_off(self):
         """Deliver what there is, in any order, until nothing is left."""
         for _ in range(100_000):
+            if not self.queue:
+                self.queue, self.later = self.later, []
             if not self.queue:
                 return
             self.deliver(self.queue.pop(self.rng.randrange(len(self.queue))))
@@ -94,7 +118,7 @@ class World:
     def send(self, sent):
         text = json.dumps([sent._asdict(), sent.id])
         self.largest = max(self.largest, len(text))
-        self.queue.append(text)
+        (self.later if sent.options.get("countdown") else self.queue).append(text)
 
     def fault(self):
         if self.faults and self.rng.random() < self.trouble:
@@ -129,14 +153,18 @@ class World:
     # ---- a worker
 
     def work(self, message, reply_to):
-        assert reply_to == (None if message.task in (CHAIN_SKIP, CHAIN_SKIPPED) else self.context.reply_to)
+        alone = (CHAIN_SKIP, CHAIN_SKIPPED, CHAIN_OVER)
+        assert reply_to == (None if message.task in alone else self.context.reply_to)
         context = context_of(message, self.context, reply_to)
         if message.task.startswith("err"):
             self.errbacks.add(message.task)
-            self.store(message.id, "SUCCESS", None)
+            self.end(message, compute(message.task, list(message.args)), context)
             return
         call = (message.task, repr(plain(message.args)))
         assert self.calls.setdefault((message.id, message.replaced_task_nesting), call) == call
+        if message.task == CHAIN_OVER:
+            self.parked.pop(message.kwargs["queue"], None)
+            return
         if message.task in (CHAIN_MORE, CHAIN_SKIP):
             self.go_on(message, reply_to)
             return
@@ -169,12 +197,12 @@ class World:
         if message.task == CHAIN_SKIP:
             self.start(skipped(message, steps, None, context_of(message, self.context, reply_to, "skip")))
         else:
-            self.start(more(message, steps, context_of(message, self.context, reply_to, "replace")))
+            self.start(more(message, steps, None, context_of(message, self.context, reply_to, "replace")))
         self.crash()
 
     def end(self, message, value, context):
         if failed(value):
-            follow = after_failure(message, context, in_process=lambda sig: sig["task"].endswith("0"))
+            follow = after_failure(message, context, IN_PROCESS)
             state, value = "FAILURE", None
         else:
             follow = after_success(message, value, context)
@@ -223,6 +251,6 @@ class World:
         if all(state == "SUCCESS" for _, state, _ in parts):
             self.start(chord_body(member.chord, [value for _, _, value in parts], context))
         else:
-            self.follow(chord_failed(member.chord, context, lambda sig: sig["task"].endswith("0")), root_id)
+            self.follow(chord_failed(member.chord, context, IN_PROCESS), root_id)
         self.crash()
         chord["done"] = True

@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from amqtask import clock
-from amqtask.canvas.parking import messages_of
+from amqtask.canvas.option_names import check_names
+from amqtask.canvas.parking import LIFETIME, messages_of
 from amqtask.canvas.planned import CHORD_OPTION, PlanContext, Sending
 from amqtask.canvas.shapes import first_task
 from amqtask.execution.job import Begin
 from amqtask.tasks.context import current
-from amqtask.tasks.options import TaskOptions
+from amqtask.tasks.options import CELERY_SEND_OPTIONS, TaskOptions
 from amqtask.topology.chords import WATCH_TASK, lifetime, watch_pause
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import serializers
@@ -71,6 +72,7 @@ class CanvasSender:
         self._settings, self.tasks, self._messages, self._producer = settings, tasks, messages, producer
         self._results, self._backend, self._apply = results, backend, apply
         self._park_after = None if settings.interop == "celery" else _LONG_CHAIN  # Celery's workers know nothing of it
+        self._known = None if settings.interop == "celery" else CELERY_SEND_OPTIONS
         self._signer = Signer(settings)
 
     @property
@@ -86,6 +88,7 @@ class CanvasSender:
             native_chords=self._backend is not None and self._backend.chords is not None,
             chord_expires=self._settings.chord_expires,
             park_after=self._park_after,
+            known=self._known,
         )
         task = current()
         return context if task is None or task.id is None else context.within(task.id, task.root_id)
@@ -128,7 +131,14 @@ class CanvasSender:
                 task.check_arguments(*sending.args, **sending.kwargs)
 
     def apply(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-        """Run a signature of any kind here, step by step."""
+        """Run a signature of any kind here, step by step.
+
+        Raises:
+            TypeError: an option that nobody knows, as for sending it.
+        """
+        if self._known is not None:
+            given = {name: value for name, value in options.items() if name != "throw"}
+            check_names(sig, given, self._known, lenient=current() is not None)
         return self._apply(sig, args, kwargs, options)
 
     def outgoing(self, plan: Plan, *, own_reply: bool = True) -> list[Outgoing]:
@@ -177,11 +187,13 @@ class CanvasSender:
             transport.begin(chords, key)
             return
         counting = None if self._backend is None else self._backend.chords
-        for chord in chords:
+        for at, chord in enumerate(chords):
             if chord.queue is not None:
                 transport.declare(chord_queue(chord))
+            elif counting is not None and chord.more:
+                counting.grow(chord.group_id, chord.size, f"{key}:{at}")
             elif counting is not None:
-                (counting.grow if chord.more else counting.begin)(chord.group_id, chord.size)
+                counting.begin(chord.group_id, chord.size)
 
     def begins(self, plan: Plan) -> list[Begin]:
         """The chords of a plan, to be begun before its messages are sent."""
@@ -190,7 +202,7 @@ class CanvasSender:
         for start in plan.chords:
             counted = start.body["options"].get(CHORD_OPTION)
             begun.append(Begin(start.group_id, start.size, counted["queue"] if counted else None, kept))
-        begun += [Begin(parked.queue, len(parked.segments), parked.queue, kept) for parked in plan.parked]
+        begun += [Begin(parked.queue, len(parked.segments), parked.queue, LIFETIME) for parked in plan.parked]
         return [*begun, *(Begin(group_id, by, more=True) for group_id, by in plan.grows)]
 
 

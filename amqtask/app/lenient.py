@@ -45,8 +45,8 @@ def as_celery(options: Mapping[str, Any], router: Router) -> CelerySendOptions:
     """The options that amqtask takes for what Celery would do with these; the same object when there is nothing to do.
 
     A priority is held to 0..255; a negative countdown means now, and one beside an eta wins; times may be ISO 8601
-    texts; a soft limit beyond the hard one says nothing; an exchange and key beside a queue hold if a declared queue
-    is bound so, else the queue does.
+    texts; floats in headers become texts; a soft limit beyond the hard one says nothing; an exchange and key beside a
+    queue hold if a declared queue is bound so, else the queue does.
 
     Args:
         options: of a call.
@@ -62,12 +62,21 @@ def as_celery(options: Mapping[str, Any], router: Router) -> CelerySendOptions:
         new["expires"] = _not_negative(_moment(expires))
     _limits(new)
     if isinstance(headers := new.get("headers"), dict):
-        new["headers"] = {name: value for name, value in headers.items() if name not in PROTOCOL_HEADERS}
+        new["headers"] = {name: _carried(value) for name, value in headers.items() if name not in PROTOCOL_HEADERS}
     if "delivery_mode" in new:
         new["delivery_mode"] = _DELIVERY_MODES.get(new["delivery_mode"], 2)
     if "queue" in new:
         _destination(new, router)
     return cast("CelerySendOptions", new)
+
+
+def _carried(value: Any) -> Any:
+    """A header's value as AMQP clients agree on it: most would cut a float to an int."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return {name: _carried(one) for name, one in value.items()}
+    return [_carried(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _start(new: dict[str, Any]) -> None:

@@ -7,9 +7,11 @@ included: pass a context of :func:`context_of`.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amqtask.canvas.normal import normal
 from amqtask.canvas.plan import plan
 from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIPPED, Plan, PlanContext, derived_ids, result_name
 from amqtask.canvas.shapes import (
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from amqtask.wire.message import TaskMessage
+
+
+logger = logging.getLogger(__name__)
 
 
 class Member(NamedTuple):
@@ -138,7 +143,8 @@ def member_of(message: TaskMessage) -> Member | None:
 def after_success(message: TaskMessage, result: Any, context: PlanContext) -> Followup:
     """A task has returned: its callbacks get the result, then the next step of its chain; then it counts.
 
-    A single callback is sent as it is. Of several, groups are sent each on its own, the others as one new group.
+    A single callback is sent as it is. Of several, groups are sent each on its own, the others as one new group. Of one
+    that means nothing the log tells.
 
     Args:
         message: of the task.
@@ -146,7 +152,7 @@ def after_success(message: TaskMessage, result: Any, context: PlanContext) -> Fo
         context: of :func:`context_of`.
 
     Raises:
-        ConfigError: a callback that can't be sent.
+        ConfigError: the next step means nothing.
     """
     plans = [plan(sig, (result,), context=context) for sig in _callbacks(message)]
     steps = listed(message.embed.get("chain"))
@@ -229,7 +235,7 @@ def unreached(sig: Shape) -> Iterator[Failed]:
 
 
 def _callbacks(message: TaskMessage) -> list[Shape]:
-    callbacks: list[Shape] = listed(message.embed.get("callbacks"))
+    callbacks: list[Shape] = _meaningful(listed(message.embed.get("callbacks")), "callback", message.id)
     if len(callbacks) <= 1:
         return callbacks
     groups = [sig for sig in callbacks if kind(sig) == "group"]
@@ -244,9 +250,25 @@ def _errbacks(
     here = [in_process(errback) for errback in errbacks]
     calls = [Errback(errback, task_id) for errback, direct in zip(errbacks, here, strict=True) if direct]
     sent = [errback for errback, direct in zip(errbacks, here, strict=True) if not direct]
+    sent = _meaningful(sent, "errback", task_id)
     if not sent:
         return calls, []
     return calls, [plan(group_shape(sent), (task_id,), context=changed(context, parent_id=task_id))]
+
+
+def _meaningful(linked: list[Shape], what: str, task_id: str) -> list[Shape]:
+    """Those that can be planned: one that can't (a chord without a body, of whoever wrote it) holds up nothing else."""
+    found = []
+    for sig in linked:
+        try:
+            normal(sig)
+        except Exception as error:  # it may be anything, from a message
+            logger.error(  # noqa: TRY400 -- the traceback would be of our code
+                "The %s %s of task %s can't be sent: %s", what, sig.get("task"), task_id, error
+            )
+        else:
+            found.append(sig)
+    return found
 
 
 def _body_errbacks(sig: Shape) -> Iterator[tuple[str, list[Shape]]]:
@@ -258,8 +280,8 @@ def _body_errbacks(sig: Shape) -> Iterator[tuple[str, list[Shape]]]:
         first = members(sig)[:1]
     elif then is not None and then["task"] != ACCUMULATE:
         first = [then]
-    else:  # a group, maybe with the task that collects its results
-        first = members(sig)
+    else:  # a group, maybe with the task that collects its results, which has the errbacks of what it stands for
+        first = [*members(sig), *([] if then is None else [then])]
     if which == "task":
         yield str(options(sig).get("task_id")), own
         return

@@ -30,10 +30,10 @@ def fold(steps: list[Shape]) -> Shape:
                 return copied(one)
             result = copied(one)
             for other in steps[index + 1 :]:
-                result = join(result, other)
+                result = _grown(result, other)
             return result
         for part in _steps_of(one):
-            _push(done, part)
+            _push(done, _unrolled(part))
     return chain_shape(done)
 
 
@@ -49,7 +49,7 @@ def _push(done: list[Shape], step: Shape) -> None:
     elif kind(last) == "group" and kind(step) != "group":  # of two groups, the first is the header only once sent
         done[-1] = upgraded(last, copied(step))
     elif kind(last) == "chord" and kind(step) != "chord":
-        done[-1] = _with_body(last, join(body(last) or chain_shape([]), step))
+        _extend_body(last, step)
     else:
         done.append(copied(step))
 
@@ -61,9 +61,35 @@ def _append(left: Shape, right: Shape) -> Shape:
     steps = _steps_of(left)
     if not steps and kind(other) == "group":
         return copied(other)
-    for part in _steps_of(other):
-        _push(steps, part)
+    _push_all(steps, other)
     return chain_shape(steps, _kept(left))
+
+
+def _push_all(steps: list[Shape], right: Shape) -> None:
+    first, *rest = map(_unrolled, _steps_of(right))
+    if steps and _is_empty(steps[-1]) and kind(first) != "group":  # of ``a | group([])``: a chord without members
+        steps[-1] = upgraded(steps[-1], first)
+    else:
+        _push(steps, first)
+    for part in rest:
+        _push(steps, part)
+
+
+def _grown(left: Shape, right: Shape) -> Shape:
+    """``left | right`` of a signature that is nobody else's: changed where that is enough, for it may be long."""
+    which = kind(left)
+    if which == "chord" and _extends_body(right):
+        _extend_body(left, _unrolled(right))
+        return left
+    if which == "chain" and _is_plain(left) and not _is_empty(right):
+        _push_all(left["kwargs"]["tasks"], _unrolled(right))
+        return left
+    return join(left, right)
+
+
+def _extend_body(chord: Shape, step: Shape) -> None:
+    """Add a step to the body of a chord, which is its own."""
+    chord["kwargs"]["body"] = _grown(body(chord) or chain_shape([]), step)
 
 
 def _steps_of(sig: Shape) -> list[Shape]:
@@ -78,6 +104,11 @@ def _steps_of(sig: Shape) -> list[Shape]:
         if sig.get("args") and not steps[0].get("immutable"):
             steps[0] = {**steps[0], "args": (*sig["args"], *steps[0]["args"])}
     return steps
+
+
+def _is_plain(chain: Shape) -> bool:
+    """Whether a chain has steps, and nothing that would have to be handed to them."""
+    return bool(chain["kwargs"].get("tasks")) and not chain.get("args") and _kept(chain) == options(chain)
 
 
 def _kept(chain: Shape) -> dict[str, object]:

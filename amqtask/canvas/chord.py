@@ -22,11 +22,16 @@ class chord(Signature):  # noqa: N801 -- Celery's name
         body: a signature; may be given when it is called: ``chord(header)(body)``.
         app: that sends it.
         **options: for the body and for every member; ``countdown`` and ``eta`` for the members.
+
+    Raises:
+        TypeError: ``on_error``, which is a method: a chord whose member fails can do nothing but fail.
     """
 
     def __init__(
         self, header: Any, body: Any = None, args: Sequence[Any] = (), app: CanvasApp | None = None, **options: Any
     ) -> None:
+        if "on_error" in options:
+            raise TypeError("a chord takes no option on_error: it fails when a member does; see its method on_error")
         if is_shape(header):
             tasks = shapes_of([members(header)]) if kind(header) in ("group", "chain") else shapes_of([[header]])
         else:

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Any
 from amqtask.canvas.normal import PLACE, options_of, passed_on, place
 from amqtask.canvas.parking import cut
 from amqtask.canvas.planned import CHORD_OPTION, CHORD_QUEUE_PREFIX, ChordStart, Plan, PlanContext, Sending
-from amqtask.canvas.shapes import Shape, body, kind, listed, members, merged_call, merged_options
+from amqtask.canvas.shapes import (
+    CELERYS_OWN,
+    Shape,
+    body,
+    kind,
+    listed,
+    members,
+    merged_call,
+    merged_options,
+    stamp_names,
+)
 from amqtask.canvas.shapes import options as options_in
+from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,9 +31,8 @@ if TYPE_CHECKING:
 _EMBEDDED = (("callbacks", "link"), ("errbacks", "link_error"), ("chain", "chain"))
 _HEADER_ONLY = ("countdown", "eta")
 """Options of a chord that delay its header; the body follows by itself."""
-_CELERYS_OWN = ("add_to_parent", "route_name", "use_link")
-"""Arguments of Celery's methods that get into its signatures, and mean nothing outside of its process."""
-_NOT_SHARED = ("group_id", "group_index", "link_error")
+_NAME_MAX = 255
+"""Bytes of a queue's name; see AMQP 0-9-1, short strings. The broker cuts the connection for more."""
 _BODY_KEEPS = frozenset({*_HEADER_ONLY, *PLACE, "chain", "task_id", "root_id", "parent_id"})
 
 
@@ -65,13 +75,19 @@ class Emitter:
         if where:
             place(sig, where)
         first, *rest = steps
-        limit = self._context.park_after
-        if limit is not None and len(rest) > limit and not after:
-            rest, parked = cut(rest)
-            self._plan.parked += [] if parked is None else [parked]
+        rest = rest if after else self._cut(rest)
         options = {name: options_in(sig)[name] for name in ("root_id", "parent_id") if options_in(sig).get(name)}
         options.update((name, value) for name, value in given.items() if name not in PLACE)
         self.emit(first, args, kwargs, {**options, "chain": [*after, *reversed(rest)]})
+
+    def _cut(self, rest: list[Shape]) -> list[Shape]:
+        """What messages carry of all that follows a step; if that is too much, most of it is parked."""
+        limit = self._context.park_after
+        if limit is None or len(rest) <= limit:
+            return rest
+        rest, parked = cut(rest, self._context.new_id)
+        self._plan.parked += [] if parked is None else [parked]
+        return rest
 
     def _group(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         options = merged_options(options_in(sig), given)
@@ -91,6 +107,7 @@ class Emitter:
         then, tasks = body(sig), members(header)
         assert then is not None
         group_id = options_in(header)["task_id"]
+        then = self._shortened(then, options)
         self._prepare_body(then, options, group_id)
         args, _ = merged_call({**sig, "kwargs": {}}, args, {})
         if not tasks:
@@ -98,9 +115,8 @@ class Emitter:
             self.emit(then, ([],), {}, root)
             return
         if not self._context.native_chords:
-            queue = CHORD_QUEUE_PREFIX + group_id
             options_of(then)[CHORD_OPTION] = {
-                "queue": queue,
+                "queue": _chord_queue(group_id),
                 "size": len(tasks),
                 "deadline": self._context.deadline(),
             }
@@ -112,6 +128,19 @@ class Emitter:
             where = {"chord": then, "group_id": group_id, "group_index": index}
             place(member, where)
             self.emit(member, args, kwargs, {**shared, **({} if kind(member) == "chord" else where)})
+
+    def _shortened(self, then: Shape, options: dict[str, Any]) -> Shape:
+        """A body that is a long chain: its first step, with the others in ``options`` as what follows the chord."""
+        limit = self._context.park_after
+        if kind(then) != "chain" or limit is None or len(members(then)) <= limit + 1:
+            return then
+        if options.get("chain") or options_in(then).get("chain"):  # only Celery sends such a thing
+            return then
+        where = {name: options.pop(name) for name in PLACE if options.get(name) is not None}
+        place(then, where)
+        first, *rest = members(then)
+        options["chain"] = self._cut(rest)[::-1]
+        return first
 
     def _prepare_body(self, then: Shape, options: dict[str, Any], group_id: str) -> None:
         """Put into the body what it will need when its time comes."""
@@ -154,9 +183,10 @@ def sending(
             embed[name] = found
     if chord := options.pop("chord", None):
         embed["chord"] = chord
-    for name in (CHORD_OPTION, *_CELERYS_OWN):
+    for name in (CHORD_OPTION, *CELERYS_OWN):
         options.pop(name, None)
-    names = options.pop("stamped_headers", None) or ()
+    names = stamp_names(options)
+    options.pop("stamped_headers", None)
     stamps = {name: options.pop(name) for name in names if name in options}
     root_id = options.pop("root_id", None) or context.root_id or options["task_id"]
     parent_id = options.pop("parent_id", None) or context.parent_id
@@ -173,3 +203,13 @@ def sending(
         stamps,
         options.pop("replaced_task_nesting", None) or 0,
     )
+
+
+def _chord_queue(group_id: str) -> str:
+    queue = CHORD_QUEUE_PREFIX + group_id
+    if len(queue.encode()) > _NAME_MAX:
+        raise ConfigError(
+            f"the group {group_id[:40]!r}... has an id of {len(group_id.encode())} bytes; where RabbitMQ counts for "
+            f"its chord it may have {_NAME_MAX - len(CHORD_QUEUE_PREFIX)}"
+        )
+    return queue

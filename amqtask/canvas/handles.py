@@ -28,5 +28,5 @@ def handle(tree: Node, results: Results | None) -> Handle:
             made = AsyncResult[Any](node.id, node.name, results=results, parent=made)
         else:
             members = [handle(member, results) for member in node.members]
-            made = GroupResult[Any](node.id, members, results=results, parent=made)
+            made = GroupResult[Any](node.id, members, made, access=results)
     return made

@@ -294,8 +294,10 @@ def _joined(steps: list[Shape]) -> deque[Shape]:
             if kind(step) == "group":
                 new = _chord(upgraded(step, done.popleft()))
             else:
-                then = body(step)
+                then, following = body(step), done.popleft()
                 assert then is not None
-                new = {**step, "kwargs": {**step["kwargs"], "body": followed(then, [done.popleft()])}}
+                # a body that is a group of one is a group all the same, which a step of a chain would not be
+                more = _chord(upgraded(then, following)) if kind(then) == "group" else followed(then, [following])
+                new = {**step, "kwargs": {**step["kwargs"], "body": more}}
         done.appendleft(new)
     return done

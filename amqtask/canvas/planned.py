@@ -25,6 +25,8 @@ CHAIN_MORE = "amqtask.chain_more"
 """Task that goes on with a long chain; see :mod:`amqtask.canvas.parking`."""
 CHAIN_SKIP, CHAIN_SKIPPED = "amqtask.chain_skip", "amqtask.chain_skipped"
 """Tasks that tell the steps of a long chain that they will never run."""
+CHAIN_OVER = "amqtask.chain_over"
+"""Task that deletes the queue of a long chain, some time after its last steps have left it."""
 CHORD_QUEUE_PREFIX = "amqtask.chord."
 
 _NAMESPACE = uuid.UUID("2f1c3d6e-3a53-5b0c-9c51-1f0a8b2e7d44")
@@ -66,7 +68,7 @@ class Sending(NamedTuple):
     @property
     def of_chain(self) -> bool:
         """Does it move a long chain? Then of the task whose routes hold neither expiry nor ``ignore_result`` do."""
-        return self.task in (CHAIN_MORE, CHAIN_SKIP, CHAIN_SKIPPED)
+        return self.task in (CHAIN_MORE, CHAIN_SKIP, CHAIN_SKIPPED, CHAIN_OVER)
 
     @property
     def route_name(self) -> str:
@@ -122,6 +124,7 @@ class PlanContext:
         native_chords: the backend counts chords; else RabbitMQ does.
         chord_expires: seconds until a chord that is not complete fails.
         park_after: longest rest of a chain that its messages carry whole; None: however long it is.
+        known: names of the options that a signature sent by its owner may have; None: any.
     """
 
     new_id: Callable[[], str] = new_id
@@ -132,6 +135,7 @@ class PlanContext:
     native_chords: bool = True
     chord_expires: float = 86400.0
     park_after: int | None = None
+    known: frozenset[str] | None = None
 
     def within(self, parent_id: str, root_id: str | None) -> PlanContext:
         """The same, for what that task sends."""

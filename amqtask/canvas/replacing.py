@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.canvas.after import member_of
 from amqtask.canvas.normal import add_errors, add_links, nest, normal, single
-from amqtask.canvas.parking import CHAIN_QUEUE_PREFIX
+from amqtask.canvas.parking import CHAIN_QUEUE_PREFIX, over
 from amqtask.canvas.plan import plan
 from amqtask.canvas.shapes import chain_shape, kind, listed, members, options
 from amqtask.errors import ConfigError, DecodeError
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from amqtask.canvas.planned import Plan, PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.wire.message import TaskMessage
+
+_NAME_MAX = 255
+"""Bytes of a queue's name in AMQP."""
 
 
 def replacement(message: TaskMessage, sig: Shape, context: PlanContext) -> Plan:
@@ -82,15 +85,18 @@ def addition(message: TaskMessage, sig: Shape, context: PlanContext) -> Plan:
     return new
 
 
-def more(message: TaskMessage, steps: Sequence[Shape], context: PlanContext) -> Plan:
+def more(message: TaskMessage, steps: Sequence[Shape], queue: str | None, context: PlanContext) -> Plan:
     """Go on with a segment.
 
     Args:
         message: of ``amqtask.chain_more``.
         steps: the segment that it names.
+        queue: where the message came from.
         context: of ``context_of(..., purpose="replace")``.
     """
-    return replacement(message, {**chain_shape(steps), "args": tuple(message.args)}, context)
+    new = replacement(message, {**chain_shape(steps), "args": tuple(message.args)}, context)
+    new.sendings += over(message, steps, queue)
+    return new
 
 
 def position(message: TaskMessage) -> tuple[str, int]:
@@ -103,7 +109,16 @@ def position(message: TaskMessage) -> tuple[str, int]:
     Raises:
         DecodeError: the queue is no chain's; what is no segment leaves the queue, so it must not be any other.
     """
-    queue, segment = str(message.kwargs["queue"]), int(message.kwargs["segment"])
-    if not queue.startswith(CHAIN_QUEUE_PREFIX):
+    return queue_of(message), int(message.kwargs["segment"])
+
+
+def queue_of(message: TaskMessage) -> str:
+    """The queue of the chain that a message is about.
+
+    Raises:
+        DecodeError: it is no chain's.
+    """
+    queue = str(message.kwargs["queue"])
+    if not queue.startswith(CHAIN_QUEUE_PREFIX) or len(queue.encode(errors="replace")) > _NAME_MAX:
         raise DecodeError(f"{queue[:100]!r} is no queue of a chain")
-    return queue, segment
+    return queue

@@ -26,6 +26,8 @@ MAPS: Final = frozenset({"celery.map", "celery.starmap", CHUNKS})
 _KINDS: Final = frozenset({"chain", "group", "chord"})
 _IMMUTABLE_OPTIONS: Final = frozenset({"group_id", "stamped_headers"})
 """Whoever waits for a task counts on these: giving others later changes nothing."""
+CELERYS_OWN: Final = ("add_to_parent", "route_name", "use_link")
+"""Arguments of Celery's methods that get into its signatures, and mean nothing outside of its process."""
 LIST_OPTIONS: Final = ("link", "link_error")
 
 
@@ -141,9 +143,14 @@ def add_to_list(sig: Shape, name: str, more: Any) -> None:
         sig["options"] = {**options(sig), name: extended(options(sig).get(name), more)}
 
 
+def stamp_names(given: Mapping[str, Any]) -> list[str]:
+    """Which options are stamps; what can be no name of one, in a message from elsewhere, is none."""
+    return [name for name in listed(given.get("stamped_headers")) if isinstance(name, str)]
+
+
 def merged_options(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a signature and those of a call: the call's win, callbacks add up, stamps and group stay."""
-    kept = _IMMUTABLE_OPTIONS.union(own.get("stamped_headers") or ()) if own else frozenset[str]()
+    kept = _IMMUTABLE_OPTIONS.union(stamp_names(own)) if own else frozenset[str]()
     new = dict(own)
     for name, value in given.items():
         if value is None or (name in kept and own.get(name) is not None):

@@ -16,6 +16,7 @@ from amqtask.canvas.freeze import Freezer
 from amqtask.canvas.graph import Graph, graph
 from amqtask.canvas.handles import handle
 from amqtask.canvas.normal import normal, place
+from amqtask.canvas.option_names import check_names
 from amqtask.canvas.parts import Parts
 from amqtask.canvas.plan import plan
 from amqtask.canvas.shapes import Shape, chain_shape, copied, is_shape, kind, listed, merged_call, merged_options, shape
@@ -221,6 +222,8 @@ class Signature(Parts):
             The handle of its result; its ``parent`` leads to what goes before. None of an empty chain.
 
         Raises:
+            TypeError: an option of it, or of a part, that nobody knows. Inside of a task, where signatures may come
+                from elsewhere, the log tells of it; with ``interop="celery"`` nobody does.
             ConfigError: it can't be sent like this; nothing was.
             EncodeError, PublishError, BackendError: as for ``Task.apply_async``.
         """
@@ -260,7 +263,10 @@ class Signature(Parts):
     def _plan(
         self, app: CanvasApp, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
     ) -> Plan:
-        return plan(self, args or (), kwargs, options, context=app.plan_context())
+        context = app.plan_context()
+        if context.known is not None:
+            check_names(self, options, context.known, lenient=context.parent_id is not None)
+        return plan(self, args or (), kwargs, options, context=context)
 
     # ---- composing, and travelling
 

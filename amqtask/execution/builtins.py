@@ -10,12 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask.canvas.after import Errback
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIP, CHAIN_SKIPPED
+from amqtask.canvas.planned import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, CHAIN_SKIPPED
 from amqtask.canvas.shapes import ERRBACK, Shape
 from amqtask.canvas.starting import COMPOSED, START, composition
 from amqtask.errors import BrokerError, ConfigError
-from amqtask.execution.chain_more import Skipped, go_on, skip
+from amqtask.execution.chain_more import Skipped, go_on, over, skip
 from amqtask.execution.errbacks import call
+from amqtask.execution.hopeless import HOPELESS
 from amqtask.execution.start import RUN_ENDED, StartApp, run_ended, start
 from amqtask.results.failures import to_exception
 from amqtask.tasks.options import TaskOptions
@@ -59,6 +60,7 @@ class Builtins:
         patient: dict[str, Callable[..., Any]] = {
             CHAIN_MORE: self._chain_more,
             CHAIN_SKIP: self._chain_skip,
+            CHAIN_OVER: self._chain_over,
             START: self._start,
             RUN_ENDED: self._run_ended,
             **{name: partial(self._start_named, name) for name in COMPOSED},
@@ -87,6 +89,9 @@ class Builtins:
     def _chain_skip(self, **segment: Any) -> None:
         skip(self._app, **segment)
 
+    def _chain_over(self, **queue: Any) -> None:
+        over(self._app, **queue)
+
     def _start(self, work: Shape) -> None:
         start(self._app, work)
 
@@ -110,7 +115,7 @@ class Builtins:
 
 
 _PLAIN = TaskOptions(retry=False)
-_PATIENT = TaskOptions(autoretry_for=(BrokerError,), retry_backoff=1.0, max_retries=None)
+_PATIENT = TaskOptions(autoretry_for=(BrokerError,), dont_autoretry_for=HOPELESS, retry_backoff=1.0, max_retries=None)
 """Of what only needs the broker: it comes back."""
 
 

@@ -93,6 +93,16 @@ class ChordBodies:
         after = self._sendings.after(plans, failed=str(chord.get("task")))
         return after._replace(messages=(*after.messages, *called), records=tuple(records), parts=tuple(parts))
 
+    def unsendable(self, part: Part, error: Exception) -> Part:
+        """The end of a member whose result can't be sent: its failure, whatever it has returned.
+
+        Args:
+            part: with the result.
+            error: why.
+        """
+        document = to_document(error, celery=self._celery)
+        return part._replace(state=FAILURE, result=self._documents.part(part.task_id, FAILURE, document))
+
     def _context(self, chord: Shape, group_id: str) -> PlanContext:
         given = options(chord)
         body = next(iter(unreached(chord)), None)

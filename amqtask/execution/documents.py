@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from amqtask import clock
 from amqtask.errors import EncodeError, ResultTooLarge
 from amqtask.results.base import Record
+from amqtask.results.failures import to_document
 from amqtask.results.meta import Meta, dump
-from amqtask.results.states import EXCEPTION_STATES, READY_STATES
+from amqtask.results.states import EXCEPTION_STATES, FAILURE, READY_STATES, SUCCESS
 from amqtask.wire.codec import serializers
 from amqtask.wire.compression import known_compression
 from amqtask.wire.message import Properties, TaskMessage
@@ -78,8 +79,8 @@ class Documents:
     def __init__(self, settings: Settings, backend: Backend | None, hostname: str) -> None:
         self._backend, self.hostname = backend, hostname
         self._errors_too = settings.task_store_errors_even_if_ignored
-        self._extended = settings.result_extended
-        self._limit = settings.result_max_size
+        self._extended, self._celery = settings.result_extended, settings.interop == "celery"
+        self._limit, self._largest_message = settings.result_max_size, settings.broker_max_message_size
         self._serializer = serializers.get(settings.result_serializer)
         named = settings.result_compression
         by_message = backend is not None and backend.by_message
@@ -123,7 +124,7 @@ class Documents:
 
         Raises:
             EncodeError: the serializer can't write the result.
-            ResultTooLarge: more than ``result_max_size`` bytes.
+            ResultTooLarge: more than ``result_max_size`` bytes, or than a message that it travels in may have.
         """
         message, final = asked.message, state in READY_STATES
         meta = Meta(
@@ -144,6 +145,7 @@ class Documents:
         reply_to, correlation_id = asked.reply_to, asked.correlation_id or message.id
         signature = None
         if self._signer is not None:
+            self.check_message(document, message.id)
             properties = Properties(content_type, encoding)
             # not the correlation id: a task's signature does not cover it, so a stranger may have put another one there
             signature = self._signer.signature(properties, document, ANSWER, message.id)
@@ -165,6 +167,25 @@ class Documents:
         except (EncodeError, ResultTooLarge):
             plain = {"exc_type": document["exc_type"], "exc_message": [], "exc_module": document["exc_module"]}
             return self.record(asked, state, plain, runtime=runtime)
+
+    def instead(self, record: Record, error: Exception) -> Record:
+        """The failure to store instead of a result that can't be; any other record as it is."""
+        if record.state != SUCCESS:
+            return record
+        asked = Asked(TaskMessage("", record.task_id), record.reply_to, record.correlation_id, "", ignored=False)
+        return self.failure(asked, FAILURE, to_document(error, celery=self._celery))
+
+    def check_message(self, encoded: bytes, task_id: str) -> None:
+        """Refuse a result that fits no message.
+
+        Raises:
+            ResultTooLarge: more than ``broker_max_message_size`` bytes.
+        """
+        if len(encoded) > self._largest_message:
+            raise ResultTooLarge(
+                f"the result of task {task_id} has {len(encoded)} bytes; broker_max_message_size is "
+                f"{self._largest_message}"
+            )
 
     def part(self, task_id: str, state: str, result: Any) -> bytes:
         """The end of a chord's member, as Celery keeps it in Redis: ``[1, id, state, result]``."""

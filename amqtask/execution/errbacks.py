@@ -6,6 +6,8 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from amqtask.canvas.shapes import kind
+from amqtask.canvas.starting import COMPOSED
 from amqtask.tasks.context import Context, running
 from amqtask.wire.message import strip_broker_headers
 
@@ -27,9 +29,10 @@ _GIVEN = 3
 def takes_exception(task: Task[..., Any] | None, signature: Shape) -> bool:
     """Whether an errback is of the kind ``errback(request, exception, traceback)``, beside its own arguments.
 
-    Those that have room for one more argument are sent as tasks, with the id of the task that failed.
+    All others are sent, with the id of the task that failed: tasks that take less, and compositions, whose parts have
+    to be planned (the built-in tasks of their names start them from a message only).
     """
-    if task is None or task.is_async:
+    if task is None or task.is_async or kind(signature) != "task" or signature["task"] in COMPOSED:
         return False
     try:
         parameters = inspect.signature(task.run).parameters.values()

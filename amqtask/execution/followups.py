@@ -11,9 +11,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from amqtask.canvas.after import Followup, after_failure, after_success, context_of
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIPPED, Plan, result_name
-from amqtask.canvas.shapes import shape
+from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIPPED, CHORD_OPTION, Plan, result_name
+from amqtask.canvas.shapes import options, shape
 from amqtask.canvas.skipping import skips
+from amqtask.canvas.starting import COMPOSED
+from amqtask.errors import Replaced
 from amqtask.execution.documents import Asked, Documents, Ignoring
 from amqtask.execution.errbacks import call, errbacks_of
 from amqtask.execution.job import After
@@ -29,12 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from amqtask.canvas.after import Failed, Member
-    from amqtask.errors import Retry
+    from amqtask.errors import Ignore, Retry
     from amqtask.execution.job import Job
     from amqtask.execution.sendings import FollowupApp, Unsent
     from amqtask.results.base import Record
 
 logger = logging.getLogger(__name__)
+
+_OWN = "amqtask."
+"""Start of the names of tasks that are amqtask's own: they end with ``Ignore`` when their work goes on elsewhere."""
 
 
 class Followups:
@@ -63,7 +68,7 @@ class Followups:
 
     def started(self, job: Job, message: TaskMessage) -> Record | None:
         """The record of a task that begins, with ``task_track_started``."""
-        if not self._track_started:
+        if not self._track_started or message.task == CHAIN_MORE:  # which has the id of a step that comes much later
             return None
         return self.state(job, message, STARTED, {"pid": os.getpid(), "hostname": self._documents.hostname})
 
@@ -84,7 +89,7 @@ class Followups:
 
         Raises:
             EncodeError: the result, or a callback with it, can't be written.
-            ResultTooLarge: the result is larger than ``result_max_size``.
+            ResultTooLarge: the result is larger than ``result_max_size``, or than the message it travels in may be.
         """
         if not self._kept and not message.embed:
             return None
@@ -98,7 +103,10 @@ class Followups:
             record = self._documents.record(asked, SUCCESS, value, runtime=runtime, children=all_children)
             after = after._replace(records=(record,))
         if followup.member is not None:
-            after = after._replace(parts=(self._part(followup.member, message.id, SUCCESS, value),))
+            part = self._part(followup.member, message.id, SUCCESS, value)
+            if CHORD_OPTION in options(part.chord):  # it travels in a message
+                self._documents.check_message(part.result, message.id)
+            after = after._replace(parts=(part,))
         for one in unsent:
             after = joined(after, self._never_sent(job, message, one))
         return after if any(after) else None
@@ -152,6 +160,22 @@ class Followups:
         followup = self._after_failure(job, message, FAILURE)
         return self._failed(job, message, document, FAILURE, followup, traceback=traceback)
 
+    def ignored(self, job: Job, message: TaskMessage, error: Ignore) -> After | None:
+        """What follows from a task that raised ``Ignore``: its chord need not wait for it, nor for a chain it ends.
+
+        A task that something else takes the place of goes on there.
+        """
+        if (
+            not message.embed
+            or isinstance(error, Replaced)
+            or message.task.startswith(_OWN)
+            or message.task in COMPOSED
+        ):
+            return None
+        followup = self._after_failure(job, message, FAILURE)
+        parts = self._parts(message, FAILURE, to_document(error, celery=self._celery), followup)
+        return After(parts=parts) if parts else None
+
     def lost(self, job: Job, message: TaskMessage, state: str, path: str, text: str) -> After | None:
         """What follows from a task of which only the end is known: its process died, it was unknown, and so on.
 
@@ -204,11 +228,16 @@ class Followups:
                 )
             )
         records += self._passed_on(asked, followup.failed, document, traceback)
+        after = after._replace(records=tuple(records), parts=self._parts(message, state, document, followup))
+        return after if any(after) else None
+
+    def _parts(
+        self, message: TaskMessage, state: str, document: dict[str, Any], followup: Followup
+    ) -> tuple[Part, ...]:
+        """The members that have failed: this task, and what will never run because of it."""
         members = [] if followup.member is None else [(followup.member, message.id)]
         members += [(failed.member, failed.task_id) for failed in followup.failed if failed.member is not None]
-        parts = [self._part(member, task_id, state, document) for member, task_id in members]
-        after = after._replace(records=tuple(records), parts=tuple(parts))
-        return after if any(after) else None
+        return tuple(self._part(member, task_id, state, document) for member, task_id in members)
 
     def _passed_on(
         self, asked: Asked, failed: Sequence[Failed], document: dict[str, Any], traceback: str | None

@@ -12,7 +12,7 @@ from amqtask.errors import ConfigError, Retry
 from amqtask.tasks.limits import LIMIT_KEY
 from amqtask.wire.codec import encode_body, lean_headers, serializer_for
 from amqtask.wire.compression import compress
-from amqtask.wire.failure import LOST
+from amqtask.wire.failure import FIRST_TIME, LOST
 from amqtask.wire.message import Properties, strip_broker_headers
 from amqtask.wire.signing import SIGNATURE
 
@@ -29,7 +29,7 @@ _OF_ONE_ATTEMPT = frozenset({LIMIT_KEY, LOST, SIGNATURE})
 
 
 def next_headers(message: TaskMessage, delay: float, received: Table | None = None) -> dict[str, Any]:
-    """Header changes: same id, one retry more, its own parent; None removes a header.
+    """Header changes: same id, one retry more, its own parent, the time of the first failure; None removes a header.
 
     Args:
         message: of this attempt.
@@ -43,7 +43,14 @@ def next_headers(message: TaskMessage, delay: float, received: Table | None = No
         "root_id": message.root_id or message.id,
         "parent_id": message.id,
         "eta": eta,
+        FIRST_TIME: first_failure(received or {}),
     }
+
+
+def first_failure(received: Table) -> str:
+    """When the first attempt failed, by the headers of this one, which has failed as well; ISO 8601."""
+    told = received.get(FIRST_TIME)
+    return told if isinstance(told, str) and told else clock.utcnow().isoformat(timespec="milliseconds")
 
 
 def signed_again(signer: Signer, job: Job, changes: dict[str, Any], body: bytes | None) -> dict[str, Any]:
@@ -93,11 +100,12 @@ def next_sending(job: Job, message: TaskMessage, error: Retry, delay: float, acc
         "time_limit": message.timelimit[0],
         "soft_time_limit": message.timelimit[1],
         "serializer": serializer_for(job.content_type, accept).name,
-        "compression": job.headers.get("compression"),
+        "compression": job.headers.get("compression") or None,
         **given,
         "headers": {name: value for name, value in kept.items() if name not in _OF_ONE_ATTEMPT},
     }
     options["headers"].update(given.get("headers") or {})
+    options["headers"][FIRST_TIME] = first_failure(job.headers)
     return Sending(
         message.task,
         message.args if error.args_ is None else tuple(error.args_),
@@ -143,7 +151,9 @@ def next_key(limit: Limit | None, message: TaskMessage, error: BaseException) ->
         return {}
 
 
-def next_body(job: Job, message: TaskMessage, error: BaseException, accept: Collection[str]) -> bytes:
+def next_body(
+    job: Job, message: TaskMessage, error: BaseException, accept: Collection[str], limit: int | None = None
+) -> bytes:
     """The body with the retry's arguments, in the format and compression of the received one.
 
     Args:
@@ -151,9 +161,11 @@ def next_body(job: Job, message: TaskMessage, error: BaseException, accept: Coll
         message: the same, decoded.
         error: what the task raised: a Retry may have new arguments.
         accept: names of serializers.
+        limit: bytes of a body that is compressed.
 
     Raises:
         EncodeError: an argument that the serializer can't write.
+        MessageTooLarge: it is over ``limit``, and would be compressed.
         ContentRefused: the received format is not accepted any more.
     """
     args, kwargs = message.args, message.kwargs
@@ -162,4 +174,4 @@ def next_body(job: Job, message: TaskMessage, error: BaseException, accept: Coll
         kwargs = kwargs if error.kwargs_ is None else dict(error.kwargs_)
     body = encode_body(args, kwargs, message.embed, serializer_for(job.content_type, accept))
     compression: str | None = job.headers.get("compression")
-    return compress(body, compression)[0] if compression else body
+    return compress(body, compression, limit)[0] if compression else body

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
+from amqtask.broker.content import check_short, encode_properties
 from amqtask.canvas.planned import Plan, Sending, derived_ids
 from amqtask.canvas.shapes import ERRBACK
-from amqtask.errors import AmqtaskError, EncodeError
+from amqtask.errors import AmqtaskError, ConfigError, EncodeError
 from amqtask.execution.job import After, Begin
 from amqtask.results.trimming import clip, type_path
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 _TEXT = 512
 """Bytes of a reason in a header."""
+
+_ON_THE_WAY = ("queue", "exchange", "routing_key", "priority")
+"""Options of an errback that hold for the message that has it called."""
 
 Unsent = tuple[Sending, Exception]
 """A message that can't be sent, and why."""
@@ -92,6 +96,7 @@ class Sendings:
             canvas = self._app.canvas
             try:
                 made = canvas.outgoing(plan, own_reply=False)
+                _check(made)
             except (AmqtaskError, TypeError) as error:
                 if failed is None:
                     raise
@@ -148,7 +153,8 @@ class Sendings:
         kept = {name: sending.options.get(name) for name in ("task_id", "reply_to", "ignore_result")}
         plan = Plan(sendings=[sending._replace(options=kept)])
         try:
-            (message,) = self._app.canvas.outgoing(plan, own_reply=False)
+            (message,) = made = self._app.canvas.outgoing(plan, own_reply=False)
+            _check(made)
         except (AmqtaskError, TypeError):  # told already
             return ()
         now = clock.utcnow().isoformat(timespec="milliseconds")
@@ -179,19 +185,32 @@ class Sendings:
             document: of the exception.
             traceback: as text.
         """
-        if not calls:
-            return ()
-        sendings = []
+        made: list[Outgoing] = []
+        ids = {call.task_id: derived_ids(call.task_id, purpose="errback") for call in calls}
         for call in calls:
+            own = call.signature.get("options") or {}
+            where = {name: own[name] for name in _ON_THE_WAY if own.get(name) is not None}
             given = {"task": dict(call.signature), "failed": call.task_id, "name": name}
-            options = {"task_id": derived_ids(call.task_id, purpose="errback")(), "ignore_result": True}
+            options = {**where, "task_id": ids[call.task_id](), "ignore_result": True}
             kwargs = {**given, "error": dict(document), "traceback": traceback}
-            sendings.append(Sending(ERRBACK, (), kwargs, options, {}, call.task_id, call.task_id))
+            one = Sending(ERRBACK, (), kwargs, options, {}, call.task_id, call.task_id)
+            made += self.after([Plan(sendings=[one])], failed=name).messages
+        return tuple(made)
+
+
+def _check(messages: Iterable[Outgoing]) -> None:
+    """Refuse what no client of AMQP could write: found when it is published, it would fail the task before it.
+
+    Raises:
+        ConfigError: which property or header, and why.
+    """
+    for message in messages:
         try:
-            return tuple(self._app.canvas.outgoing(Plan(sendings=sendings), own_reply=False))
-        except (AmqtaskError, TypeError) as error:
-            _left_out(name, error)
-            return ()
+            check_short("exchange", message.exchange)
+            check_short("routing key", message.routing_key)
+            encode_properties(message.properties)
+        except EncodeError as error:  # of options, and so no matter of the task's result
+            raise ConfigError(str(error)) from None
 
 
 def joined(one: After, other: After) -> After:

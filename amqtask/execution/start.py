@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from amqtask.canvas.after import context_of
 from amqtask.canvas.shapes import shape
 from amqtask.canvas.starting import started
-from amqtask.errors import Ignore, PartialPublish, PublishError, Reject, Unroutable
+from amqtask.errors import Ignore, PublishError, Reject, Unroutable
+from amqtask.execution.hopeless import is_hopeless
 from amqtask.schedules.records import HEADER, REPORT, record_message
 from amqtask.schedules.trust import LogTrust
 from amqtask.tasks.context import current
@@ -42,7 +43,7 @@ def start(app: StartApp, work: Shape) -> NoReturn:
 
     Raises:
         Ignore: always, at last: the work has the id of this task.
-        Reject: a part has no queue to go to.
+        Reject: a part can't be sent, now or later: it has no queue to go to, is too large, or may not be written.
         BrokerError: nothing is sent, or some of it; it may be tried again.
     """
     context = current()
@@ -52,15 +53,10 @@ def start(app: StartApp, work: Shape) -> NoReturn:
     try:
         app.send(started(context.message, work, planning, _ended_signature(context)))
     except PublishError as error:
-        if _goes_nowhere(error):  # tried again for ever, each time the other parts would run once more
+        if is_hopeless(error):  # tried again for ever, each time the other parts would run once more
             raise Reject(f"not all of its parts can be sent: {error}") from error
         raise
     raise Ignore("replaced")
-
-
-def _goes_nowhere(error: PublishError) -> bool:
-    found = error.errors.values() if isinstance(error, PartialPublish) else [error]
-    return any(isinstance(one, Unroutable) for one in found)
 
 
 def _ended_signature(context: Context) -> Shape | None:

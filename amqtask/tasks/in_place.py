@@ -22,6 +22,8 @@ def update_state(context: Context, state: str, meta: Any) -> None:
     """Store a state of the running task; see :meth:`amqtask.tasks.task.Task.update_state`."""
     if context.called_directly or context.id is None:
         raise RuntimeError(f"{context.task} runs as a plain function: only a task that was sent has a state")
+    if not state or not state.isprintable():  # no store would take it, however often it is tried
+        raise ValueError(f"the state of a task is a word that can be printed, not {state!r}")
     if context.report is not None:
         context.report(state, meta)
 
@@ -45,7 +47,7 @@ def add_to_chord(context: Context, sig: Shape, app: CanvasApp) -> ResultBase:
     if context.is_eager:
         raise RuntimeError(f"{context.task} runs in eager mode, where a chord's header is run as it is")
     context.additions += 1
-    purpose = f"add/{context.additions}"
+    purpose = f"add/{message.retries}/{context.additions}"  # another attempt may add other work
     plan = addition(message, sig, context_of(message, app.plan_context(), context.reply_to, purpose=purpose))
     app.send(plan)
     result: ResultBase = plan.result

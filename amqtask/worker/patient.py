@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from amqtask import clock
-from amqtask.errors import EncodeError, MessageTooLarge, Unroutable
+from amqtask.errors import AccessRefused, EncodeError, MessageTooLarge, Unroutable
 from amqtask.worker.absent import Absent
 from amqtask.worker.backlog import backoff
 
@@ -33,7 +33,7 @@ class Grace(NamedTuple):
 
     Attributes:
         other: when routing.yaml has no such queue.
-        declared: when it has one.
+        declared: when it has one; or when it is the user who may not publish there.
     """
 
     other: float
@@ -65,7 +65,7 @@ class Patient:
             message: what to send.
             who: it follows from, for the log.
             done: told None once it is stored, or why it can never be.
-            grace: how long to wait for a queue for it; None: try on.
+            grace: how long to wait for a queue for it, or for the right to publish there; None: try on.
             last: there is nothing to send instead; try on whatever the reason is.
         """
         _Attempts(self, message, who, done, grace, () if last else _UNSENDABLE).begin()
@@ -103,7 +103,7 @@ class _Attempts:
 
         def publish() -> None:
             absence = patient.absent.known(self._message, clock.monotonic())
-            if absence is None or not self._seconds():
+            if absence is None or not self._seconds(absence.error):
                 self._count += 1
                 patient.outbox.publish(self._message, patient.timeout, published)
             else:
@@ -116,8 +116,8 @@ class _Attempts:
         """Seconds until the next attempt; None when there is none."""
         pause: float | None = backoff(self._count)
         news = True
-        if isinstance(error, Unroutable) and self._grace is not None:
-            if not self._seconds():
+        if isinstance(error, Unroutable | AccessRefused) and self._is_limited(error):
+            if not self._seconds(error):
                 return None
             absence = self._patient.absent.missed(self._message, error, clock.monotonic())
             pause = self._wait(absence)
@@ -129,15 +129,19 @@ class _Attempts:
             logger.error(text, self._who, error, pause)
         return pause
 
-    def _seconds(self, *, crowded: bool = False) -> float:
-        """How long to wait for a queue for it, when that is limited."""
+    def _is_limited(self, error: Unroutable | AccessRefused) -> bool:
+        """Whether this error is waited out for some time only. A right may come back, unlike the queue of a caller."""
+        return self._grace is not None and (self._grace != NO_GRACE or isinstance(error, Unroutable))
+
+    def _seconds(self, error: Unroutable | AccessRefused, *, crowded: bool = False) -> float:
+        """How long to wait until it can be published there, when that is limited."""
         if self._grace is None or self._grace == NO_GRACE:
             return 0.0
-        if self._patient.outbox.declared(self._message):
+        if isinstance(error, AccessRefused) or self._patient.outbox.declared(self._message):
             return self._grace.declared
         return 0.0 if crowded else self._grace.other
 
     def _wait(self, absence: Absence) -> float | None:
         """Seconds until its place is asked for again."""
-        left = self._seconds(crowded=absence.crowded) - (clock.monotonic() - absence.since)
+        left = self._seconds(absence.error, crowded=absence.crowded) - (clock.monotonic() - absence.since)
         return min(backoff(max(self._count, 1)), left) if left > 0 else None

@@ -129,7 +129,7 @@ def test_the_failure_of_a_step_is_that_of_all_later_ones():
 
 def test_callbacks_get_the_result_and_errbacks_the_id_or_the_exception(tmp_path):
     good, bad, error = (tmp_path / name for name in ("good", "bad", "error"))
-    get(add.apply_async((1, 2), link=note.s().set(args=()).clone((str(good),)).set(immutable=True)))
+    get(add.apply_async((1, 2), link=note.s(str(good)).set(immutable=True)))
     wait_for(lambda: lines(good) == ["()"])
     result = fail.apply_async(link_error=[note_error.s(str(bad)), note_exception.s(str(error))])
     with pytest.raises(ValueError, match="no luck"):
@@ -161,6 +161,10 @@ def test_a_task_may_let_other_work_take_its_place():
 
 def test_a_member_may_add_another_one_to_its_chord():
     assert get(chord([one_more.s(1), add.s(1, 1)], xsum.s())()) == 1 + 2 + 1001
+
+
+def test_what_each_attempt_of_a_member_adds_counts_for_itself():
+    assert get(chord([canvas_app.adds_twice.s(10), add.s(1, 1)], xsum.s())()) == 10 + 2 + 10 + 11
 
 
 def test_signatures_survive_json():

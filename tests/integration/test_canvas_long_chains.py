@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from canvas_app import add, app, fail, identity, sleep, unheard, xsum
+from canvas_app import add, app, fail, identity, needs, note, sleep, unheard, xsum
+from parked import parked_queues
 from waiting import wait_for
 
-from amqtask import ChordError, Queue, ResultTimeout, chain, chord, group
+from amqtask import Amqtask, ChordError, Queue, ResultTimeout, chain, chord, group
+from amqtask.app.dead import DeadLetters
 from amqtask.broker.admin import Admin
 from amqtask.errors import TaskRevoked
 from amqtask.worker.embedded import EmbeddedWorker
@@ -94,11 +96,44 @@ def test_a_skipped_step_has_a_result_whether_or_not_the_one_that_failed_has():
 
 
 @pytest.mark.usefixtures("worker")
-def test_when_the_steps_of_a_failed_chain_are_gone_the_log_tells_and_no_second_dead_letter(caplog):
+def test_when_the_steps_of_a_failed_chain_are_gone_the_log_tells_and_no_second_dead_letter(caplog, monkeypatch):
+    queues = parked_queues(monkeypatch)
     held = chain(sleep.s(0.3), fail.s(), *(add.s(1) for _ in range(80)))()
     with Admin(app.broker_urls, app.connection_options) as admin:
-        admin.delete_queue(f"amqtask.chain.{held.id}")
+        admin.delete_queue(*queues)
     with pytest.raises(ValueError, match="no luck"):
         held.get(timeout=PATIENCE)
     wait_for(lambda: "can't be told" in caplog.text)
     assert "amqtask.chain_skip" not in caplog.text
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("place", [5, 40])
+def test_a_long_chain_goes_on_when_the_step_that_failed_is_replayed(tmp_path, place):
+    steps = [identity.s() for _ in range(80)]
+    steps[place] = needs.s(str(tmp_path / "there"))
+    result = chain(add.s(3, 4), *steps, note.si(str(tmp_path / "trace"), "end"))()
+    assert {type(error) for error in failures(result, but=place + 1)} == {ValueError}
+    (tmp_path / "there").touch()
+    with Admin(app.broker_urls, app.connection_options) as admin:
+        failed = [*result.ancestors()][-2 - place].id
+        assert DeadLetters(admin, "canvas").retry([failed]) == [failed]
+    wait_for((tmp_path / "trace").exists)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_long_chain_that_is_sent_again_with_the_same_id_runs_again(tmp_path):
+    trace = tmp_path / "trace"
+    for times in (1, 2):
+        chain(*(add.si(1, 1) for _ in range(80)), note.si(str(trace), times).set(task_id="end" * 80))()
+        wait_for(lambda: trace.exists() and len(trace.read_text().splitlines()) == times, timeout=PATIENCE)  # noqa: B023
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_long_chain_may_be_sent_in_another_format_than_its_worker_writes():
+    conf = app.settings
+    settings = {"task_queues": conf.task_queues, "task_serializer": "json", "result_backend": "rpc://"}
+    assert conf.task_serializer == "msgpack"
+    with Amqtask("other", broker=conf.broker_url, **settings) as client:
+        step = client.signature(add.name, (1,), queue="canvas")
+        assert chain(client.signature(add.name, (0, 0), queue="canvas"), *[step] * 70)().get(timeout=PATIENCE) == 70

@@ -26,6 +26,8 @@ def compare(rng, tree, trouble, park_after=None):
     expected = Evaluation(tree)
     world = World(rng, register, becomes, trouble=trouble, native_chords=rng.random() < 0.5, park_after=park_after)
     value = world.run(sig)
+    if not any(task.fails for task in register.tasks.values()):  # that of a chain that has failed stays for a replay
+        assert world.parked == {}, "whoever sends the last steps sees to it that the queue goes"
     if failed(expected.value):
         assert failed(value), tree
     else:
@@ -59,6 +61,21 @@ def test_long_chains_come_to_the_same(start):
         draw = Draw(rng, 0.02)
         steps = [draw.part(rng.choice([0, 0, 0, 1, 2])) for _ in range(rng.randint(2, 60))]
         tree = rng.choice(
-            [Chain(steps), Group([draw.task(0), Chain(steps)]), Chord([Chain(steps), draw.task(0)], draw.task(0))]
+            [
+                Chain(steps),
+                Group([draw.task(0), Chain(steps)]),
+                Chord([Chain(steps), draw.task(0)], draw.task(0)),
+                Chord([draw.task(0), draw.task(0)], Chain(steps)),
+                Chain([Group([draw.task(0), draw.task(0)]), *steps], "call"),
+            ]
         )
         compare(rng, tree, 0.05, park_after=rng.choice([0, 12, 30]))
+
+
+@pytest.mark.parametrize("failures", [0.0, 0.05])
+def test_the_end_of_a_long_chain_may_become_one_itself(failures):
+    for seed in range(3):
+        draw = Draw(random.Random(seed), failures)
+        last = draw.task(0)
+        last.fails, last.becomes = False, Chain([draw.task(0) for _ in range(30)], "lazy")
+        compare(draw.rng, Chain([*(draw.task(0) for _ in range(30)), last]), 0.05, park_after=12)

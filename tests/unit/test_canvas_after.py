@@ -169,6 +169,13 @@ def test_a_replacement_ends_with_the_id_of_the_task_and_all_it_had():
     assert (sent.root_id, sent.parent_id, sent.options["reply_to"]) == (message.root_id, message.id, "here")
 
 
+def test_the_errbacks_of_a_task_hear_of_the_chord_that_replaces_it_whatever_its_body_is():
+    message = TaskMessage("add", "t1", embed={"errbacks": [Signature("told")]})
+    new = replacement(message, chord([add(1), add(2)], group(add(3), add(4))), PlanContext())
+    follow = chord_failed(new.chords[0].body, PlanContext())
+    assert [(sent.task, sent.args) for one in follow.plans for sent in one.sendings] == [("told", ("t1",))]
+
+
 def test_a_replacement_by_one_task_has_the_parent_of_the_task():
     message = as_message(plan(add(1), context=BASE.within("parent", "root")).sendings[0])
     (sent,) = replacement(message, add(5), context(message, "replace")).sendings

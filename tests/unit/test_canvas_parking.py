@@ -55,23 +55,30 @@ def queue(parked):
 
 def test_segments_are_found_in_their_order_with_arguments_of_every_type(parked, queue):
     for number, segment in enumerate(parked.segments, 1):
-        steps = find(queue, parked.queue, number, JSON, PLAIN)
+        steps = find(queue, parked.queue, number, ["json"], PLAIN)
         assert [step["task"] for step in steps] == [step["task"] for step in segment]
         assert steps[0]["args"] == list(segment[0]["args"])
         assert steps[0]["args"][1] == NOW
 
 
 def test_a_segment_stays_until_a_later_one_is_wanted(parked, queue):
-    assert find(queue, parked.queue, 1, JSON, PLAIN) == find(queue, parked.queue, 1, JSON, PLAIN)
-    assert find(queue, parked.queue, 2, JSON, PLAIN) is not None
+    assert find(queue, parked.queue, 1, ["json"], PLAIN) == find(queue, parked.queue, 1, ["json"], PLAIN)
+    assert find(queue, parked.queue, 2, ["json"], PLAIN) is not None
     assert len(queue.waiting) == len(parked.segments) - 1
 
 
+def test_who_tells_the_steps_of_a_failed_chain_leaves_them_for_a_replay(parked, queue):
+    count = len(parked.segments)
+    assert all(find(queue, parked.queue, n, ["json"], PLAIN, keep=True) for n in range(1, count + 1))
+    assert len(queue.waiting) == count
+    assert find(queue, parked.queue, 1, ["json"], PLAIN) is not None
+
+
 def test_a_duplicate_of_what_is_done_finds_nothing_and_takes_nothing(parked, queue):
-    assert find(queue, parked.queue, 2, JSON, PLAIN) is not None
-    assert find(queue, parked.queue, 1, JSON, PLAIN) is None
-    assert find(queue, parked.queue, 2, JSON, PLAIN) is not None
-    assert find(Queue([]), parked.queue, 1, JSON, PLAIN) is None
+    assert find(queue, parked.queue, 2, ["json"], PLAIN) is not None
+    assert find(queue, parked.queue, 1, ["json"], PLAIN) is None
+    assert find(queue, parked.queue, 2, ["json"], PLAIN) is not None
+    assert find(Queue([]), parked.queue, 1, ["json"], PLAIN) is None
 
 
 def test_the_messages_are_small_and_named_by_their_place(parked):
@@ -86,12 +93,12 @@ def test_the_messages_are_small_and_named_by_their_place(parked):
 def test_what_is_no_segment_is_refused(parked, queue, body):
     queue.waiting[0] = queue.waiting[0]._replace(body=body)
     with pytest.raises(DecodeError, match="can't be read"):
-        find(queue, parked.queue, 1, JSON, PLAIN)
+        find(queue, parked.queue, 1, ["json"], PLAIN)
 
 
 def test_a_foreign_message_in_the_queue_ends_the_search(parked, queue):
     queue.waiting.insert(0, queue.waiting[0]._replace(properties=queue.waiting[0].properties._replace(headers=None)))
-    assert find(queue, parked.queue, 1, JSON, PLAIN) is None
+    assert find(queue, parked.queue, 1, ["json"], PLAIN) is None
 
 
 def test_where_signatures_are_required_only_signed_segments_count(parked, caplog):
@@ -99,7 +106,7 @@ def test_where_signatures_are_required_only_signed_segments_count(parked, caplog
     right, forged = messages_of(parked, JSON, signer), messages_of(parked, JSON, PLAIN)
     moved = right[1].properties._replace(headers={**right[1].properties.headers, "x-amqtask-segment": 1})
     queue = Queue([*forged, right[1]._replace(properties=moved), *right])
-    steps = find(queue, parked.queue, 1, JSON, signer)
+    steps = find(queue, parked.queue, 1, ["json"], signer)
     assert [step["task"] for step in steps] == [step["task"] for step in parked.segments[0]]
     assert len(caplog.messages) == 1
     with pytest.raises(ConfigError, match="message_signing_key"):
@@ -109,8 +116,8 @@ def test_where_signatures_are_required_only_signed_segments_count(parked, caplog
 def test_a_chain_whose_segment_has_no_signature_fails_and_does_not_just_stop(parked):
     queue = Queue(messages_of(parked, JSON, PLAIN))
     with pytest.raises(DecodeError, match=r"segment 1 of amqtask\.chain\..* no signature of a known key"):
-        find(queue, parked.queue, 1, JSON, keyed("k"))
-    assert find(queue, parked.queue, 1, JSON, PLAIN), "it can go on where they are not required"
+        find(queue, parked.queue, 1, ["json"], keyed("k"))
+    assert find(queue, parked.queue, 1, ["json"], PLAIN), "it can go on where they are not required"
 
 
 def test_an_argument_that_cannot_be_written_is_an_encode_error():
@@ -120,7 +127,7 @@ def test_an_argument_that_cannot_be_written_is_an_encode_error():
         messages_of(parked, JSON, PLAIN)
 
 
-@pytest.mark.parametrize("queue", ["orders", "", None, "amqtask.chord.g"])
+@pytest.mark.parametrize("queue", ["orders", "", None, "amqtask.chord.g", "amqtask.chain." + "é" * 125])
 def test_only_the_queue_of_a_chain_is_read_for_what_leaves_it_is_gone(queue):
     with pytest.raises(DecodeError, match="no queue of a chain"):
         position(TaskMessage("amqtask.chain_more", "t", kwargs={"queue": queue, "segment": 1}))

@@ -176,18 +176,18 @@ def test_eager_apps_run_it_here():
 
 
 def test_without_an_app_the_error_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(current, "_latest", lambda: None)
+    monkeypatch.setattr(current, "_current", lambda: None)
     with pytest.raises(ConfigError, match="make one .*bind"):
         add(1).delay()
 
 
 def test_the_app_made_last_sends_what_has_none_as_long_as_it_lives(monkeypatch, app):
-    monkeypatch.setattr(current, "_latest", lambda: None)
-    current.made(app)
+    monkeypatch.setattr(current, "_current", lambda: None)
+    current.make_current(app)
     add(1).delay()
     assert len(app.plans) == 1
     other = App()
-    current.made(other)
+    current.make_current(other)
     del other
     gc.collect()
     with pytest.raises(ConfigError):
