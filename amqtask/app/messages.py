@@ -6,6 +6,7 @@ What is constant for a task (destination, serializer, priority, ...) is worked o
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from amqtask.app import times
@@ -23,7 +24,7 @@ from amqtask.topology.delays import LONGEST, delay_target
 from amqtask.wire.codec import PROTOCOL_HEADERS, encode, encode_body, serializers
 from amqtask.wire.compression import known_compression
 from amqtask.wire.ids import new_id
-from amqtask.wire.message import PERSISTENT, Outgoing, Properties, TaskMessage
+from amqtask.wire.message import PERSISTENT, Outgoing, Properties, TaskMessage, strip_broker_headers
 from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ class MessageBuilder:
     ) -> None:
         self._settings, self._router, self._reply_to = settings, router, reply_to
         self._announcing = Announcing(middleware)
-        self._zone = zone(settings.timezone)
+        self._naive = UTC if settings.interop == "celery" else zone(settings.timezone)
+        """Of times without a zone; Celery takes them as UTC whatever its ``timezone``."""
         self._plans: dict[str, _Plan] = {}
         self._celery = settings.interop == "celery"
+        self._stores = settings.result_backend is not None and reply_to is None
         self._signer = Signer(settings)
 
     @property
@@ -88,6 +91,10 @@ class MessageBuilder:
         """The queue of this process for results; None when they don't come by message, or nobody here may wait."""
         # a task that must not wait gets no answers that would pile up unread
         return None if self._reply_to is None or refused() else self._reply_to()
+
+    def aware(self, eta: datetime) -> datetime:
+        """The same moment; one without a zone is in that of the settings, with interop in UTC."""
+        return times.aware(eta, self._naive)
 
     def build(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> Outgoing:
         """The message of one call; its ``correlation_id`` is the task id.
@@ -158,9 +165,9 @@ class MessageBuilder:
         lenient = self._celery or not own_reply
         options = as_celery(options, self._router) if lenient else _strictly(options)
         destination = call_destination(plan.destination, options)
-        eta, delay = times.start(options.get("countdown"), options.get("eta"), self._zone)
+        eta, delay = times.start(options.get("countdown"), options.get("eta"), self._naive)
         given = options.get("expires")
-        expires = times.expiry(plan.expires if given is None else given, self._zone)
+        expires = times.expiry(plan.expires if given is None else given, self._naive)
         headers = _own_headers(options)
         if plan.limit is not None and (key := plan.limit.key_of(*call)) is not None:
             headers.setdefault(LIMIT_KEY, key)
@@ -178,13 +185,18 @@ class MessageBuilder:
         if reply_to is None and own_reply and not message.ignore_result:
             reply_to = self.reply_to
         properties, body = self._encode(plan, message, options, reply_to)
-        if expires is not None and not delay:
+        if expires is not None and not delay and not self._is_awaited(message, reply_to):
             # In a delay queue the broker would pass an expired message on early, as if its delay were over:
             # while delayed, only the header holds, and the worker reads it.
             properties = properties._replace(expiration=times.expiration(expires))
         if self._announcing.wanted:
             properties = self._announcing.before(message, destination, properties)
         return Outgoing(*destination, self._signer.sign(properties, body), body)
+
+    def _is_awaited(self, message: TaskMessage, reply_to: str | None) -> bool:
+        """Whether somebody is to be told of the end, expiry included: the broker would tell nobody, a worker does."""
+        kept = self._stores and (not message.ignore_result or self._settings.task_store_errors_even_if_ignored)
+        return kept or reply_to is not None or any(message.embed.get(name) for name in _TOLD)
 
     def _message(self, plan: _Plan, task: str, call: Call, options: CelerySendOptions) -> TaskMessage:
         task_id: Any = options.get("task_id")
@@ -221,6 +233,7 @@ class MessageBuilder:
                 message_id=new_id() if "task_id" in options else None,  # somebody's own id may be used twice
                 delivery_mode=options.get("delivery_mode") or self._settings.task_default_delivery_mode,
                 celery=self._celery,
+                limit=self._settings.broker_max_message_size,
             )
         except EncodeError as error:
             call = (message.args, message.kwargs)
@@ -238,8 +251,8 @@ class MessageBuilder:
                 f"{task}: countdown and eta need a queue, but no declared queue is bound to exchange "
                 f"{destination.exchange!r} with key {destination.routing_key!r}"
             )
-        target = delay_target(queues, delay)
-        return Destination(target.exchange, target.routing_key), {**headers, **target.headers}
+        target = delay_target(queues, delay, self._router.plain_among(queues))
+        return Destination(target.exchange, target.routing_key), {**strip_broker_headers(headers), **target.headers}
 
     def _plan(self, task: str, defaults: TaskOptions) -> _Plan:
         settings = self._settings
@@ -273,6 +286,9 @@ class MessageBuilder:
 
 
 _NO_EMBED: dict[str, Any] = {}
+
+_TOLD = ("errbacks", "chain", "chord")
+"""What a message carries that is concerned when its task never runs."""
 
 
 def _put_in_place(message: TaskMessage, place: Sending) -> None:

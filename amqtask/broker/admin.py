@@ -107,6 +107,7 @@ class Admin:
         """How full a queue is; None when there is none of this name.
 
         Raises:
+            BrokerError: it is away with its node.
             AccessRefused: the user may not look at it, or it is exclusive to another connection.
         """
         try:
@@ -293,7 +294,7 @@ class Admin:
 
     @staticmethod
     def _missing(error: Any, what: str) -> None:
-        if error.reply_code == failures.NOT_FOUND:
+        if failures.is_gone(error.reply_code, error.reply_text):
             return
         if error.reply_code in (failures.ACCESS_REFUSED, failures.RESOURCE_LOCKED):
             raise AccessRefused(f"{what}: {error.reply_text}") from None

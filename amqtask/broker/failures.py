@@ -23,6 +23,7 @@ from amqtask.errors import (
     TopologyError,
     Unroutable,
 )
+from amqtask.topology.delays import remedy
 
 if TYPE_CHECKING:
     from amqtask.broker.url import BrokerURL
@@ -39,6 +40,7 @@ _INEQUIVALENT = re.compile(
     r"received (?P<wanted>.*?) but current is (?P<existing>.*)"
 )
 _VALUE = re.compile(r"^(?:the value )?'(?P<value>.*?)'(?: of type '.*')?$")
+_NO_SUCH = re.compile(r"no (?:queue|exchange) '")
 _NO_EXCHANGE = re.compile(r"no exchange '([^']*)'")
 _NO_ACCESS = re.compile(r"access to exchange '([^']*)'")
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
@@ -114,6 +116,16 @@ def publish_refused(code: int, text: str) -> BrokerError:
     return PublishError(f"the broker refused the message: {code} {text}")
 
 
+def is_gone(code: int, text: str) -> bool:
+    """Whether a channel was closed because a queue or exchange does not exist.
+
+    RabbitMQ answers with the same code for a queue that is away with its node, or about to come up, and keeps what is
+    in it: "home node 'rabbit@b' of durable queue 'q' in vhost '/' is down or inaccessible", "queue 'q' in vhost '/'
+    process is stopped by supervisor".
+    """
+    return code == NOT_FOUND and _NO_SUCH.search(text) is not None
+
+
 def culprit_exchange(code: int, text: str) -> str | None:
     """The exchange that a channel was closed for, when the text tells; ``amq.default`` is the empty name."""
     match = {NOT_FOUND: _NO_EXCHANGE, ACCESS_REFUSED: _NO_ACCESS}.get(code, _TOO_LARGE).search(text)
@@ -143,8 +155,9 @@ def declare_refused(code: int, text: str, subject: str) -> AmqtaskError:
         )
     if code in (ACCESS_REFUSED, NOT_ALLOWED):
         return AccessRefused(f"{subject}: {text}")
-    if code == NOT_FOUND:
-        return TopologyError(f"{subject} is missing ({text}); create it with 'amqtask topology apply'")
+    if is_gone(code, text):
+        name = subject.partition("'")[2].rstrip("'")
+        return TopologyError(f"{subject} is missing ({text}); {remedy(name)}")
     if code in (RESOURCE_LOCKED, PRECONDITION_FAILED, COMMAND_INVALID) or "COMMAND_INVALID" in text:
         return TopologyError(f"{subject}: {text}")
     if code == 0:

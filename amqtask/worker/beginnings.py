@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 from amqtask.app.canvas import chord_queue
 from amqtask.errors import BrokerError
 from amqtask.worker.backlog import backoff
-from amqtask.worker.patient import NO_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amqtask.broker.declare import DeclareDone
-    from amqtask.broker.interface import Layout, Loop
+    from amqtask.broker.interface import Layout, Loop, PublishDone
     from amqtask.execution.job import Begin
     from amqtask.results.base import Chords
+    from amqtask.wire.message import Outgoing
     from amqtask.worker.chord_messages import ChordMessages
-    from amqtask.worker.patient import Patient
     from amqtask.worker.storing import Storing
 
 logger = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ class Beginnings:
     Args:
         loop: of the I/O thread.
         declare: makes the broker have something.
-        patient: publishes.
+        leave: puts a message into a chord's queue, see :meth:`amqtask.worker.chords.Chords.leave`.
         storing: calls the backend.
         messages: makes what lies in the queues.
         backend: counts chords; None where it can't.
@@ -44,13 +43,13 @@ class Beginnings:
         loop: Loop,
         declare: Callable[[Layout, DeclareDone], None],
         *,
-        patient: Patient,
+        leave: Callable[[Outgoing, str, PublishDone], None],
         storing: Storing,
         messages: ChordMessages,
         backend: Chords | None,
     ) -> None:
         self._loop, self._declare_now = loop, declare
-        self._patient, self._storing, self._messages, self._backend = patient, storing, messages, backend
+        self._leave, self._storing, self._messages, self._backend = leave, storing, messages, backend
 
     def begin(self, begin: Begin, key: str, who: str, done: Callable[[], None]) -> None:
         """Make a chord known, or its new members; ``done`` once it is.
@@ -64,7 +63,7 @@ class Beginnings:
         if begin.queue is not None:
             self._declare(begin, who, done, 1)
         elif self._backend is not None:
-            self._tell_backend(self._backend, begin, who, done)
+            self._tell_backend(self._backend, begin, key, who, done)
         elif begin.more:
             self._grow(begin, key, who, done)
         else:
@@ -82,14 +81,19 @@ class Beginnings:
 
         self._declare_now(chord_queue(begin), declared)
 
-    def _tell_backend(self, chords: Chords, begin: Begin, who: str, done: Callable[[], None]) -> None:
+    def _tell_backend(self, chords: Chords, begin: Begin, key: str, who: str, done: Callable[[], None]) -> None:
         def told(_: object, error: Exception | None) -> None:
             if error is not None:
                 logger.error("%s: the chord of group %s can't be begun: %r", who, begin.group_id, error)
             done()
 
-        tell = chords.grow if begin.more else chords.begin
-        self._storing.run(lambda: tell(begin.group_id, begin.size), told, backend=True)
+        def tell() -> None:
+            if begin.more:
+                chords.grow(begin.group_id, begin.size, key)
+            else:
+                chords.begin(begin.group_id, begin.size)
+
+        self._storing.run(tell, told, backend=True)
 
     def _grow(self, begin: Begin, key: str, who: str, done: Callable[[], None]) -> None:
-        self._patient.publish(self._messages.growth(begin, key), who, lambda _: done(), grace=NO_GRACE)
+        self._leave(self._messages.growth(begin, key), who, lambda _: done())

@@ -12,13 +12,14 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from amqtask.errors import Unroutable
+from amqtask.execution.job import After
 from amqtask.worker.patient import NO_GRACE, Grace
 from amqtask.worker.records import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from amqtask.execution.job import After, Begin
+    from amqtask.execution.job import Begin
     from amqtask.results.base import Part, Record
     from amqtask.worker.patient import Patient
     from amqtask.worker.storing import Storing
@@ -55,6 +56,7 @@ class Carrier:
         storing: stores records, unless they travel by message.
         by_message: records are answers to callers.
         persistent: those survive a restart of the broker.
+        instead: makes the record that is stored instead of one that can't be, whose task has succeeded all the same.
 
     Attributes:
         parts: counts parts; to be set before anything is carried.
@@ -64,9 +66,17 @@ class Carrier:
     parts: Parts
     begins: Begins
 
-    def __init__(self, patient: Patient, storing: Storing, *, by_message: bool, persistent: bool) -> None:
+    def __init__(
+        self,
+        patient: Patient,
+        storing: Storing,
+        *,
+        by_message: bool,
+        persistent: bool,
+        instead: Callable[[Record, Exception], Record],
+    ) -> None:
         self._patient, self._storing = patient, storing
-        self._by_message, self._persistent = by_message, persistent
+        self._by_message, self._persistent, self.instead = by_message, persistent, instead
 
     def carry(self, after: After, who: str, done: Carried) -> None:
         """Carry everything out. What can never be stored ends it: ``done`` is told why, the rest is not done.
@@ -181,7 +191,18 @@ class _Carrying:
             self._parts()
             return
         self._left = self._carrier.answers(after)
-        self._carrier.store(after, self._who, lambda error: self._step(error, self._parts))
+        self._carrier.store(after, self._who, lambda error: self._step(error, self._parts, self._unkept))
+
+    def _unkept(self) -> None:
+        """A result can't be kept, but what follows from it is on its way: the task has not failed, its result has."""
+        after, error = self._after, self._error
+        if error is None or not after.messages:
+            self._done(error)
+            return
+        logger.error("%s: its result can't be kept, though what follows from it was sent: %s", self._who, error)
+        records = tuple(self._carrier.instead(record, error) for record in after.records)
+        self._after, self._error = After(records=records, parts=after.parts), None
+        self._records()
 
     def _parts(self) -> None:
         after = self._after
@@ -192,7 +213,9 @@ class _Carrying:
         for part in after.parts:
             self._carrier.parts.count(part, self._who, lambda: self._step(None, lambda: self._done(None)))
 
-    def _step(self, error: Exception | None, then: Callable[[], None]) -> None:
+    def _step(
+        self, error: Exception | None, then: Callable[[], None], failed: Callable[[], None] | None = None
+    ) -> None:
         self._left -= 1
         if error is not None and self._lenient:
             logger.error("%s: left out, because it can never be stored: %s", self._who, error)
@@ -202,5 +225,7 @@ class _Carrying:
             return
         if self._error is None:
             then()
+        elif failed is not None:
+            failed()
         else:
             self._done(self._error)

@@ -15,6 +15,7 @@ from amqtask.execution.job import After
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from amqtask.results.base import Part
     from amqtask.worker.carrier import Carrier
     from amqtask.worker.storing import Storing
 
@@ -31,6 +32,9 @@ class Bodies(Protocol):
 
     def failed(self, chord: Chord, group_id: str, error: ChordError) -> After:
         """What follows when the body can never run."""
+
+    def unsendable(self, part: Part, error: Exception) -> Part:
+        """The end of a member whose result can't be sent."""
 
 
 class BodySender:
@@ -68,6 +72,10 @@ class BodySender:
                 self.fail(chord, group_id, f"its body can't be sent: {error}", done)
 
         self._storing.run(lambda: self._bodies.of(chord, group_id, results), made)
+
+    def unsendable(self, part: Part, error: Exception, made: Callable[[Part | None, Exception | None], None]) -> None:
+        """Have the failure made that is counted instead of a result which can't be sent."""
+        self._storing.run(lambda: self._bodies.unsendable(part, error), made)
 
     def fail(self, chord: Chord, group_id: str, text: str, done: Callable[[], None]) -> None:
         """Say that the body failed; ``done`` once that is stored."""

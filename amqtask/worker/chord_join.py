@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from amqtask.worker.chord_looks import NOT_FOUND, PAUSE
+from amqtask.broker.failures import is_gone
+from amqtask.worker.chord_looks import PAUSE
 from amqtask.worker.chord_state import Action, ChordState, Phase
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class ChordJoin:
             if channel is not self._channel or self.state.phase is not Phase.COLLECTING:
                 return
             if arrivals == self._arrivals:
-                self._act(self.state.quiet())
+                self._act(self.state.quiet(last=self._quiet >= _QUIET_MAX))
             else:
                 self._listen(self._arrivals)
 
@@ -175,6 +176,6 @@ class ChordJoin:
         elif state.phase is Phase.JOINING and code == _ACCESS_REFUSED:
             self._act(state.refused())
         else:
-            if code not in (0, NOT_FOUND) and not state.over:
+            if code and not is_gone(code, text) and not state.over:
                 logger.warning("Chord queue %s: channel closed by the broker: %s %s", self.place.queue, code, text)
             self._act(state.lost())

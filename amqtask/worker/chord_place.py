@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amqtask.broker.content import check_short
 from amqtask.canvas.planned import CHORD_OPTION, CHORD_QUEUE_PREFIX
+from amqtask.errors import EncodeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +45,10 @@ def chord_place(signature: Mapping[str, Any]) -> ChordPlace | None:
     if not isinstance(queue, str) or not queue.startswith(CHORD_QUEUE_PREFIX) or not isinstance(size, int):
         return None
     if deadline is None or not 0 < size <= _SIZE_MAX:
+        return None
+    try:
+        check_short("queue", queue)  # asking for a name that AMQP has no room for would cost the connection
+    except EncodeError:
         return None
     return ChordPlace(queue, size, deadline)
 

@@ -91,6 +91,7 @@ class ChordState:
         self._growth_seen: set[str] = set()
         self._parts: dict[str, Completion] = {}
         self._ticket = self._covered = 0
+        self._ready = self._arrived = 0
         self._sent = False
 
     @property
@@ -126,6 +127,7 @@ class ChordState:
         if self._sent:  # by us, but the queue could not be deleted then
             self.phase = Phase.DELETING
             return Action.DELETE
+        self._ready = ready
         if self.expired or ready >= self._needed() + len(self._grown):
             self.phase = Phase.JOINING
             return Action.JOIN
@@ -146,7 +148,7 @@ class ChordState:
         """We are the only consumer."""
         if self.phase is Phase.JOINING:
             self.phase = Phase.COLLECTING
-            self._parts, self.duplicates, self._growth_seen = {}, [], set()
+            self._parts, self.duplicates, self._growth_seen, self._arrived = {}, [], set(), 0
         return Action.NOTHING
 
     def refused(self) -> Action:
@@ -160,6 +162,7 @@ class ChordState:
         """A message of the queue."""
         if self.phase is not Phase.COLLECTING:
             return Action.NOTHING
+        self._arrived += 1
         key = message.key
         if key is None or key in self._parts or key in self._growth_seen:
             self.duplicates.append(tag)
@@ -174,11 +177,15 @@ class ChordState:
         self.phase = Phase.DISPATCHING
         return Action.DISPATCH
 
-    def quiet(self) -> Action:
-        """No message has come for a while: there is no more."""
+    def quiet(self, *, last: bool = False) -> Action:
+        """No message has come for a while: there is no more, or none that comes soon.
+
+        Args:
+            last: it was waited for long enough to believe the former.
+        """
         if self.phase is not Phase.COLLECTING:
             return Action.NOTHING
-        if self.expired:
+        if self.expired and (last or self._arrived >= self._ready):
             return self._dispatch()
         self.phase = Phase.RELEASING
         return Action.RELEASE

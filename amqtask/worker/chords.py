@@ -11,17 +11,20 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import Unroutable
+from amqtask.results.states import SUCCESS
 from amqtask.worker.chord_body import name_of
 from amqtask.worker.chord_join import ChordJoin
-from amqtask.worker.chord_looks import Looks
+from amqtask.worker.chord_looks import PAUSE, Looks
 from amqtask.worker.chord_place import ChordPlace, chord_place
 from amqtask.worker.patient import NO_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amqtask.broker.interface import Connection, Loop
+    from amqtask.broker.interface import Connection, Loop, PublishDone
+    from amqtask.errors import BrokerError, EncodeError
     from amqtask.results import base
+    from amqtask.wire.message import Outgoing
     from amqtask.worker.chord_body import BodySender
     from amqtask.worker.chord_messages import ChordMessages
     from amqtask.worker.patient import Patient
@@ -120,16 +123,45 @@ class Chords:
 
     # ---- in a queue
 
+    def leave(self, message: Outgoing, who: str, done: PublishDone) -> None:
+        """Leave a message in a chord's queue; ``done`` is told None, or why it can never be: as the chord is over."""
+
+        def published(error: BrokerError | EncodeError | None) -> None:
+            if isinstance(error, Unroutable):
+                self.looks.look(message.routing_key, lambda ready: looked(ready, error))
+            else:
+                done(error)
+
+        def looked(ready: int | None, error: Unroutable) -> None:
+            if ready is None:
+                done(error)
+            else:
+                logger.warning("%s: chord queue %s was away with its node; trying again", who, message.routing_key)
+                self.loop.call_later(PAUSE, lambda: self.leave(message, who, done))
+
+        self._patient.publish(message, who, published, grace=NO_GRACE)
+
     def _count_in_queue(self, place: ChordPlace, part: base.Part, who: str, done: Callable[[], None]) -> None:
-        def published(error: Exception | None) -> None:
+        def failed(instead: base.Part | None, error: Exception | None) -> None:
+            if instead is None:
+                logger.error("%s: can't be counted as failed (%s): %r", who, name_of(part.chord), error)
+                done()
+            else:
+                self._count_in_queue(place, instead, who, done)
+
+        def left(error: Exception | None) -> None:
             if error is None:
                 self.look(place, part.chord, lambda _: done())
-                return
-            if not isinstance(error, Unroutable):  # else the chord is over
+            elif isinstance(error, Unroutable):
+                done()
+            else:  # too large for the broker, mostly: a chord that has failed is better than one that stands
                 logger.error("%s: can't be counted (%s): %s", who, name_of(part.chord), error)
-            done()
+                if part.state == SUCCESS:
+                    self._bodies.unsendable(part, error, failed)
+                else:
+                    done()
 
-        self._patient.publish(self.messages.completion(place, part), who, published, grace=NO_GRACE)
+        self.leave(self.messages.completion(place, part), who, left)
 
     def look(
         self, place: ChordPlace, signature: dict[str, Any], done: Callable[[bool], None], *, expired: bool = False

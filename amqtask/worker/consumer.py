@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqtask.broker.declare import declare_steps, verify_steps
+from amqtask.broker.failures import is_gone
 from amqtask.errors import AccessRefused, BrokerError, DevBrokerGone, TopologyError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _PAUSE = 2.0
 _ANSWER = 30.0
 """Seconds the broker may take for each answer until everything is consumed; heartbeats don't count."""
 
-_NOT_FOUND = 404
 _PREFETCH_MAX = 65_535
 
 
@@ -207,7 +207,7 @@ class Consumers:
             self._on_closed()
         if connection is not self._connection or self._stopping or not code:
             return
-        if code == _NOT_FOUND and not self._was_ready:
+        if is_gone(code, text) and not self._was_ready:
             self._on_fatal(TopologyError(f"can't consume: {text}; run 'amqtask topology apply'"))
         else:
             self._again_later(BrokerError(f"channel closed by the broker: {code} {text}"))

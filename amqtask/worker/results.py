@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amqtask.execution.chord_bodies import ChordBodies
+from amqtask.execution.documents import Documents
 from amqtask.execution.lost import Lost
 from amqtask.wire.signing import Signer
 from amqtask.worker.beginnings import Beginnings
@@ -64,7 +65,13 @@ class Results:
         counting = None if backend is None else backend.chords
         self._storing = storing = Storing(loop, None if by_message else backend, errands)
         self.patient = patient = Patient(loop, outbox, conf.broker_confirm_timeout)
-        self.carrier = Carrier(patient, storing, by_message=by_message, persistent=conf.result_persistent)
+        self.carrier = Carrier(
+            patient,
+            storing,
+            by_message=by_message,
+            persistent=conf.result_persistent,
+            instead=Documents(conf, backend, hostname).instead,
+        )
         self.losses = Losses(storing, Lost(app, hostname))
         messages = ChordMessages(Signer(conf))
         bodies = BodySender(storing, self.carrier, ChordBodies(app, hostname))
@@ -80,7 +87,7 @@ class Results:
         )
         self.carrier.parts = self.chords
         self.carrier.begins = Beginnings(
-            loop, publisher.declare, patient=patient, storing=storing, messages=messages, backend=counting
+            loop, publisher.declare, leave=self.chords.leave, storing=storing, messages=messages, backend=counting
         )
 
     def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kept import Kept, keep_in
@@ -12,7 +13,7 @@ from amqtask import Amqtask, Queue
 from amqtask.broker.admin import Admin
 from amqtask.canvas.chord import chord
 from amqtask.canvas.group import group
-from amqtask.errors import ChordError
+from amqtask.errors import ChordError, Ignore, TaskRevoked
 from amqtask.execution.job import Kind
 from amqtask.topology.chords import WATCH_TASK
 from amqtask.topology.declarations import QueueDeclare
@@ -135,6 +136,63 @@ def test_member_nobody_knows_fails_the_body(vhost_url):
                 chord([place.add.s(1), nobody], place.body.s()).apply_async().get(timeout=20)
     finally:
         place.close()
+
+
+def test_task_that_expires_while_it_waits_is_told_of_as_any_failure(place):
+    """The broker would move it to the dead letters, and nobody would ever hear of it."""
+    told = []
+
+    @place.app.task(name="told", queue="work")
+    def tell(task_id):
+        told.append(task_id)
+
+    late = {"expires": datetime.now(UTC) - timedelta(seconds=1)}
+    place.add.apply_async((1,), ignore_result=True, **late)
+    wait_for(lambda: place.admin.queue_state("work.dead").ready == 1)  # for whom nobody waits, the broker takes care of
+    member = chord([place.add.s(1), place.add.s(2).set(**late)], place.body.s()).apply_async()
+    step = (place.add.s(1).set(**late) | place.add.s(10)).apply_async()
+    single = place.add.apply_async((1,), link_error=tell.s(), **late)
+    with place.worker():
+        with pytest.raises(ChordError, match="TaskRevoked"):
+            member.get(timeout=20)
+        for result in (step, single):
+            with pytest.raises(TaskRevoked, match="expired"):
+                result.get(timeout=20)
+        wait_for(lambda: told == [single.id])
+        wait_for(lambda: place.admin.queue_state("work.dead").ready == 4)
+    assert place.bodies == []
+
+
+def test_result_of_a_member_that_fits_no_message_fails_the_body_at_once(vhost_url):
+    place = Place(vhost_url, broker_max_message_size=100_000)  # and no result backend
+    try:
+
+        @place.app.task(name="large", queue="work")
+        def large():
+            return "x" * 200_000
+
+        @place.app.task(name="told", queue="work")
+        def tell(task_id):
+            place.bodies.append(task_id)
+
+        with place.worker():
+            body = place.body.s().on_error(tell.s())
+            result = chord([place.add.s(1), large.s()], body).apply_async()
+            wait_for(lambda: place.bodies == [result.id])
+    finally:
+        place.close()
+
+
+def test_member_that_ends_without_a_result_fails_the_body_at_once(place):
+    @place.app.task(name="leaves", queue="work")
+    def leaves(*_):
+        raise Ignore("not today")
+
+    with place.worker():
+        for member in (leaves.s(), place.add.s(1) | leaves.s() | place.add.s(2)):
+            with pytest.raises(ChordError, match="not today"):
+                chord([place.add.s(1), member], place.body.s()).apply_async().get(timeout=20)
+    assert place.bodies == []
 
 
 def test_many_chords_at_once_on_two_workers_run_each_body_once(place):

@@ -8,7 +8,7 @@ from amqtask.broker import failures
 from amqtask.broker.frames import PublishFrames
 from amqtask.broker.pika_internals import fast_publishing_works, fast_reading_works
 from amqtask.broker.version import read_version
-from amqtask.errors import AccessRefused, BrokerUnavailable, InequivalentArguments, TopologyError
+from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable, InequivalentArguments, TopologyError
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,9 @@ def test_a_difference_of_arguments_is_taken_apart(text: str, argument: str, want
     [
         (403, "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'", AccessRefused),
         (404, "NOT_FOUND - no exchange 'x' in vhost '/'", TopologyError),
+        (404, "NOT_FOUND - no queue 'q' in vhost '/'", TopologyError),
+        (404, "NOT_FOUND - home node 'r@b' of durable queue 'q' in vhost '/' is down", BrokerError),
+        (404, "NOT_FOUND - queue 'q' in vhost '/' process is stopped by supervisor", BrokerError),
         (406, "PRECONDITION_FAILED - invalid arg 'x-foo' for queue 'q'", TopologyError),
         (0, "503 COMMAND_INVALID - unknown exchange type 'x-odd'", TopologyError),
         (0, "connection reset", BrokerUnavailable),
@@ -68,7 +71,7 @@ def test_a_difference_of_arguments_is_taken_apart(text: str, argument: str, want
 )
 def test_a_refused_declaration_names_its_subject(code: int, text: str, kind: type[Exception]):
     error = failures.declare_refused(code, text, "queue 'q'")
-    assert isinstance(error, kind)
+    assert type(error) is kind
     assert "queue 'q'" in str(error)
 
 

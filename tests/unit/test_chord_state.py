@@ -98,6 +98,23 @@ def test_deadline_fails_the_body_only_when_a_member_is_missing(complete):
         assert state.results() is None
 
 
+def test_after_the_deadline_silence_ends_a_chord_only_when_all_that_was_there_has_come():
+    """A large result on a slow line, or a loop that was held up, is no missing member."""
+    state = ChordState(2)
+    state.expire()
+    state.want()
+    assert state.looked(2) is Action.JOIN
+    state.joined()
+    state.arrived(1, part(0))
+    assert state.quiet() is Action.RELEASE
+    assert state.released() is Action.LOOK
+    assert state.looked(2) is Action.JOIN
+    state.joined()
+    state.arrived(2, part(0))
+    assert state.quiet(last=True) is Action.DISPATCH
+    assert state.results() is None, "the broker gives them to nobody: that is told rather than tried for ever"
+
+
 def test_body_that_is_sent_is_not_sent_again_when_the_queue_could_not_be_deleted():
     state = collecting(1)
     state.arrived(1, part(0))

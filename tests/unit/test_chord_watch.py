@@ -29,8 +29,8 @@ class Chords:
         done(expired)
 
 
-def effect_of(deadline, *, stored, looks=0, signer=PLAIN):
-    counted = {} if stored else {"amqtask_chord": {"queue": "amqtask.chord.g", "size": 2, "deadline": deadline}}
+def effect_of(deadline, *, stored, looks=0, signer=PLAIN, queue="amqtask.chord.g"):
+    counted = {} if stored else {"amqtask_chord": {"queue": queue, "size": 2, "deadline": deadline}}
     named = {**STORED, "deadline": deadline} if stored else {}
     signature = {"task": "add", "args": [], "kwargs": {}, "options": {"task_id": "b", **counted}}
     headers = {"task": WATCH_TASK, "id": "w", LOOKS: looks}
@@ -49,6 +49,12 @@ def effect_of(deadline, *, stored, looks=0, signer=PLAIN):
 @pytest.mark.parametrize("deadline", [float("inf"), float("nan"), 1e300, 10**400, -1, "soon", None])
 def test_a_deadline_that_is_no_time_is_undecodable(deadline, stored):
     assert effect_of(deadline, stored=stored).dead == "undecodable"
+
+
+@pytest.mark.parametrize("rest", ["x" * 300, "é" * 130, "\ud800"], ids=["long", "long in UTF-8", "no text"])
+def test_a_queue_that_no_message_of_amqp_can_name_is_undecodable(rest):
+    """Asking for it would cut the connection, or end the thread that asks."""
+    assert effect_of(2e9, stored=False, queue=f"amqtask.chord.{rest}").dead == "undecodable"
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -9,7 +9,9 @@ from memory_backend import MemoryBackend
 from shop import read
 
 from amqtask import Amqtask, ResultTooLarge
+from amqtask.broker.content import encode_properties
 from amqtask.canvas.planned import Plan, Sending
+from amqtask.errors import Ignore, Replaced
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import Job, Kind
 from amqtask.execution.lost import Lost
@@ -144,6 +146,47 @@ def test_a_result_beyond_the_limit_is_refused_and_a_failure_is_cut():
         success(app, TaskMessage("add", "t1"), "x" * 2000)
     (document,) = documents(failure(app, TaskMessage("add", "t1"), ValueError("x" * 5000))).values()
     assert document["result"]["exc_type"] == "ValueError"
+
+
+def test_a_members_result_that_fits_no_message_is_refused_where_it_has_to_travel_in_one():
+    app = app_of(broker_max_message_size=1000)
+    in_queue = {"amqtask_chord": {"queue": "amqtask.chord.g", "size": 2, "deadline": 2e9}}
+    for counted, refused in ((in_queue, True), ({}, False)):
+        embed = {"chord": sig("add", task_id="body", **counted)}
+        member = TaskMessage("quiet", "t1", embed=embed, group="g", group_index=0, ignore_result=True)
+        if refused:
+            with pytest.raises(ResultTooLarge, match="broker_max_message_size is 1000"):
+                success(app, member, "x" * 2000)
+        else:
+            assert len(success(app, member, "x" * 2000).parts[0].result) > 2000
+
+
+def test_who_is_ignored_counts_as_failed_in_the_chord_that_waits_for_it_and_nobody_else_hears_of_it():
+    app = app_of()
+    chord = sig("body", task_id="body")
+    last = sig("add", task_id="last", group_id="g", group_index=4, chord=chord)
+    member = TaskMessage("add", "t1", embed={"chord": chord, "errbacks": [sig("by_id")]}, group="g", group_index=0)
+    step = TaskMessage("add", "t1", embed={"chain": [last, sig("add", task_id="next")]})
+    for message, counted in ((member, ("t1", 0)), (step, ("last", 4))):
+        after = Followups(app, "here").ignored(job_of(message), message, Ignore("not today"))
+        assert (after.messages, after.records) == ((), ())
+        (part,) = after.parts
+        assert ((part.task_id, part.group_index), part.state) == (counted, "FAILURE")
+        assert json.loads(part.result)[3]["exc_type"] == "Ignore"
+
+
+@pytest.mark.parametrize("name", ["add", "amqtask.chain_more", "celery.chain"])
+def test_what_is_replaced_goes_on_in_its_chord(name):
+    message = TaskMessage(name, "t1", embed={"chord": sig("body", task_id="body")}, group="g", group_index=0)
+    error = Replaced(sig("add")) if name == "add" else Ignore("replaced")
+    assert Followups(app_of(), "here").ignored(job_of(message), message, error) is None
+
+
+def test_an_answer_that_fits_no_message_is_refused():
+    app = app_of(broker_max_message_size=1000)
+    app.results_backend.by_message = True
+    with pytest.raises(ResultTooLarge, match="broker_max_message_size is 1000"):
+        success(app, TaskMessage("add", "t1"), "x" * 2000, reply_to="caller")
 
 
 @pytest.mark.parametrize(
@@ -287,6 +330,9 @@ def chained(**options):
         {"countdown": 5, "eta": "2030-01-01T00:00:00+00:00"},
         {"countdown": 400 * 86_400},
         {"headers": {"id": "another"}},
+        {"headers": {"share": 1.5, "shares": [{"one": 0.25}]}},
+        {"stamped_headers": 5},
+        {"stamped_headers": [["a"], "b"], "b": 1},
     ],
 )
 def test_options_that_celery_takes_do_not_keep_the_next_step_from_being_sent(options):
@@ -295,7 +341,25 @@ def test_options_that_celery_takes_do_not_keep_the_next_step_from_being_sent(opt
     assert sent.properties.priority == options.get("priority", 0)
 
 
-@pytest.mark.parametrize("options", [{"priority": "high"}, {"countdown": "soon"}, {"compression": "none such"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"priority": "high"},
+        {"countdown": "soon"},
+        {"countdown": 1e12},
+        {"expires": 1e12},
+        {"compression": "none such"},
+        {"compression": 5},
+        {"serializer": 5},
+        {"queue": "q" * 300},
+        {"exchange": 5},
+        {"headers": {"a": 2**70}},
+        {"headers": {"a" * 300: 1}},
+        {"headers": {"a": "\ud800"}},
+        {"headers": {"\ud800": 1}},
+    ],
+    ids=repr,
+)
 def test_a_step_that_cannot_be_sent_fails_and_the_task_before_it_does_not(options, caplog):
     after = success(app_of(), chained(**options))
     found = documents(after)
@@ -307,6 +371,7 @@ def test_a_step_that_cannot_be_sent_fails_and_the_task_before_it_does_not(option
     (dead,) = after.messages
     headers = dead.properties.headers
     assert (dead.exchange, dead.routing_key, headers["x-amqtask-reason"]) == ("", "work.dead", "unsendable")
+    assert encode_properties(dead.properties)
     assert (read(dead).id, read(dead).args) == ("c1", (3, 5))
     assert "Task add[c1] can't be sent after add" in caplog.text
 

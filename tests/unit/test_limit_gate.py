@@ -69,6 +69,29 @@ def test_a_rate_lets_one_through_at_a_time_in_order(gated):
     assert bench.parked[-1] == ("q", 0)
 
 
+@pytest.mark.parametrize("limit", [{"rate_limit": "20/s"}, {"max_concurrency": 1}], ids=["rate", "permits"])
+def test_what_has_expired_needs_no_turn_and_leaves_its_own_to_the_next(gated, limit):
+    bench = gated(work=limit)
+    past, garbage = "2020-01-01T00:00:00+00:00", [7]
+    first, second, third = (delivery(task="work", expires=said) for said in (garbage, None, "2999-01-01"))
+    turns = [bench.gate.admit(one) for one in (first, second, third)]
+    assert turns[1:] == [False, False]
+    assert bench.gate.admit(delivery(task="work", expires=past))
+    for _, stile in bench.tokens:
+        stile.granted(seat())
+        bench.gate.admit(first)
+        bench.gate.gone(first)
+        stile.granted(seat())
+    assert bench.come_forward(1)[-1] is second
+    second.properties.headers["expires"] = past
+    assert bench.gate.admit(second)
+    for _, stile in bench.tokens:
+        assert len(stile.tokens.released) == 2, "the permit that it was called with went back"
+        stile.granted(seat())
+    assert bench.come_forward(len(bench.forward) + (not bench.tokens))[-1] is third
+    assert bench.gate.admit(third)
+
+
 def test_a_slow_slot_makes_no_burst(gated):
     bench = gated(work={"rate_limit": "20/s"})
     first, second, third = (delivery(task="work") for _ in range(3))

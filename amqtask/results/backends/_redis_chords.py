@@ -1,8 +1,8 @@
 """Chords counted in Redis, with Celery 5.7's keys: workers of both kinds can share one.
 
-Keys begin with that of the saved group: ``.s`` size, ``.t`` members added later, ``.j`` results (a sorted set by
-index, or a list where Celery keeps no order), ``.d`` members counted, ``.c`` the claim of the worker that goes on, then
-``done``.
+Keys begin with that of the saved group: ``.s`` size, ``.t`` members added later, ``.g`` what has added them, ``.j``
+results (a sorted set by index, or a list where Celery keeps no order), ``.d`` members counted, ``.c`` the claim of the
+worker that goes on, then ``done``.
 
 Once each: a member is counted once however often it is reported, and one worker at a time holds the claim. A worker
 that finds a complete chord claimed by another one gets an error, and with it the duty to look again: so the chord goes
@@ -73,9 +73,9 @@ class RedisChords:
         """Say how many members there are, before any is sent; again is harmless."""
         self._call(f"begin chord {group_id}", scripts.BEGIN, group_id, ".s.c", size, self._expires)
 
-    def grow(self, group_id: str, by: int) -> None:
-        """That many members more."""
-        self._call(f"grow chord {group_id}", scripts.GROW, group_id, ".t", by, self._expires)
+    def grow(self, group_id: str, by: int, key: str) -> None:
+        """That many members more, once per key."""
+        self._call(f"grow chord {group_id}", scripts.GROW, group_id, ".t.g.c", by, self._expires, key)
 
     def complete(self, part: Part) -> Joined | None:
         """Count a member; the results, when all are there and this caller goes on.
@@ -121,7 +121,7 @@ class RedisChords:
     def dispatched(self, joined: Joined) -> None:
         """Forget the chord, unless another one has claimed it meanwhile."""
         self._call(
-            f"end chord {joined.group_id}", scripts.FINISH, joined.group_id, ".c.j.t.s.d", joined.token, DONE_SECONDS
+            f"end chord {joined.group_id}", scripts.FINISH, joined.group_id, ".c.j.t.s.d.g", joined.token, DONE_SECONDS
         )
 
     def _call(self, doing: str, script: str, group_id: str, suffixes: str, *given: Any) -> Any:

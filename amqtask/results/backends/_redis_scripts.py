@@ -91,15 +91,17 @@ KEYS: results, additions, size, claim. ARGV: 1 when its time is up, seconds of t
 
 FINISH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+redis.call('DEL', unpack(KEYS, 2))
 redis.call('SET', KEYS[1], 'done', 'EX', tonumber(ARGV[2]))
 return 1
 """
 """KEYS: claim and what is removed. ARGV: token, seconds for which late duplicates are recognised."""
 
 GROW = """
+if redis.call('GET', KEYS[3]) == 'done' or redis.call('SADD', KEYS[2], ARGV[3]) == 0 then return end
 redis.call('INCRBY', KEYS[1], ARGV[1])
 local seconds = tonumber(ARGV[2])
-if seconds > 0 then redis.call('EXPIRE', KEYS[1], seconds) end
+if seconds > 0 then for at = 1, 2 do redis.call('EXPIRE', KEYS[at], seconds) end end
 """
-"""KEYS: additions. ARGV: how many, seconds to live."""
+"""KEYS: additions, what they were counted for, claim. ARGV: how many, seconds to live, what they are counted for: a
+member that adds others may run again, or say so again. Nothing is kept of a chord that is over."""

@@ -1,7 +1,8 @@
 """Limits at the worker's gate: a delivery starts when it has passed all of its own. Owns their order.
 
 First a permit, which may take long to come, then the rate, which has to be right at the moment of the start. What a
-delivery has passed it keeps until it has ended.
+delivery has passed it keeps until it has ended. One that has expired passes without: it only has to be told of, and
+where more is sent than a rate lets through, those that can still run would never have their turn.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from amqtask import clock
+from amqtask.wire.header_values import moment
 from amqtask.worker.gates import Observer
 
 if TYPE_CHECKING:
@@ -39,9 +42,12 @@ class LimitGate(Observer):
     def admit(self, delivery: Delivery) -> bool:
         """See Gate; so for the next one."""
         permits = self._concurrency.of(delivery) if self._concurrency else None
+        rate = self._rates.stations.get(delivery.name or "")
+        if (permits is not None or rate is not None) and _has_expired(delivery):
+            self._leave(delivery)
+            return True
         if permits is not None and not permits.passes(delivery):
             return self._keep(delivery)
-        rate = self._rates.stations.get(delivery.name or "")
         if rate is not None and not rate.passes(delivery):
             return self._keep(delivery)
         self._let_go(delivery.key)
@@ -101,3 +107,12 @@ class LimitGate(Observer):
             queue = delivery.queue
             self._counts[queue] -= 1
             self._tell(queue, self._counts[queue])
+
+
+def _has_expired(delivery: Delivery) -> bool:
+    """Whether it will not run: what its header says is looked at once more, with the signature, by who would run it."""
+    try:
+        expires = moment((delivery.properties.headers or {}).get("expires"))
+    except (TypeError, ValueError):  # a stranger's
+        return False
+    return expires is not None and expires <= clock.utcnow()

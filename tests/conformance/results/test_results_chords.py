@@ -121,10 +121,23 @@ def test_begun_twice_is_begun_once(backend, group_id):
 
 def test_a_grown_chord_waits_for_more(backend, group_id):
     backend.chords.begin(group_id, 1)
-    backend.chords.grow(group_id, 2)
+    backend.chords.grow(group_id, 2, "more")
     assert backend.chords.complete(part(group_id, 0, 0)) is None
     assert backend.chords.complete(part(group_id, 1, 1)) is None
     assert values(backend.chords.complete(part(group_id, 2, 2))) == [0, 1, 2]
+
+
+def test_a_chord_grows_once_however_often_that_is_reported(backend, client, group_id):
+    """A member that has added one comes again when its worker has died; a call whose answer is lost is repeated."""
+    backend.chords.begin(group_id, 2)
+    for key in ("first:1", "first:1", "second:1", "first:1"):
+        backend.chords.grow(group_id, 1, key)
+    assert [backend.chords.complete(part(group_id, index)) for index in range(3)] == [None] * 3
+    joined = backend.chords.complete(part(group_id, 3))
+    assert joined is not None
+    backend.chords.dispatched(joined)
+    backend.chords.grow(group_id, 1, "first:1")
+    assert [key.decode()[-2:] for key in client.keys(f"*{group_id}*")] == [".c"]
 
 
 def test_members_without_index_come_last(backend, group_id):
@@ -230,10 +243,10 @@ def test_a_chord_that_celery_counts_without_order_is_counted_so(node, backend, c
 def test_chords_expire(node, client, group_id):
     backend = open_backend(node.url, Settings(chord_expires=4000.0))
     backend.chords.begin(group_id, 3)
-    backend.chords.grow(group_id, 1)
+    backend.chords.grow(group_id, 1, "more")
     backend.chords.complete(part(group_id, 0))
     name = f"celery-taskset-meta-{group_id}"
-    assert all(7990 <= client.ttl(f"{name}{suffix}") <= 8000 for suffix in (".s", ".t", ".j", ".d"))
+    assert all(7990 <= client.ttl(f"{name}{suffix}") <= 8000 for suffix in (".s", ".t", ".j", ".d", ".g"))
     backend.close()
 
 
@@ -261,7 +274,7 @@ def looked(backend, group_id):
 @pytest.mark.parametrize("ended", [0, 1])
 def test_a_chord_whose_time_is_up_is_claimed_once_and_late_members_count_for_nothing(backend, group_id, ended):
     backend.chords.begin(group_id, 2)
-    backend.chords.grow(group_id, 1)
+    backend.chords.grow(group_id, 1, "more")
     for index in range(ended):
         backend.chords.complete(part(group_id, index))
     found = backend.chords.look(group_id, expired=True)
