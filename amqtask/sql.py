@@ -31,6 +31,10 @@ ERRORS = (SQLAlchemyError, OSError)
 WAIT_SECONDS = 60
 """How long a thread waits for a connection that others use, and SQLite for another writer."""
 
+CONNECT_SECONDS, ANSWER_SECONDS, LOCK_SECONDS = 10, 30, 25
+"""How long a connection, an answer, and a lock that another client holds may take; what the URL says wins. Locks are
+given up by the server itself, or it would keep what a client that has gone had asked for."""
+
 _LOOKS, _LOOK_AGAIN = 5, 0.1
 """How often, and after how many seconds, missing tables are looked for when they can't be made."""
 
@@ -73,6 +77,7 @@ def engine_for(url: str, most: int, setting: str) -> sa.Engine:
         if engine.url.database in (None, "", ":memory:"):
             raise ConfigError(f"{setting} {url!r}: no other process sees it; write db+sqlite:////path/of/a/file")
         sa.event.listen(engine, "connect", _set_up_sqlite)
+    _bound(engine)
     return engine
 
 
@@ -88,6 +93,35 @@ def _create(url: str, most: int) -> sa.Engine:
         pool_recycle=1800,
         **sqlite_options,
     )
+
+
+def _bound(engine: sa.Engine) -> None:
+    """Have the drivers that are ours wait for a server only so long."""
+    if engine.dialect.driver == "psycopg":
+        kind = importlib.import_module("amqtask.sql_psycopg").BoundedConnection
+
+        def connect(_dialect: object, _record: object, args: list[Any], options: dict[str, Any]) -> Any:
+            connection = kind.connect(*args, **{"connect_timeout": CONNECT_SECONDS} | options)
+            connection.seconds = ANSWER_SECONDS
+            return connection
+
+        sa.event.listen(engine, "do_connect", connect)
+        if "options" not in engine.url.query:
+            sa.event.listen(engine, "begin", _bound_locks)
+    elif engine.dialect.driver == "pymysql":
+        sa.event.listen(engine, "do_connect", _bound_pymysql)
+
+
+def _bound_locks(connection: sa.Connection) -> None:
+    # for this transaction only: what is set for longer, PgBouncer hands on to other clients, or refuses
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
+
+
+def _bound_pymysql(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> None:
+    locks = f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}, SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
+    bounds = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+    for name, value in (bounds | {"init_command": locks}).items():
+        options.setdefault(name, value)
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

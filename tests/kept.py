@@ -23,14 +23,17 @@ class KeptChords:
         self.sizes: dict[str, int] = {}
         self.parts: dict[str, dict[str, Part]] = {}
         self.dispatched_groups: list[str] = []
+        self.grown: set[str] = set()
 
     def begin(self, group_id: str, size: int) -> None:
         self._kept.check()
         self.sizes[group_id] = size
 
-    def grow(self, group_id: str, by: int) -> None:
+    def grow(self, group_id: str, by: int, key: str) -> None:
         self._kept.check()
-        self.sizes[group_id] += by
+        if key not in self.grown:
+            self.grown.add(key)
+            self.sizes[group_id] += by
 
     def complete(self, part: Part) -> Joined | None:
         self._kept.check()

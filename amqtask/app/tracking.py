@@ -5,20 +5,34 @@ Owns the states QUEUED and SCHEDULED, which the setting ``result_track_sent`` as
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from amqtask.errors import (
+    AccessRefused,
+    AmqtaskError,
+    BrokerUnavailable,
+    MessageTooLarge,
+    QueueFull,
+    TopologyError,
+    Unroutable,
+)
 from amqtask.results.base import Record
-from amqtask.results.meta import Meta, dump
+from amqtask.results.meta import Meta, dump, load
 from amqtask.results.states import QUEUED, SCHEDULED
+from amqtask.wire.accept import checked_results
 from amqtask.wire.codec import serializers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from amqtask.config.settings import Settings
     from amqtask.results.backends.rpc import RpcBackend
     from amqtask.results.base import Backend
     from amqtask.wire.message import Outgoing, Table
+
+_NOT_SENT = (AccessRefused, BrokerUnavailable, MessageTooLarge, QueueFull, TopologyError, Unroutable)
+"""Errors after which no queue has the message; after others one may."""
 
 
 class Tracking:
@@ -30,7 +44,7 @@ class Tracking:
     """
 
     def __init__(self, settings: Settings, backend: Backend) -> None:
-        self._backend = backend
+        self._settings, self._backend = settings, backend
         self._stores = settings.result_track_sent and not backend.by_message
         self._serializer = serializers.get(settings.result_serializer)
 
@@ -64,6 +78,30 @@ class Tracking:
         import asyncio  # noqa: PLC0415 -- whoever awaits this has loaded it
 
         await asyncio.get_running_loop().run_in_executor(None, self.about_to_send, messages, later)
+
+    def not_sent(self, messages: Sequence[Outgoing], errors: Mapping[int, AmqtaskError]) -> None:
+        """Some of these could not be sent: who asks for them must not be told that they are on their way.
+
+        What workers have stored under their ids stays.
+
+        Args:
+            messages: of tasks.
+            errors: place in ``messages`` -> why it could not be sent.
+        """
+        if not self._stores:
+            return
+        ids = [str(messages[at].properties.correlation_id) for at, why in errors.items() if isinstance(why, _NOT_SENT)]
+        with suppress(AmqtaskError):  # the caller is told why they were not sent
+            accept = checked_results(self._settings)
+            metas = [load(document, accept) for document in self._backend.fetch(ids).values()]
+            self._backend.forget([meta.task_id for meta in metas if meta.status in (QUEUED, SCHEDULED)])
+
+    async def anot_sent(self, message: Outgoing, error: AmqtaskError) -> None:
+        """Like :meth:`not_sent`, of one message, without blocking the running loop."""
+        if self._stores:
+            import asyncio  # noqa: PLC0415 -- whoever awaits this has loaded it
+
+            await asyncio.get_running_loop().run_in_executor(None, self.not_sent, [message], {0: error})
 
     def _record(self, message: Outgoing) -> Record:
         headers = message.properties.headers or {}

@@ -139,6 +139,8 @@ class AioTransport:
         with self._mutex:
             line = self._lines.get(loop)
             if line is None:
+                for other in [other for other in self._lines if other.is_closed()]:
+                    del self._lines[other]  # its line refers to it, and would keep it for ever
                 line = self._lines[loop] = _Line(self._urls, self._options, self._strategy)
             if line.replies is None and self.reply_queue is not None:
                 line.replies = AioReplies(self.reply_queue)

@@ -96,7 +96,9 @@ def encode_properties(properties: Properties) -> bytes:
 
 
 def check_short(name: str, text: str) -> None:
-    """Raise EncodeError unless the text fits one of AMQP's short strings (255 bytes of UTF-8)."""
+    """Raise EncodeError unless it is a text that fits one of AMQP's short strings (255 bytes of UTF-8)."""
+    if not isinstance(text, str):  # it may come from somebody else's message
+        raise EncodeError(f"the {name} must be a str, not {type(text).__name__}")
     # four bytes a character at most, so a shorter text needs no second look
     if len(text) <= _SHORT // 4 and text.isascii():
         return

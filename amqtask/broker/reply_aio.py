@@ -76,13 +76,16 @@ class AioReplies:
             if self._wants_answers and not self._receiving:
                 await self._channel.basic_qos(prefetch_count=PREFETCH)
                 self._receiving = True  # answers may come before the broker's word that they do
-                await self._channel.basic_consume(step.name, self._deliver)
+                try:
+                    await self._channel.basic_consume(step.name, self._deliver)
+                except BaseException:  # who waits was cancelled, maybe before anything was sent
+                    self._receiving = False
+                    raise
             self._error = None
         except LOST as error:
             refused = refusal(error)
             if refused is None:
                 raise
-            self._receiving = False
             code, text = refused
             if code == failures.NOT_FOUND:  # deleted between declaration and consumption
                 return

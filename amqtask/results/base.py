@@ -103,8 +103,8 @@ class Chords(Protocol):
     def dispatched(self, joined: Joined) -> None:
         """The body (or its failure) is confirmed: forget the chord; later duplicates count for nothing."""
 
-    def grow(self, group_id: str, by: int) -> None:
-        """``add_to_chord``: that many members more."""
+    def grow(self, group_id: str, by: int, key: str) -> None:
+        """``add_to_chord``: that many members more; counted once per ``key``, however often it is called."""
 
     def look(self, group_id: str, *, expired: bool) -> Looked:
         """Worker, now and then: goes on with a complete chord that nobody goes on with.

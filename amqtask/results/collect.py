@@ -83,6 +83,13 @@ class Graph(dict["ResultBase", list["ResultBase"]]):
         stream.writelines(f'    "{node.id}" -> "{child.id}";\n' for node, child in self.edges())
         stream.write("}\n")
 
+    def to_mermaid(self) -> str:
+        """As a Mermaid flowchart, which GitHub and many editors draw."""
+        names = {node: f"t{number}" for number, node in enumerate(self)}
+        nodes = [f'    {name}["{_quoted(repr(node))}"]' for node, name in names.items()]
+        arrows = [f"    {names[node]} --> {names[child]}" for node, child in self.edges()]
+        return "\n".join(["flowchart LR", *nodes, *arrows]) + "\n"
+
 
 def graph_of(root: ResultBase, intermediate: bool = True) -> Graph:
     """The graph below a result, as far as it is known."""
@@ -96,3 +103,7 @@ def graph_of(root: ResultBase, intermediate: bool = True) -> Graph:
 
 def _label(node: ResultBase) -> str:
     return repr(node).strip("<>").replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _quoted(text: str) -> str:
+    return text.strip("<>").replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

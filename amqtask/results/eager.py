@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from amqtask import clock
+from amqtask.errors import TaskRevoked
 from amqtask.results.future import AsyncResult, R_co
 from amqtask.results.meta import Meta
+from amqtask.results.states import REVOKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +19,7 @@ EagerState = Literal["SUCCESS", "FAILURE", "REJECTED", "IGNORED", "REVOKED"]
 
 
 class EagerResult(AsyncResult[R_co]):
-    """A task that has run here, by ``apply()`` or ``task_always_eager``; its end is known. Immutable.
+    """A task that has run here, by ``apply()`` or ``task_always_eager``; its end is known.
 
     Its state is ``SUCCESS``, or what a worker would have made of it: ``FAILURE`` and ``REJECTED`` (a dead letter),
     ``REVOKED`` (it had expired, and was not run) or ``IGNORED``. No backend is needed, and none is asked.
@@ -64,6 +67,15 @@ class EagerResult(AsyncResult[R_co]):
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> R_co:
         """What the task returned, or the exception that it raised; raises that with ``propagate``."""
+        return self.told(self.meta, propagate, callback)
+
+    def told(
+        self,
+        meta: Meta,  # noqa: ARG002 -- says less than is known here
+        propagate: bool = True,
+        callback: Callable[[str, Any], object] | None = None,
+    ) -> R_co:
+        """:meth:`maybe_throw`."""
         if self._error is not None and propagate:
             raise self._error.with_traceback(self._trace)
         value = self.result
@@ -77,6 +89,11 @@ class EagerResult(AsyncResult[R_co]):
 
     def forget(self) -> None:
         """Nothing: nothing is stored of it."""
+
+    def revoke(self, *_args: Any, **_options: Any) -> None:
+        """Count as revoked from now on, as in Celery: nothing is stopped, and nobody is told, for the task has run."""
+        self._value_here, self._error, self._trace = None, TaskRevoked("revoked"), None
+        self._meta = replace(self.meta, status=REVOKED, result=None, traceback=None)
 
     def unsettle(self) -> None:
         """Nothing: its end is part of it."""

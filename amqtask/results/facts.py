@@ -11,18 +11,11 @@ from amqtask.results.states import FAILURE, SUCCESS
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from amqtask.results.meta import Meta
-
 
 class Facts(Leaf):
     """The part of a task's handle that only reads; each fact asks the backend until the task has ended."""
 
     __slots__ = ()
-
-    @property
-    @abstractmethod
-    def meta(self) -> Meta:
-        """What is stored of the task; of one of which nothing is stored, its state."""
 
     @property
     @abstractmethod

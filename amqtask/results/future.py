@@ -145,13 +145,7 @@ class AsyncResult(Facts, Generic[R_co]):
         Raises:
             Exception: it has failed, and ``propagate`` is true.
         """
-        meta = self.meta
-        if propagate and meta.status in PROPAGATE_STATES:
-            raise self._failure(meta)
-        value = self._value(meta)
-        if callback is not None:
-            callback(self.id, value)
-        return cast("R_co", value)
+        return self.told(self.meta, propagate, callback)
 
     maybe_reraise = maybe_throw
 
@@ -232,6 +226,14 @@ class AsyncResult(Facts, Generic[R_co]):
         """What has sent what, as far as it has ended."""
         return graph_of(self)
 
+    def build_graph(self, intermediate: bool = False) -> Graph:
+        """:attr:`graph`; unless ``intermediate``, IncompleteStream is raised where a task has not ended."""
+        return graph_of(self, intermediate)
+
+    def to_mermaid(self) -> str:
+        """:attr:`graph` as a Mermaid flowchart."""
+        return self.graph.to_mermaid()
+
     def leaves(self) -> Iterator[AsyncResult[Any]]:
         """Itself: a task has no members."""
         yield self
@@ -289,6 +291,15 @@ class AsyncResult(Facts, Generic[R_co]):
         return _rebuilt, (self.id, self._name, self.parent)
 
     # ---- steps
+
+    def told(self, meta: Meta, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> R_co:
+        """:meth:`maybe_throw`, by what is known of the task already."""
+        if propagate and meta.status in PROPAGATE_STATES:
+            raise self._failure(meta)
+        value = self._value(meta)
+        if callback is not None:
+            callback(self.id, value)
+        return cast("R_co", value)
 
     def settle(self, meta: Meta) -> None:
         """Take note of what is stored of the task; of its end for good."""

@@ -15,7 +15,7 @@ from amqtask.results.states import EXPIRED, PROPAGATE_STATES, UNKNOWN
 from amqtask.results.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 
     from amqtask.results.meta import Meta
     from amqtask.results.node import ResultBase
@@ -35,7 +35,8 @@ class Gathering(Generic[L]):
         find: the app's results; called when something is not known yet.
         timeout: seconds; None waits for ever.
         on_message: called with every document of these tasks that comes.
-        ancestors: what must end before these tasks are sent: the failure of one is raised, for they never will be.
+        ancestors: what must end before these tasks are sent, the nearest first: the failure of one, known already or
+            not, is raised, for they never will be.
         refuse: refuse to wait inside a task.
 
     Raises:
@@ -62,16 +63,22 @@ class Gathering(Generic[L]):
         if self._waiting and refuse:
             refuse_inside_task()
         self._find, self._timeout, self._on_message = find, timeout, on_message
-        self._before = _unknown_tasks(ancestors) if self._waiting else {}
+        self._before: dict[str, Leaf] = {}
+        self._failed: Leaf | None = None
+        if self._waiting:
+            self._look_before(ancestors)
 
     def __iter__(self) -> Iterator[L]:
         yield from self._known
         if not self._waiting:
             return
         results = self._find()
-        if doubtful := self._doubtful(results):
-            _refuse_gone(doubtful, results.backend.fetch(doubtful), results)
         with self._wait(results) as wait:
+            if self._failed is not None:
+                found = results.backend.fetch([*self._waiting, self._failed.id])
+                yield from self._take_stored(self._failed, found, results)
+            if doubtful := self._doubtful(results):
+                _refuse_gone(doubtful, results.backend.fetch(doubtful), results)
             while self._waiting:
                 yield from self._take(wait.next())
 
@@ -81,15 +88,44 @@ class Gathering(Generic[L]):
         if not self._waiting:
             return
         results = self._find()
-        if doubtful := self._doubtful(results):
-            _refuse_gone(doubtful, await results.backend.afetch(doubtful), results)
         with self._wait(results) as wait:
+            if self._failed is not None:
+                found = await wait.afetch([*self._waiting, self._failed.id])
+                for leaf in self._take_stored(self._failed, found, results):
+                    yield leaf
+            if doubtful := self._doubtful(results):
+                _refuse_gone(doubtful, await wait.afetch(doubtful), results)
             while self._waiting:
                 for leaf in self._take(await wait.anext()):
                     yield leaf
 
     def _wait(self, results: Results) -> Waiting:
         return Waiting(results, (*self._waiting, *self._before), self._timeout)
+
+    def _look_before(self, nodes: Iterable[ResultBase]) -> None:
+        """Find what has to be watched beside the tasks themselves, and whether one of it is known to have failed."""
+        for node in nodes:
+            if len(self._before) == _ANCESTORS:
+                break
+            if isinstance(node, Leaf):
+                failed = node.known and node.meta.status in PROPAGATE_STATES
+                if failed or not node.known:
+                    self._before[node.id] = node
+                if failed:
+                    self._failed = node
+                if node.known:  # nothing depends on those before it any more
+                    break
+
+    def _take_stored(self, failed: Leaf, documents: Mapping[str, bytes], results: Results) -> Iterator[L]:
+        """Those that have ended although one before them is known to have failed; raises its error for the others.
+
+        Unless that one was run again since, as a dead letter may be.
+        """
+        metas = [results.loads(document) for document in documents.values()]
+        again = any(meta.task_id == failed.id and meta.status not in PROPAGATE_STATES for meta in metas)
+        yield from self._take(metas)
+        if self._waiting and not again:
+            failed.maybe_throw()
 
     def _take(self, metas: list[Meta]) -> list[L]:
         """Those that have ended; what became of them goes before what became of those before them."""
@@ -125,13 +161,3 @@ def _refuse_gone(task_ids: list[str], stored: Collection[str], results: Results)
     for task_id in task_ids:
         if task_id not in stored:
             raise ResultGone(explain(task_id, absent_state(task_id, results), results))
-
-
-def _unknown_tasks(nodes: Iterable[ResultBase]) -> dict[str, Leaf]:
-    found: dict[str, Leaf] = {}
-    for node in nodes:
-        if len(found) == _ANCESTORS:
-            break
-        if isinstance(node, Leaf) and not node.known:
-            found[node.id] = node
-    return found

@@ -22,28 +22,28 @@ class GroupResult(ResultSet[R_co]):
     """The tasks of a group, in the order of the group.
 
     Args:
-        id: of the group.
-        results_list: handles of its members.
-        results, app: as for :class:`ResultSet`.
+        id: of the group; None, as Celery has it, for what is no group.
+        results: handles of its members.
+        access, app: as for :class:`ResultSet`.
         parent: what had to end before the group was sent.
 
     Attributes:
-        id, parent: as given.
+        id, parent: as given; without an id, "".
     """
 
     __slots__ = ("id", "parent")
 
     def __init__(
         self,
-        id: str,  # noqa: A002 -- Celery's name for it
-        results_list: Iterable[ResultBase] = (),
-        *,
-        results: Results | None = None,
+        id: str | None = None,  # noqa: A002 -- Celery's name for it
+        results: Iterable[ResultBase] = (),
         parent: ResultBase | None = None,
+        *,
+        access: Results | None = None,
         app: ResultsOwner | None = None,
     ) -> None:
-        super().__init__(results_list, results=results, app=app)
-        self.id, self.parent = id, parent
+        super().__init__(results, access=access, app=app)
+        self.id, self.parent = id or "", parent
 
     def save(self) -> GroupResult[R_co]:
         """Store what the group consists of, for :meth:`restore` by whoever knows its id."""
@@ -56,15 +56,15 @@ class GroupResult(ResultSet[R_co]):
         cls,
         id: str,  # noqa: A002
         *,
-        results: Results | None = None,
+        access: Results | None = None,
         app: ResultsOwner | None = None,
     ) -> GroupResult[Any] | None:
         """A group that was saved, by this app or the one made last; None when there is none, or none any more."""
-        results = results or (current_results() if app is None else app.results)
-        document = results.backend.fetch_group(id)
+        access = access or (current_results() if app is None else app.results)
+        document = access.backend.fetch_group(id)
         if document is None:
             return None
-        group = results.load_group(document)
+        group = access.load_group(document)
         if not isinstance(group, GroupResult):
             raise DecodeError(f"what is stored of group {id} is no group")
         return group
@@ -113,7 +113,7 @@ def result_from_tuple(value: Any, *, results: Results | None = None) -> ResultBa
             node = AsyncResult(task_id, results=results, parent=node)
         else:
             inner = [result_from_tuple(member, results=results) for member in members]
-            node = GroupResult(task_id, inner, results=results, parent=node)
+            node = GroupResult(task_id, inner, node, access=results)
     assert node is not None
     return node
 

@@ -80,6 +80,11 @@ class Leaf(ResultBase):
     def known(self) -> bool:
         """Whether its end is known here, so that nothing has to be asked."""
 
+    @property
+    @abstractmethod
+    def meta(self) -> Meta:
+        """What is stored of the task; of one of which nothing is stored, its state."""
+
     @abstractmethod
     def settle(self, meta: Meta) -> None:
         """Take note of what is stored of it; of its end for good."""

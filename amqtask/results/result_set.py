@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, cast
 
+from amqtask.results.absence import absent_state
 from amqtask.results.current import current_results
+from amqtask.results.eager import EagerResult
 from amqtask.results.future import AsyncResult, R_co, Results
 from amqtask.results.gathering import Gathering
+from amqtask.results.meta import Meta
 from amqtask.results.node import ResultBase, Tuple, forgotten
 from amqtask.results.source import ResultsOwner, revoke
+from amqtask.results.states import FAILURE, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
@@ -22,8 +27,8 @@ class ResultSet(ResultBase, Generic[R_co]):
     """Some results, waited for together: one watch for all of them, nested ones included. Not thread-safe.
 
     Args:
-        results_list: handles of tasks, or of groups; Celery's name ``results`` is that of the attribute.
-        results: of the app; without them, of ``app``, of a member's app or of the app made last.
+        results: handles of tasks, or of groups.
+        access: results of the app; without them, of ``app``, of a member's app or of the app made last.
         app: whose tasks they are.
 
     Attributes:
@@ -37,13 +42,13 @@ class ResultSet(ResultBase, Generic[R_co]):
 
     def __init__(
         self,
-        results_list: Iterable[ResultBase],
+        results: Iterable[ResultBase],
         *,
-        results: Results | None = None,
+        access: Results | None = None,
         app: ResultsOwner | None = None,
     ) -> None:
-        self.results = list(results_list)
-        self._app_results = app.results if results is None and app is not None else results
+        self.results = list(results)
+        self._app_results = app.results if access is None and app is not None else access
 
     # ---- waiting
 
@@ -116,9 +121,19 @@ class ResultSet(ResultBase, Generic[R_co]):
         for leaf in self._gathering(timeout, propagate):
             yield leaf.maybe_throw(propagate)
 
-    def iter_native(self, timeout: float | None = None, **_options: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Ids and documents of the tasks, in the order in which they end; nothing is raised for one that failed."""
-        for leaf in self._gathering(timeout):
+    def iter_native(
+        self,
+        timeout: float | None = None,
+        interval: float | None = None,  # noqa: ARG002 -- Celery's
+        no_ack: bool = True,  # noqa: ARG002 -- Celery's
+        on_message: Callable[[dict[str, Any]], object] | None = None,
+        **_options: Any,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Ids and documents of the tasks, in the order in which they end; nothing is raised for one that failed.
+
+        Options are those of :meth:`get`.
+        """
+        for leaf in self._gathering(timeout, False, on_message):
             yield leaf.id, leaf.meta.as_dict()
 
     def as_completed(self, timeout: float | None = None) -> Iterator[AsyncResult[Any]]:
@@ -137,7 +152,7 @@ class ResultSet(ResultBase, Generic[R_co]):
 
     def ready(self) -> bool:
         """Whether all have ended, well or not."""
-        return all(leaf.ready() for leaf in self._looked_up())
+        return all(leaf.known or meta.final for leaf, meta in self._looked_up())
 
     def waiting(self) -> bool:
         """Whether one has not ended."""
@@ -145,20 +160,20 @@ class ResultSet(ResultBase, Generic[R_co]):
 
     def successful(self) -> bool:
         """Whether all have returned."""
-        return all(leaf.successful() for leaf in self._looked_up())
+        return all(meta.status == SUCCESS for _, meta in self._looked_up())
 
     def failed(self) -> bool:
         """Whether one has raised."""
-        return any(leaf.failed() for leaf in self._looked_up())
+        return any(meta.status == FAILURE for _, meta in self._looked_up())
 
     def completed_count(self) -> int:
         """How many tasks have returned."""
-        return sum(leaf.successful() for leaf in self._looked_up())
+        return sum(meta.status == SUCCESS for _, meta in self._looked_up())
 
     def maybe_throw(self, callback: Callable[[str, Any], object] | None = None, propagate: bool = True) -> None:
         """Raise the exception of one that is known to have failed."""
-        for leaf in self._looked_up():
-            leaf.maybe_throw(propagate, callback)
+        for leaf, meta in self._looked_up():
+            leaf.told(meta, propagate, callback)
 
     maybe_reraise = maybe_throw
 
@@ -169,16 +184,16 @@ class ResultSet(ResultBase, Generic[R_co]):
         weak: bool = False,  # noqa: ARG002 -- Celery's
     ) -> None:
         """Call something with this handle once the end of every task is known here; see :meth:`AsyncResult.then`."""
-        missing = {leaf.id for leaf in self.leaves()}
+        leaves = list(self.leaves())
+        told = count(1)  # one that is there twice is told of twice
 
-        def ended(leaf: AsyncResult[Any]) -> None:
-            missing.discard(leaf.id)
-            if not missing:
+        def ended(_leaf: AsyncResult[Any]) -> None:
+            if next(told) == len(leaves):
                 callback(self)
 
-        for leaf in list(self.leaves()):
+        for leaf in leaves:
             leaf.then(ended, on_error)
-        if not self.results:
+        if not leaves:
             callback(self)
 
     # ---- members
@@ -198,9 +213,9 @@ class ResultSet(ResultBase, Generic[R_co]):
         if result not in self.results:
             self.results.append(result)
 
-    def update(self, results_list: Iterable[ResultBase]) -> None:
+    def update(self, results: Iterable[ResultBase]) -> None:
         """Add several."""
-        for result in results_list:
+        for result in results:
             self.add(result)
 
     def remove(self, result: ResultBase | str) -> None:
@@ -236,7 +251,14 @@ class ResultSet(ResultBase, Generic[R_co]):
         timeout: float | None = None,
     ) -> None:
         """Have none of the tasks run; see :meth:`amqtask.results.future.AsyncResult.revoke`."""
-        revoke(self._bound(), self.as_list(), terminate, signal, wait, timeout)
+        sent = []
+        for leaf in self.leaves():
+            if isinstance(leaf, EagerResult):
+                leaf.revoke()
+            else:
+                sent.append(leaf.id)
+        if sent:
+            revoke(self._bound(), sent, terminate, signal, wait, timeout)
 
     def tuple_after(self, parent: Tuple | None) -> Tuple:
         """Ids of the members, as Celery writes them."""
@@ -272,21 +294,26 @@ class ResultSet(ResultBase, Generic[R_co]):
             self._app_results = next(bound, None) or current_results()
         return self._app_results
 
-    def _looked_up(self) -> list[AsyncResult[Any]]:
-        """The tasks, those that may have ended asked for together."""
+    def _looked_up(self) -> list[tuple[AsyncResult[Any], Meta]]:
+        """The tasks with what is known of them, those that may have ended asked for together."""
         leaves = list(self.leaves())
-        waiting: dict[str, list[AsyncResult[Any]]] = {}
-        for leaf in leaves:
-            if not leaf.known:
-                waiting.setdefault(leaf.id, []).append(leaf)
-        ids = list(waiting)
+        ids = list({leaf.id: None for leaf in leaves if not leaf.known})
+        found: dict[str, Meta] = {}
         for start in range(0, len(ids), _BATCH):
             results = self._bound()
             for document in results.backend.fetch(ids[start : start + _BATCH]).values():
                 meta = results.loads(document)
-                for leaf in waiting.get(meta.task_id, ()):
-                    leaf.settle(meta)
-        return leaves
+                found[meta.task_id] = meta
+        told = []
+        for leaf in leaves:
+            if leaf.id in found:
+                leaf.settle(found[leaf.id])
+                told.append((leaf, found[leaf.id]))
+            elif leaf.known:
+                told.append((leaf, leaf.meta))
+            else:
+                told.append((leaf, Meta(leaf.id, absent_state(leaf.id, self._bound()))))
+        return told
 
     def _gathering(
         self,

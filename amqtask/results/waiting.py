@@ -14,7 +14,7 @@ from amqtask import clock
 from amqtask.errors import BackendError, ResultTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from amqtask.results.base import Watch
     from amqtask.results.meta import Meta
@@ -27,6 +27,9 @@ _PATIENCE = 30.0
 
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts; the last one is repeated."""
+
+_LEAST = 0.001
+"""Seconds that are left at least of a wait that was given some: only who gives none has a look take what it takes."""
 
 
 class Waiting:
@@ -41,6 +44,7 @@ class Waiting:
     def __init__(self, results: Results, ids: Iterable[str], timeout: float | None) -> None:
         self._results, self._ids, self._timeout = results, set(ids), timeout
         self._deadline = None if timeout is None else clock.monotonic() + max(timeout, 0.0)
+        self._least = _LEAST if timeout and timeout > 0 else 0.0
         self._watch: Watch | None = None
         self._begun = False
         self._failing: float | None = None
@@ -62,7 +66,7 @@ class Waiting:
         """
         while True:
             try:
-                documents = self._opened().wait(self._left())
+                documents = self._opened().wait(self._left(self._least))
             except BackendError as error:
                 time.sleep(self._pause(error))
                 continue
@@ -75,20 +79,35 @@ class Waiting:
 
         while True:
             try:
-                documents = await self._opened().await_(self._left())
+                documents = await self._opened().await_(self._left(self._least))
             except BackendError as error:
                 await asyncio.sleep(self._pause(error))
                 continue
             if metas := self._read(documents):
                 return metas
 
+    async def afetch(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """What is stored of some tasks now; who gives no time looks however long the backend takes.
+
+        Raises:
+            ResultTimeout: the backend has not told in time.
+            BackendError: it can't be reached.
+        """
+        import asyncio  # noqa: PLC0415 -- as above
+
+        try:
+            async with asyncio.timeout(self._left(self._least) or None):
+                return await self._results.backend.afetch(ids)
+        except TimeoutError:
+            raise ResultTimeout(self._timeout_text()) from None
+
     def _opened(self) -> Watch:
         if self._watch is None:
             self._watch = self._results.backend.watch(self._ids)
         return self._watch
 
-    def _left(self) -> float | None:
-        return None if self._deadline is None else max(self._deadline - clock.monotonic(), 0.0)
+    def _left(self, least: float = 0.0) -> float | None:
+        return None if self._deadline is None else max(self._deadline - clock.monotonic(), least)
 
     def _read(self, documents: Mapping[str, bytes]) -> list[Meta]:
         """What the documents say; nothing, and no time left, ends the wait."""

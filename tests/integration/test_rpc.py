@@ -123,6 +123,16 @@ def test_a_wait_without_an_answer_ends_in_time_and_can_be_repeated(desk: Desk, a
     watch.close()
 
 
+def test_a_wait_of_no_time_looks_once(desk: Desk, answerer: Answerer):
+    task_id = desk.send()
+    watch = desk.backend.watch([task_id])
+    assert watch.wait(0) == {}
+    for status in ("STARTED", "SUCCESS"):
+        answerer.answer(desk.backend.reply_to, task_id, status=status)
+        assert json.loads(watch.wait(0)[task_id])["status"] == status
+    watch.close()
+
+
 def test_every_state_is_told_as_it_comes_and_success_stays(desk: Desk, answerer: Answerer):
     task_id, other = desk.send(), desk.send()
     watch = desk.backend.watch([task_id, other])

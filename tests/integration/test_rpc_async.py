@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
 import time
+import weakref
 
 import pytest
 from pika.exceptions import ChannelClosedByBroker
@@ -71,6 +73,19 @@ def test_a_wait_without_an_answer_ends_in_time(desk: Desk):
     asyncio.run(main())
 
 
+def test_a_wait_of_no_time_looks_once(desk: Desk, answerer: Answerer):
+    async def main() -> None:
+        task_id = await desk.asend()
+        watch = desk.backend.watch([task_id])
+        assert await watch.await_(0) == {}
+        for status in ("STARTED", "SUCCESS"):
+            await asyncio.to_thread(answerer.answer, desk.backend.reply_to, task_id, status=status)
+            assert json.loads((await watch.await_(0))[task_id])["status"] == status
+        watch.close()
+
+    asyncio.run(main())
+
+
 def test_looks_see_every_state_that_a_task_goes_through(desk: Desk, answerer: Answerer):
     async def main() -> list[str]:
         task_id = await desk.asend()
@@ -94,6 +109,24 @@ def test_a_cancelled_wait_can_be_repeated(desk: Desk, answerer: Answerer):
     asyncio.run(main())
 
 
+def test_a_wait_that_is_cancelled_as_it_begins_to_consume_leaves_the_loop_with_a_consumer(
+    desk: Desk, answerer: Answerer
+):
+    async def main() -> None:
+        task_id = await desk.asend()
+        waiting = asyncio.create_task(desk.aget(task_id, timeout=None))
+        replies = desk.transport.aio._line().replies
+        assert replies is not None
+        while not replies._receiving:  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await in_thread(answerer, desk, task_id)
+        assert set(await desk.aget(task_id)) == {task_id}
+
+    asyncio.run(main())
+
+
 def test_looking_finds_what_has_arrived_without_waiting(desk: Desk, answerer: Answerer):
     async def main() -> None:
         task_id, other = await desk.asend(), await desk.asend()
@@ -104,6 +137,21 @@ def test_looking_finds_what_has_arrived_without_waiting(desk: Desk, answerer: An
             desk.backend.forget([task_id])
 
     asyncio.run(main())
+
+
+def test_no_loop_is_kept_that_has_ended(desk: Desk, answerer: Answerer):
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def main() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        task_id = await desk.asend()
+        await in_thread(answerer, desk, task_id)
+        assert set(await desk.aget(task_id)) == {task_id}
+
+    for _ in range(4):
+        asyncio.run(main())
+    gc.collect()
+    assert [loop() for loop in loops[:-1]] == [None] * 3
 
 
 def test_a_later_loop_gets_what_an_earlier_one_has_sent(desk: Desk, answerer: Answerer):

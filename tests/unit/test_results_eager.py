@@ -7,10 +7,11 @@ import pickle
 
 import pytest
 
-from amqtask.errors import NoResultBackend
+from amqtask.errors import NoResultBackend, TaskRevoked
 from amqtask.results import current
 from amqtask.results.eager import EagerResult
 from amqtask.results.future import AsyncResult
+from amqtask.results.group import GroupResult
 from amqtask.results.joining import denied_join_result
 
 
@@ -72,3 +73,14 @@ def test_it_can_be_pickled():
     assert isinstance(again, EagerResult)
     assert (again.id, again.name, again.state, again.traceback, again.retries) == ("e", "t", "FAILURE", "trace", 1)
     assert str(again.result) == "boom"
+
+
+def test_one_that_is_revoked_says_so_and_asks_nobody():
+    results = [EagerResult("e", "t", "SUCCESS", 5), EagerResult("f", "t", "FAILURE", error=ValueError("boom"))]
+    GroupResult("g", results).revoke(terminate=True)
+    for result in results:
+        assert (result.state, result.ready(), result.successful(), result.traceback) == ("REVOKED", True, False, None)
+        assert isinstance(result.result, TaskRevoked)
+        with pytest.raises(TaskRevoked):
+            result.get()
+        assert pickle.loads(pickle.dumps(result)).state == "REVOKED"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 import uuid
 
@@ -16,6 +17,7 @@ from amqtask.config.settings import Settings
 from amqtask.errors import BackendError, NoResultBackend, ResultGone, ResultTimeout, SerializationError
 from amqtask.results import current, waiting
 from amqtask.results.access import ResultAccess
+from amqtask.results.backends._polled import PolledBackend
 from amqtask.results.future import AsyncResult
 from amqtask.results.group import GroupResult
 
@@ -68,7 +70,7 @@ def test_the_state_of_a_task_of_which_nothing_is_stored(monkeypatch, settings, t
         with pytest.raises(ResultGone):
             asyncio.run(result.aget(timeout=10))
         with pytest.raises(ResultGone):
-            GroupResult("g", [result], results=store.results).get(timeout=10)
+            GroupResult("g", [result], access=store.results).get(timeout=10)
     else:
         with pytest.raises(ResultTimeout):
             result.get(timeout=0)
@@ -157,3 +159,47 @@ def test_an_app_without_backend_says_what_to_do():
     for ask in (result.get, lambda: result.state, result.ready, result.forget):
         with pytest.raises(NoResultBackend, match="rpc://"):
             ask()
+
+
+# ---- a store that does not answer
+
+
+class Silent(PolledBackend):
+    """A store that answers when it is told to, and counts who asks."""
+
+    def __init__(self) -> None:
+        super().__init__("silent://", Settings())
+        self.answers = threading.Event()
+
+    def store(self, records):
+        raise NotImplementedError
+
+    def fetch(self, task_ids):
+        self.answers.wait(30)
+        return {}
+
+    def close(self):
+        self.end_threads()
+
+
+@pytest.mark.parametrize("timeout", [0.1, 1e-9])
+@pytest.mark.parametrize("tracked", [False, True])
+def test_coroutines_are_held_up_by_nobody_elses_question_and_not_for_long_beyond_their_timeouts(tracked, timeout):
+    backend = Silent()
+    settings = Settings(result_backend="silent://", result_track_sent=tracked)
+    results = ResultAccess(settings, lambda _url, _settings: backend)
+
+    async def impatient() -> None:
+        with pytest.raises(ResultTimeout):
+            await AsyncResult(born_now(), results=results).aget(timeout=timeout)
+
+    async def main() -> float:
+        started = time.monotonic()
+        await asyncio.gather(*(impatient() for _ in range(20)))
+        return time.monotonic() - started
+
+    try:
+        assert asyncio.run(main()) < 2
+    finally:
+        backend.answers.set()
+        backend.close()

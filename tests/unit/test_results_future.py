@@ -147,7 +147,7 @@ def test_several_threads_may_wait_for_one_task(store):
 
 def test_waiting_inside_a_task_is_refused_unless_it_is_allowed(store):
     result = store.handle()
-    group = GroupResult("g", [result], results=store.results)
+    group = GroupResult("g", [result], access=store.results)
     store.put(result.id, 5)
     with denied_join_result():
         for wait in (result.get, group.get, lambda: list(group.iterate()), lambda: asyncio.run(result.aget())):

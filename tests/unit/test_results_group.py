@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import time
 
 import pytest
 from memory_backend import Store, in_thread
 from waiting import wait_for
 
-from amqtask.errors import DecodeError, ResultTimeout, SerializationError
+from amqtask.errors import DecodeError, ResultGone, ResultTimeout, SerializationError
 from amqtask.results.eager import EagerResult
 from amqtask.results.future import AsyncResult
 from amqtask.results.group import GroupResult, ResultSet, result_from_tuple
@@ -23,7 +24,7 @@ def store() -> Store:
 
 
 def group_of(store: Store, count: int, **options) -> GroupResult:
-    return GroupResult(new_id(), [store.handle() for _ in range(count)], results=store.results, **options)
+    return GroupResult(new_id(), [store.handle() for _ in range(count)], access=store.results, **options)
 
 
 def put_all(store: Store, group: GroupResult, order: list[int] | None = None) -> None:
@@ -73,7 +74,7 @@ def test_the_time_is_for_all_members_together(store):
     with pytest.raises(ResultTimeout, match=group[2].id):
         group.get(timeout=0.05)
     with pytest.raises(ResultTimeout, match="2 tasks, such as"):
-        GroupResult("g", [store.handle(), store.handle()], results=store.results).get(timeout=0)
+        GroupResult("g", [store.handle(), store.handle()], access=store.results).get(timeout=0)
 
 
 def test_results_are_iterated_in_the_order_of_the_ends(store):
@@ -108,7 +109,7 @@ def test_leaving_an_iteration_leaves_nothing_open(store):
 
 def test_nested_groups_are_waited_for_together_and_give_nested_lists(store):
     inner = group_of(store, 2)
-    outer = GroupResult("outer", [store.handle(), inner], results=store.results)
+    outer = GroupResult("outer", [store.handle(), inner], access=store.results)
     store.put(outer[0].id, "first")
     put_all(store, inner)
     assert outer.get(timeout=5) == ["first", [0, 1]]
@@ -120,13 +121,13 @@ def test_a_member_may_be_there_twice(store):
     member = store.handle()
     again = store.handle(member.id)
     store.put(member.id, 5)
-    assert GroupResult("g", [member, again, member], results=store.results).get(timeout=5) == [5, 5, 5]
+    assert GroupResult("g", [member, again, member], access=store.results).get(timeout=5) == [5, 5, 5]
 
 
 def test_eager_results_may_be_members(store):
     member = store.handle()
     store.put(member.id, 5)
-    group = GroupResult("g", [EagerResult("e", "t", "SUCCESS", 3), member], results=store.results)
+    group = GroupResult("g", [EagerResult("e", "t", "SUCCESS", 3), member], access=store.results)
     assert group.get(timeout=5) == [3, 5]
     assert group.completed_count() == 2
 
@@ -151,6 +152,31 @@ def test_what_is_known_of_all_is_asked_in_one_fetch(store):
     assert store.backend.fetches == 1
 
 
+def test_what_is_known_of_a_group_that_runs_is_asked_in_one_fetch_too(store):
+    group = group_of(store, 300)
+    put_all(store, group, list(range(100)))
+    store.put(group[100].id, {"done": 1}, "PROGRESS")
+    questions = [
+        (group.completed_count, 100), (group.successful, False), (group.failed, False), (group.ready, False),
+        (group.waiting, True), (group.maybe_throw, None),
+    ]  # fmt: skip
+    for question, answer in questions:
+        store.backend.fetches = 0
+        assert (question(), store.backend.fetches) == (answer, 1)
+    told = {}
+    group.maybe_throw(callback=told.__setitem__)
+    assert [told[member.id] for member in group[98:102]] == [98, 99, {"done": 1}, None]
+
+
+def test_a_member_whose_result_has_expired_counts_as_ended_and_is_not_taken_for_good(store):
+    group = GroupResult("g", [store.handle("01000000-0000-7000-8000-000000000000")], access=store.results)
+    assert (group.ready(), group.successful(), group.failed()) == (True, False, False)
+    with pytest.raises(ResultGone):
+        group.maybe_throw()
+    store.put(group[0].id, 5)
+    assert group.completed_count() == 1
+
+
 def test_a_group_that_has_not_ended(store):
     group = group_of(store, 2)
     put_all(store, group, [0])
@@ -166,6 +192,31 @@ def test_then_waits_for_every_member(store):
     assert told == []
     put_all(store, group, [1])
     assert group.get(timeout=5) == [0, 1]
+    assert told == [group]
+
+
+def test_then_is_called_once_for_a_member_that_is_there_twice_and_at_once_without_members(store):
+    member, told = store.handle("m"), []
+    group = GroupResult("g", [member, store.handle(), member], access=store.results)
+    group.then(told.append)
+    store.put("m", 0)
+    assert not group.ready()
+    assert told == []
+    store.put(group[1].id, 1)
+    assert group.get(timeout=5) == [0, 1, 0]
+    assert told == [group]
+    outer = GroupResult("outer", [GroupResult("inner", [])], access=store.results)
+    outer.then(told.append)
+    assert told == [group, outer]
+
+
+def test_then_takes_a_member_as_long_however_many_there_are(store):
+    group, told = group_of(store, 5000), []
+    group.then(told.append)
+    put_all(store, group)
+    started = time.process_time()
+    assert group.ready()
+    assert time.process_time() - started < 1
     assert told == [group]
 
 
@@ -205,16 +256,16 @@ def test_forget_removes_all_results(store):
 
 def test_a_saved_group_is_restored_by_its_id(store):
     inner = group_of(store, 1)
-    group = GroupResult("g", [store.handle(), inner], results=store.results, parent=store.handle())
+    group = GroupResult("g", [store.handle(), inner], access=store.results, parent=store.handle())
     assert group.save() is group
-    again = GroupResult.restore("g", results=store.results)
+    again = GroupResult.restore("g", access=store.results)
     assert again == group
     assert again.parent == group.parent
     store.put(again[0].id, 1)
     put_all(store, inner)
     assert again.get(timeout=5) == [1, [0]]
     again.delete()
-    assert GroupResult.restore("g", results=store.results) is None
+    assert GroupResult.restore("g", access=store.results) is None
 
 
 def test_celery_and_amqtask_restore_each_others_groups(store):
@@ -223,7 +274,7 @@ def test_celery_and_amqtask_restore_each_others_groups(store):
     from celery.result import result_from_tuple as celery_from_tuple
 
     app = Celery("x", set_as_current=False, backend="cache+memory://")
-    group = GroupResult("g", [store.handle("a"), store.handle("b")], results=store.results)
+    group = GroupResult("g", [store.handle("a"), store.handle("b")], access=store.results)
     group.save()
     theirs = celery_from_tuple(json.loads(store.backend.groups["g"])["result"], app)
     assert isinstance(theirs, CeleryGroup)
@@ -246,7 +297,7 @@ def test_a_stored_group_that_is_none_is_an_error(store):
     for document in (b"{}", b'{"result": [["a", null], null]}', b"junk"):
         store.backend.groups["g"] = document
         with pytest.raises(SerializationError, match=r"group|written"):
-            GroupResult.restore("g", results=store.results)
+            GroupResult.restore("g", access=store.results)
 
 
 def test_a_chain_of_ten_thousand_becomes_a_tuple_and_a_result_again():

@@ -47,8 +47,64 @@ def test_the_failure_of_an_earlier_step_ends_the_wait_for_a_later_one(store, asy
         last.get(timeout=0, follow_parents=False)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_failure_that_is_known_already_ends_the_wait_too_unless_the_later_step_has_ended(store, asynchronous):
+    def get(last: AsyncResult) -> object:
+        return asyncio.run(last.aget(timeout=10)) if asynchronous else last.get(timeout=10)
+
+    first = store.handle("a")
+    store.put("a", ValueError("boom"), "FAILURE")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="boom"):
+            get(store.handle("c", parent=store.handle("b", parent=first)))
+    assert isinstance(first.get(propagate=False), ValueError)
+    with pytest.raises(ResultTimeout):
+        store.handle("b", parent=first).get(timeout=0.05, propagate=False)
+    store.put("b", "run again")
+    assert get(store.handle("b", parent=first)) == "run again"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_known_failure_ends_no_wait_once_its_task_was_run_again(store, asynchronous):
+    first = store.handle("a")
+    last = store.handle("c", parent=store.handle("b", parent=first))
+    store.put("a", ValueError("boom"), "FAILURE")
+    with pytest.raises(ValueError, match="boom"):
+        last.get(timeout=10)
+    assert first.known
+    store.put("a", "replayed", "STARTED")
+    end = in_thread((lambda: asyncio.run(last.aget(timeout=10))) if asynchronous else (lambda: last.get(timeout=10)))
+    wait_for(lambda: store.backend.waiting == 1)
+    store.put("c", "run")
+    assert end() == "run"
+    assert isinstance(first.result, ValueError)
+
+
+def test_a_replay_that_fails_again_ends_the_wait(store):
+    last = store.handle("b", parent=store.handle("a"))
+    store.put("a", ValueError("boom"), "FAILURE")
+    with pytest.raises(ValueError, match="boom"):
+        last.get(timeout=10)
+    store.put("a", None, "RETRY")
+    end = in_thread(lambda: last.get(timeout=10))
+    wait_for(lambda: store.backend.waiting == 1)
+    store.put("a", ValueError("boom"), "FAILURE")
+    with pytest.raises(ValueError, match="boom"):
+        end()
+
+
+def test_a_known_failure_before_a_known_success_ends_no_wait(store):
+    first = store.handle("a")
+    second = store.handle("b", parent=first)
+    store.put_all([("a", ValueError("boom"), "FAILURE"), ("b", "replayed", "SUCCESS")])
+    assert isinstance(first.get(propagate=False), ValueError)
+    assert second.get(timeout=5) == "replayed"
+    with pytest.raises(ResultTimeout):
+        store.handle("c", parent=second).get(timeout=0)
+
+
 def test_what_became_of_a_chords_body_is_told_not_the_error_of_a_member(store):
-    header = GroupResult("g", [store.handle("m1"), store.handle("m2")], results=store.results)
+    header = GroupResult("g", [store.handle("m1"), store.handle("m2")], access=store.results)
     body = store.handle("body", parent=header)
     store.put_all([("m1", ValueError("member"), "FAILURE"), ("body", ChordError("Dependency m1 raised"), "FAILURE")])
     with pytest.raises(ChordError):
@@ -56,7 +112,7 @@ def test_what_became_of_a_chords_body_is_told_not_the_error_of_a_member(store):
 
 
 def test_a_group_after_a_failed_step_is_not_waited_for(store):
-    group = GroupResult("g", [store.handle("m")], results=store.results, parent=store.handle("a"))
+    group = GroupResult("g", [store.handle("m")], access=store.results, parent=store.handle("a"))
     store.put("a", ValueError("boom"), "FAILURE")
     with pytest.raises(ValueError, match="boom"):
         group.get(timeout=10)
@@ -112,3 +168,14 @@ def test_the_graph_can_be_drawn(store):
     graph.to_dot(stream)
     assert '"b1" -> "c";' in stream.getvalue()
     assert stream.getvalue().startswith("digraph results {\n")
+    lines = store.handle("a").to_mermaid().splitlines()
+    assert lines[0] == "flowchart LR"
+    assert '    t0["AsyncResult: shop.add[a]"]' in lines
+    assert len([line for line in lines if "-->" in line]) == len(list(graph.edges()))
+
+
+def test_the_graph_of_what_runs_is_refused_unless_told_otherwise(store):
+    store.put("a", "A", children=[[["b", None], None]])
+    with pytest.raises(IncompleteStream):
+        store.handle("a").build_graph()
+    assert [node.id for node in store.handle("a").build_graph(intermediate=True)] == ["a", "b"]

@@ -34,6 +34,9 @@ FIRST_INTERVAL, GROWTH, LAST_INTERVAL = 0.002, 1.5, 0.5
 _THREADS = 4
 """Threads per process and backend that ask the store for coroutines."""
 
+_LAST_LOOK = 0.5
+"""Seconds that a look may take which was begun when a wait's time was up, or nearly."""
+
 
 class PolledBackend(ABC):
     """The part of a backend that is the same for every store which has to be asked.
@@ -84,6 +87,24 @@ class PolledBackend(ABC):
     async def afetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Like :meth:`fetch`, in a thread."""
         return await self.in_thread(lambda: self.fetch(task_ids))
+
+    def fetch_soon(self, task_ids: Sequence[str]) -> Mapping[str, bytes] | None:
+        """:meth:`fetch`, for who has no time left; None when the store does not answer at once."""
+        asking = self._threads.get().submit(self.fetch, task_ids)
+        try:
+            return asking.result(_LAST_LOOK)
+        except TimeoutError:
+            asking.cancel()
+            return None
+
+    async def afetch_by(self, task_ids: Sequence[str], deadline: float | None) -> Mapping[str, bytes] | None:
+        """:meth:`afetch`; None when the store has not answered by ``deadline`` (monotonic), or soon after it."""
+        left = None if deadline is None else max(deadline - clock.monotonic(), _LAST_LOOK)
+        try:
+            async with asyncio.timeout(left):
+                return await self.afetch(task_ids)
+        except TimeoutError:
+            return None
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run a call in one of the backend's threads: the loop's own may all be busy, or wait for this very one."""
@@ -143,7 +164,12 @@ class PollingWatch:
         """Like :meth:`wait`, without blocking the running loop."""
         deadline = None if timeout is None else clock.monotonic() + timeout
         while True:
-            news = self._news(await self._backend.afetch(list(self._open))) if self._open else {}
+            news: Mapping[str, bytes] = {}
+            if self._open:  # who gives no time looks once, however long the store takes for that
+                found = await self._backend.afetch_by(list(self._open), deadline if timeout else None)
+                if found is None:
+                    return {}
+                news = self._news(found)
             pause = self._next(deadline)
             if news or pause is None:
                 return news

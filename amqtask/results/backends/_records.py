@@ -7,8 +7,10 @@ that is no success meets a document that is there already.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from amqtask.errors import AmqtaskError
 from amqtask.results import states
@@ -38,6 +40,17 @@ def newest(records: Iterable[Record]) -> list[Record]:
         if before is None or before.state != states.SUCCESS or record.state == states.SUCCESS:
             kept[record.task_id] = record
     return [kept[task_id] for task_id in sorted(kept)]
+
+
+def key_part(name: str, longest: int) -> str:
+    """An id as a part of a key: percent-encoded, or where that is longer than the store takes, its SHA-256."""
+    text = quote(name, safe="")
+    return text if len(text) <= longest else digest(name)
+
+
+def digest(name: str) -> str:
+    """What stands for an id that a store does not take as it is."""
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def state_of(document: bytes) -> str | None:

@@ -30,8 +30,11 @@ class Source(Protocol):
     def fetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """The documents there are."""
 
-    async def afetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
-        """The same, for coroutines."""
+    def fetch_soon(self, task_ids: Sequence[str]) -> Mapping[str, bytes] | None:
+        """The same; None when they don't come at once."""
+
+    async def afetch_by(self, task_ids: Sequence[str], deadline: float | None) -> Mapping[str, bytes] | None:
+        """The same, for coroutines; None when they have not come in time."""
 
 
 class Told(NamedTuple):
@@ -77,7 +80,13 @@ class RedisWatch:
                 left = None if deadline is None else max(deadline - clock.monotonic(), 0)
                 in_time = self._changed.wait_for(self._has_news, left)
                 told = self._take()
-            found = self._source.fetch(self._unfinished()) if self._must_fetch(told) else {}
+            found: Mapping[str, bytes] | None = {}
+            if self._must_fetch(told):
+                # where time ran out before anything was subscribed, the server may be silent
+                fetch = self._source.fetch if in_time or not timeout else self._source.fetch_soon
+                found = fetch(self._unfinished())
+            if found is None:
+                return self._news(told._replace(subscribed=self._fetched), {})
             if (news := self._news(told, found)) or not in_time:
                 return news
 
@@ -89,7 +98,11 @@ class RedisWatch:
             in_time = await self._sleep(deadline)
             with self._changed:
                 told = self._take()
-            found = await self._source.afetch(self._unfinished()) if self._must_fetch(told) else {}
+            found: Mapping[str, bytes] | None = {}
+            if self._must_fetch(told):
+                found = await self._source.afetch_by(self._unfinished(), deadline if timeout else None)
+            if found is None:
+                return self._news(told._replace(subscribed=self._fetched), {})
             if (news := self._news(told, found)) or not in_time:
                 return news
 

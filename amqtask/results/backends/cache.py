@@ -7,19 +7,17 @@ a key, chosen by its CRC-32; when that server is away, its results are, too.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from amqtask import clock
 from amqtask.errors import ConfigError, ResultTooLarge
 from amqtask.results import states
 from amqtask.results.backends._polled import PolledBackend
 from amqtask.results.backends._process import PerProcess
-from amqtask.results.backends._records import GROUP_PREFIX, TASK_PREFIX, newest, state_of
+from amqtask.results.backends._records import GROUP_PREFIX, TASK_PREFIX, key_part, newest, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -182,8 +180,7 @@ def _addresses(url: str) -> list[tuple[str, int]]:
 
 
 def _key(prefix: str, name: str) -> str:
-    key = f"{prefix}{quote(name, safe='')}"
-    return key if len(key) <= _LONGEST_KEY else f"{prefix}{hashlib.sha256(name.encode()).hexdigest()}"
+    return prefix + key_part(name, _LONGEST_KEY - len(prefix))
 
 
 def _text(key: str | bytes) -> str:

@@ -16,7 +16,8 @@ from amqtask.errors import BackendError, ResultTooLarge
 from amqtask.results.backends import _sql
 from amqtask.results.backends._polled import PolledBackend
 from amqtask.results.backends._process import PerProcess
-from amqtask.results.backends._records import newest, pieces
+from amqtask.results.backends._records import digest, newest, pieces
+from amqtask.results.trimming import clip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _BATCH = 500
 """Keys per question, and rows per transaction of a clean-up."""
 _ATTEMPTS = 5
+_LONGEST_ID, _LONGEST_STATE = 255, 64
 _SETTING = "result_backend"
 
 
@@ -52,8 +54,8 @@ class DatabaseBackend(PolledBackend):
         now, expires = clock.wall(), self.expires_at()
         rows = [
             {
-                "task_id": record.task_id,
-                "state": record.state,
+                "task_id": _key(record.task_id),
+                "state": clip(record.state, _LONGEST_STATE),
                 "document": record.document,
                 "content_type": record.content_type,
                 "content_encoding": record.content_encoding,
@@ -72,27 +74,29 @@ class DatabaseBackend(PolledBackend):
     def fetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Fetch what has not expired."""
         found: dict[str, bytes] = {}
-        for some in pieces(task_ids, _BATCH):
+        names = {_key(task_id): task_id for task_id in task_ids}
+        for some in pieces(names, _BATCH):
             found |= self._do("fetch results", partial(self._select, _sql.results, some))
-        return found
+        return {names[key]: document for key, document in found.items()}
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete rows."""
-        for some in pieces(sorted(task_ids), _BATCH):
+        for some in pieces(sorted(map(_key, task_ids)), _BATCH):
             self._do("forget results", partial(_sql.delete, table=_sql.results, names=some))
 
     def save_group(self, group_id: str, document: bytes) -> None:
         """Insert or replace a row."""
-        row = {"group_id": group_id, "document": document, "expires_at": self.expires_at()}
+        row = {"group_id": _key(group_id), "document": document, "expires_at": self.expires_at()}
         self._do("save a group", partial(_sql.put_group, row=row))
 
     def fetch_group(self, group_id: str) -> bytes | None:
         """The row's document."""
-        return self._do("fetch a group", partial(self._select, _sql.groups, [group_id])).get(group_id)
+        key = _key(group_id)
+        return self._do("fetch a group", partial(self._select, _sql.groups, [key])).get(key)
 
     def forget_group(self, group_id: str) -> None:
         """Delete the row."""
-        self._do("forget a group", partial(_sql.delete, table=_sql.groups, names=[group_id]))
+        self._do("forget a group", partial(_sql.delete, table=_sql.groups, names=[_key(group_id)]))
 
     def clean_up(self) -> int:
         """Delete what has expired, in short transactions."""
@@ -164,6 +168,11 @@ class _Shared:
         with self._lock:
             if self._closed and not self._users:
                 self._engine.dispose()
+
+
+def _key(name: str) -> str:
+    """An id as the tables have it; a digest stands for one that they do not take."""
+    return name if len(name) <= _LONGEST_ID and "\0" not in name else f"sha256:{digest(name)}"
 
 
 def _connected(url: str, most: int) -> _Shared:

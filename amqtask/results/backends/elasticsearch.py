@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from amqtask import clock
 from amqtask.errors import BackendError, ConfigError, ResultTooLarge
 from amqtask.results import states
 from amqtask.results.backends._polled import PolledBackend
 from amqtask.results.backends._process import PerProcess
-from amqtask.results.backends._records import newest, pieces
+from amqtask.results.backends._records import key_part, newest, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -249,8 +248,7 @@ def _document(source: Mapping[str, Any]) -> bytes:
 
 
 def _id(name: str) -> str:
-    text = quote(name, safe="")
-    return text if len(text) <= _LONGEST_ID else hashlib.sha256(name.encode()).hexdigest()
+    return key_part(name, _LONGEST_ID)
 
 
 BACKEND = ElasticsearchBackend

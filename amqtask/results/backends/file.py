@@ -13,13 +13,13 @@ import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from amqtask import clock
 from amqtask.errors import ConfigError
 from amqtask.results import states
 from amqtask.results.backends._polled import PolledBackend
-from amqtask.results.backends._records import GROUP_PREFIX, TASK_PREFIX, newest, state_of
+from amqtask.results.backends._records import GROUP_PREFIX, TASK_PREFIX, key_part, newest, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LOCK = ".amqtask-lock"
 _NEW = ".amqtask-new-"
+_LONGEST_NAME = 255
 
 
 class FileBackend(PolledBackend):
@@ -92,9 +93,10 @@ class FileBackend(PolledBackend):
         with self._errors("clean up"), self._turn(), os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith((TASK_PREFIX, GROUP_PREFIX)):
-                    if self._expired(entry.stat().st_mtime):
-                        Path(entry.path).unlink(missing_ok=True)
-                        removed += 1
+                    with contextlib.suppress(FileNotFoundError):  # forgotten meanwhile, which takes no turn
+                        if self._expired(entry.stat().st_mtime):
+                            Path(entry.path).unlink()
+                            removed += 1
                 elif entry.name.startswith(_NEW):
                     Path(entry.path).unlink(missing_ok=True)  # nobody is writing: it is our turn
         return removed
@@ -104,7 +106,7 @@ class FileBackend(PolledBackend):
         self.end_threads()
 
     def _path(self, prefix: str, name: str) -> Path:
-        return self._folder / f"{prefix}{quote(name, safe='')}"
+        return self._folder / f"{prefix}{key_part(name, _LONGEST_NAME - len(prefix))}"
 
     def _expired(self, written: float) -> bool:
         expires = self.settings.result_expires

@@ -200,7 +200,7 @@ class RpcBackend:
         except NoResultBackend:
             watch.close()
             raise
-        return RpcWatch(watch, self._connections, self._pump)
+        return RpcWatch(self, watch, self._connections, self._pump)
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Remove answers that have arrived; those that come later are kept as any other."""
@@ -278,18 +278,23 @@ class RpcWatch:
     begun = False
     """Connections that are lost come back by themselves; what is raised is a refusal, which no patience changes."""
 
-    def __init__(self, watch: ReplyWatch, connections: Connections, pump: _Pump) -> None:
-        self._watch, self._connections, self._pump = watch, connections, pump
+    def __init__(self, backend: RpcBackend, watch: ReplyWatch, connections: Connections, pump: _Pump) -> None:
+        self._backend, self._watch, self._connections, self._pump = backend, watch, connections, pump
 
     def wait(self, timeout: float | None) -> Mapping[str, bytes]:
         """Documents that came since the last call; empty when ``timeout`` seconds passed.
 
-        Driven by the calling thread. A connection that is lost meanwhile is made again.
+        Driven by the calling thread. A connection that is lost meanwhile is made again. Who gives no time looks into
+        the queue, as :meth:`RpcBackend.fetch` does.
 
         Raises:
-            BackendError: the broker refuses the connection, or the queue.
+            BackendError: the broker refuses the connection, or the queue; or it can't be looked into.
         """
-        if not self._watch.news:
+        if self._watch.news:
+            pass
+        elif timeout is not None and timeout <= 0:
+            self._backend.fetch(tuple(self._watch.keys))
+        else:
             with _as_backend_error():
                 self._connections.replies.receive(self._watch, timeout)
             self._pump.check()
@@ -297,7 +302,11 @@ class RpcWatch:
 
     async def await_(self, timeout: float | None) -> Mapping[str, bytes]:  # noqa: ASYNC109 -- as wait()
         """Like :meth:`wait`, without blocking the running loop."""
-        if not self._watch.news:
+        if self._watch.news:
+            pass
+        elif timeout is not None and timeout <= 0:
+            await self._backend.afetch(tuple(self._watch.keys))
+        else:
             with _as_backend_error(), self._pump:
                 await self._connections.aio.receive(self._watch, timeout)
         return self._watch.take()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 import zlib
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 from celery.result import AsyncResult, GroupResult
 from private_services.kinds import PASSWORD, Redis, Sentinel
+from proxy import Proxy
 from stores import folder, record, redis_server, server, started
 from waiting import wait_for
 
@@ -227,3 +231,31 @@ def test_a_unix_socket_will_do(tmp_path, task_id):
         backend.fetch([task_id])
     assert PASSWORD not in repr(backend)
     backend.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_server_that_does_not_answer_holds_nobody_up_for_long_beyond_the_timeout(node, asynchronous):
+    ids = [new_id() for _ in range(20)]
+    with Proxy("127.0.0.1", urlsplit(node.url).port) as proxy:
+        backend = open_backend(proxy.url(node.url), Settings())
+        assert backend.fetch(ids) == {}
+        proxy.freeze()
+        watches = [backend.watch([task_id]) for task_id in ids]
+        started = time.monotonic()
+        if asynchronous:
+            waits = [watch.await_(0.2) for watch in watches]
+            found = asyncio.run(gathered(waits))
+        else:
+            found = [watches[0].wait(0.2)]
+        assert not any(found)
+        assert time.monotonic() - started < 2
+        proxy.thaw()
+        backend.store([record(ids[0])])
+        assert watches[0].wait(10)
+        for watch in watches:
+            watch.close()
+        backend.close()
+
+
+async def gathered(waits):
+    return await asyncio.gather(*waits)

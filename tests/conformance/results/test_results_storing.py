@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
 from stores import record
 from waiting import wait_for
@@ -104,6 +107,16 @@ def test_documents_that_have_not_expired_survive_cleaning_up(place, backend, tas
     forever.close()
 
 
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_file_that_goes_while_the_folder_is_cleaned_up_is_no_error(place, backend, task_id):
+    backend.store([record(task_id)])
+    gone = Path(urlsplit(place.url).path) / "celery-task-meta-gone"
+    gone.symlink_to("nowhere")  # is listed, and can't be found
+    assert backend.clean_up() == 0
+    assert backend.fetch([task_id])
+    gone.unlink()
+
+
 def test_groups_are_saved_fetched_and_forgotten(backend, task_id):
     document = b'{"result": [["g", null], [[["a", null], null]]]}'
     assert backend.fetch_group(task_id) is None
@@ -115,13 +128,25 @@ def test_groups_are_saved_fetched_and_forgotten(backend, task_id):
     assert backend.fetch_group(task_id) is None
 
 
-@pytest.mark.parametrize("name", ["with space/and:slash", "ünïcode", "a" * 150])
+@pytest.mark.parametrize("name", ["with space/and:slash", "ünïcode", "я" * 60, "a" * 300, "nul\0"])
 def test_ids_may_be_any_text(backend, task_id, name):
     strange = f"{task_id[:30]}{name}"
-    backend.store([record(strange)])
-    assert set(backend.fetch([strange])) == {strange}
+    backend.store([record(strange), record(task_id)])
+    assert set(backend.fetch([strange, task_id])) == {strange, task_id}
     backend.forget([strange])
-    assert backend.fetch([strange]) == {}
+    assert set(backend.fetch([strange, task_id])) == {task_id}
+    backend.save_group(strange, b"{}")
+    assert backend.fetch_group(strange) == b"{}"
+    backend.forget_group(strange)
+    assert backend.fetch_group(strange) is None
+
+
+@pytest.mark.parametrize("state", ["S" * 300, "ünïcode " * 9])
+def test_states_may_be_any_text(backend, task_id, state):
+    backend.store([record(task_id, state)])
+    assert set(backend.fetch([task_id])) == {task_id}
+    backend.store([record(task_id)])
+    assert backend.fetch([task_id]) == {task_id: record(task_id).document}
 
 
 async def _afetch(backend, task_id):
