@@ -13,8 +13,8 @@ from typing import Any
 
 from amqtask.beat.leader import Leader
 from amqtask.beat.occurrences import occurrence_id
-from amqtask.schedules.entry import Entry
-from amqtask.schedules.records import HEADER
+from amqtask.schedules.entry import Entry, read_entry
+from amqtask.schedules.records import HEADER, Kind, record_message
 from amqtask.wire.ids import new_id
 from amqtask.wire.message import Outgoing, Properties
 
@@ -24,13 +24,14 @@ LOG = "log"
 class Process:
     """One scheduler: its protocol, and what its channel has not brought to the broker yet."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, entries: Mapping[str, Entry]) -> None:
         self.world, self.name = world, name
         self.outbox: deque[tuple[str, Any]] = deque()
         self.frozen = self.gone = False
         self.tag = 0
+        self.read_since: float | None = None
         self.cancelled: list[str] = []
-        self.leader = Leader(LOG, "app", world.entries, UTC, self, lambda: world.now)
+        self.leader = Leader(LOG, "app", entries, UTC, self, lambda: world.now)
         self.leader.opened()
 
     # -- Effects
@@ -85,9 +86,10 @@ class World:
             for name in {*self.table, *self.active.leader.state.rows}:
                 self.active.leader.row(name, self.table.get(name))
 
-    def start(self) -> Process:
+    def start(self, entries: Mapping[str, Entry] | None = None) -> Process:
+        """A process of the world's program, or of one with other entries."""
         self.count += 1
-        process = Process(self, f"beat{self.count}")
+        process = Process(self, f"beat{self.count}", self.entries if entries is None else entries)
         self.waiting.append(process)
         self._choose()
         return process
@@ -119,6 +121,7 @@ class World:
             most -= 1
             message = self.log.pop(0)
             process.tag += 1
+            process.read_since = process.read_since or self.now
             self.unacked.append((process.tag, message))
             process.leader.delivered(process.tag, message.properties, message.body)
 
@@ -150,3 +153,34 @@ class World:
         """Due times whose messages are in the task's queue."""
         marks = [message.properties.headers[HEADER] for message in self.tasks]
         return [datetime.fromisoformat(mark["due"]).timestamp() for mark in marks if mark["entry"] == entry]
+
+
+def world(**given: Mapping[str, Any]) -> World:
+    """A world with one scheduler that leads, and these entries."""
+    read = {name: read_entry(name, {"task": "t", **one}, UTC) for name, one in given.items()}
+    made = World(read)
+    made.start()
+    made.settle()
+    return made
+
+
+def tell(made: World, kind: Kind, **data: Any) -> None:
+    """Somebody puts a record into the log."""
+    made.put(record_message(LOG, kind, data))
+    made.settle()
+
+
+def after(made: World, seconds: float) -> None:
+    """Time passes, and everybody does what there is to do."""
+    made.now += seconds
+    made.settle()
+
+
+def last_id(made: World) -> str:
+    """Task id of what was sent last."""
+    return made.tasks[-1].properties.headers["id"]
+
+
+def warnings_of(caplog: Any) -> list[str]:
+    """What was logged as a warning."""
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

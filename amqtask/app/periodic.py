@@ -124,6 +124,13 @@ class Periodic:
         self._periodic[name] = entry
         return name
 
+    @property
+    def has_periodic_tasks(self) -> bool:
+        """Whether any are declared, as far as modules are imported by now, or kept in a table; none is read."""
+        return bool(
+            self.settings.beat_schedule or self.settings.beat_schedule_store or self.topology.schedule or self._periodic
+        )
+
     def periodic_tasks(self) -> dict[str, Entry]:
         """Every declared entry, read and checked.
 

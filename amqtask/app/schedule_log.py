@@ -56,10 +56,12 @@ class Found:
     Attributes:
         state: of the scheduler.
         names: of periodic tasks that it has met; those of other programs are among them.
+        led: a scheduler that leads has said so; ``names`` are all that it sends.
     """
 
     state: State
     names: frozenset[str]
+    led: bool = False
 
 
 class ScheduleLog:
@@ -129,7 +131,7 @@ class ScheduleLog:
                 raise BrokerUnavailable(f"the scheduler does not answer within {_ANSWER:g} s; is it frozen?")
             time.sleep(_LOOK)
         data = json.loads(answer.body)
-        return Found(State.of_plain(data["state"]), frozenset(data["next"]))
+        return Found(State.of_plain(data["state"]), frozenset(data["next"]), led=True)
 
     def _peeked(self, admin: Admin, queue: str) -> Found:
         records, trust = [], self._trust

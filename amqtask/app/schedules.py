@@ -44,7 +44,9 @@ class Scheduled:
         next: when it is due next; None when it is paused, or never will be.
         runs: how often it was sent.
         added: at run time, rather than declared by the program.
-        pending: the scheduler has not taken in what its row says, or refuses to; its log tells why.
+        pending: the scheduler has not taken in what its row says, or refuses to; or the one that leads is of a program
+            or a version that does not declare it. Its log tells why.
+        running_since: when the run was due that the next one must not overlap, and that has not ended; else None.
     """
 
     entry: Entry
@@ -53,6 +55,7 @@ class Scheduled:
     runs: int
     added: bool
     pending: bool = False
+    running_since: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -164,7 +167,8 @@ class Schedules:
             BrokerError: no connection, or the scheduler does not answer.
         """
         declared, home = self._app.periodic_tasks(), zone(self._app.settings.timezone)
-        state = self._log.look().state
+        log = self._log.look()
+        state = log.state
         taken, state.rows = state.rows, self._rows(state, declared)
         now = clock.utcnow()
         found = []
@@ -178,7 +182,8 @@ class Schedules:
                     entry.next(after) if entry.enabled else None,
                     0 if mark is None else mark.runs,
                     name not in declared,
-                    state.rows.get(name) != taken.get(name),
+                    state.rows.get(name) != taken.get(name) or (log.led and name not in log.names),
+                    mark.began if mark is not None and mark.is_running(now.timestamp()) else None,
                 )
             )
         return found

@@ -19,6 +19,8 @@ import heapq
 import logging
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from amqtask.beat.claims import Claims
+from amqtask.beat.overlaps import Overlaps
 from amqtask.beat.planning import moment, plan
 from amqtask.errors import MessageTooLarge
 from amqtask.schedules.records import Record, read_record, record_message
@@ -41,11 +43,10 @@ COMPACT_EVERY = 60.0
 """Seconds after which one is written if there is anything new."""
 RENEW_EVERY = 300.0
 """Seconds after which one is written anyway: brokers take a message back that is held for half an hour."""
-_RUNS_FOR = 86_400.0
-"""Seconds after which a run counts as ended although nobody said so."""
-
 _OTHERS_LEAD = 5.0
 """Seconds without the log, which is never empty, after which another process has it."""
+_HANDOVER = 2.0
+"""Seconds that the broker may take to hand on a long log: who stands by counts as there meanwhile."""
 
 _AT_ONCE = 500
 """Entries in one tick."""
@@ -117,9 +118,13 @@ class Leader:
         """Counts while the log has none: it may be given before :meth:`opened`. Forgotten when another process leads,
         which knows better."""
         self.entries: dict[str, Entry] = {}
+        self._claims, self._overlaps = Claims(queue, app, declared), Overlaps()
         self._claim = ""
+        """Id of the last one of this process."""
+        self._waits = False
+        """It is not told yet that another process leads."""
         self._present = 0.0
-        """Since when the log has been with this process, and its clock as it is."""
+        """Since when this process has been there to send, and its clock as it is."""
         self._log: list[Record] = []
         self._opened_at = 0.0
         self._tag = 0
@@ -141,7 +146,7 @@ class Leader:
     def opened(self) -> None:
         """The log is consumed on a new channel; it may be another process that gets it."""
         self.phase, self._log, self._tag, self._last_id = "standby", [], 0, ""
-        self._opened_at = self._now()
+        self._opened_at, self._waits = self._now(), True
         self._snapshots.clear()
         self._put_claim()  # an empty log needs a first record
 
@@ -161,7 +166,8 @@ class Leader:
             self._take(record)
             return
         if self.phase == "standby":
-            self.phase, self._present = "reading", self._now()
+            now = self._now()  # if the clock was set back, it was opened later than that
+            self.phase, self._present = "reading", min(max(self._opened_at, now - _HANDOVER), now)
             self._put_claim()
             self._log = [record]
         elif record.kind == "claim" and record.id == self._claim:
@@ -174,6 +180,9 @@ class Leader:
         now = self._now()
         if self.phase == "standby" and now - self._opened_at > _OTHERS_LEAD:
             self.state = State()
+            if self._waits:
+                logger.info("Another scheduler of app %r leads; waiting for it to end", self._app)
+            self._waits = False
         if self.phase != "leading":
             return None
         for _ in range(_AT_ONCE):  # in between, the connection has to be served
@@ -219,18 +228,14 @@ class Leader:
         return str(message.properties.message_id)
 
     def _put_claim(self) -> None:
-        self._claim = self._put("claim", {"app": self._app})
+        self._claim = self._put("claim", self._claims.own())
 
     def _begin(self) -> None:
         """Everything before the own claim is the log."""
         known = self.state if self.state.marks else None  # from an earlier lead, if the log was lost meanwhile
         self.state = replayed(self._log, known)
         self._log = []
-        if self.state.app not in ("", self._app):
-            logger.error(
-                "The queue %s was the scheduler's of another app, %s; give each app its own with beat_queue",
-                self.queue, self.state.app,
-            )  # fmt: skip
+        self._claims.followed(self.state.app)
         self.state.app = self._app
         self.phase = "leading"
         self._refresh()
@@ -251,11 +256,7 @@ class Leader:
         elif record.kind == "query":
             self._answer(record)
         elif record.kind == "claim":
-            if record.data.get("app", self._app) != self._app:
-                logger.error(
-                    "Another app, %s, shares the scheduler's queue %s; give each its own with beat_queue",
-                    record.data.get("app"), self.queue,
-                )  # fmt: skip
+            self._claims.heard(record.data)
         else:
             self._new += 1
             self.state.apply(record)
@@ -288,9 +289,8 @@ class Leader:
 
     def _answer(self, record: Record) -> None:
         if record.reply_to:
-            state = self.state.plain()
             wakes = {name: self._wakes.get(name) for name in self.entries}
-            self._effects.answer(record.reply_to, {"state": state, "next": wakes})
+            self._effects.answer(record.reply_to, {"state": self.state.plain(), "next": wakes})
 
     # -- the entries
 
@@ -360,13 +360,13 @@ class Leader:
 
     def _occur(self, entry: Entry, mark: Mark, due: datetime) -> bool:
         """One due time has come."""
-        now = self._now()
-        busy = mark.running is not None and now - mark.running_since < _RUNS_FOR
+        busy = mark.is_running(self._now())
         if busy and entry.overlap == "skip":
-            logger.info("Periodic task %s: skipped, the run before has not ended", entry.name)
+            self._overlaps.skipped(entry, mark, due)
             # the next leader must not take it for missed, and catch up on it
             self._put("skipped", {"entry": entry.name, "due": due.timestamp()})
         elif busy and entry.overlap == "buffer_one":
+            self._overlaps.held(entry, mark, due)
             mark.buffered = due.timestamp()
         else:
             if busy and entry.overlap == "cancel_previous" and mark.running is not None:

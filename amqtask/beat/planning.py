@@ -1,9 +1,10 @@
 """Which occurrences of one entry are to be sent now, and when to look again. Owns the policies; pure.
 
-mark.last            now
-    │  due  due  due  │   due
-    └───┴────┴────┴───┼────┴──►   catch-up and deadline choose among what was missed
-                      jitter moves each occurrence, not its due time
+mark.last         present         now
+    │  due  due  due │   due   due │   due
+    └───┴────┴────┴──┼────┴─────┴──┼────┴──►   catch-up and deadline choose among what was missed, before "present";
+                     jitter moves each         what has come due since then was not missed, only reached late
+                     occurrence, not its due time
 """
 
 from __future__ import annotations
@@ -71,11 +72,15 @@ def plan(entry: Entry, mark: Mark, now: datetime, present: datetime) -> Plan:
         return Plan(wake=fires)
     if entry.catchup == "all" or (fires >= present and now - fires <= _BUSY):
         return _all(entry, first, now)
-    newest = _newest(entry, after, first, now)
-    wake = _fires(entry, newest)
-    if _too_late(entry, newest, now):
-        return Plan((), newest, wake, 1)
-    return Plan((newest,), newest, wake, int(newest != first))
+    there = timedelta(0) <= now - present <= _BUSY  # else what has come due since then is as late as the rest
+    newest = _newest(entry, after, first, present if there else now)
+    late = _too_late(entry, newest, now)
+    missed = Plan(() if late else (newest,), newest, _fires(entry, newest), 1 if late else int(newest != first))
+    following = entry.next(newest)
+    if not there or following is None or following + offset(entry, following) > now:
+        return missed
+    rest = _all(entry, following, now)
+    return Plan((*missed.due, *rest.due), rest.last, rest.wake, missed.missed + rest.missed)
 
 
 def _all(entry: Entry, first: datetime, now: datetime) -> Plan:

@@ -16,7 +16,7 @@ class Pulse:
     Attributes:
         connected: the log is consumed.
         leading: it is this process that sends.
-        last_tick: when it last looked at the clock, in seconds since the epoch.
+        last_tick: when it last looked at the clock, on that of :func:`amqtask.clock.monotonic`; 0 when not yet.
         sent_count: occurrences sent.
         lateness: seconds of the last of them.
     """

@@ -26,6 +26,7 @@ from amqtask.beat.occurrences import Occurrences, targets
 from amqtask.beat.places import Places
 from amqtask.beat.planning import lateness
 from amqtask.beat.pulse import Pulse
+from amqtask.broker.failures import is_gone
 from amqtask.broker.link import Link
 from amqtask.broker.pika_driver import new_loop
 from amqtask.control.client import names_of
@@ -60,8 +61,10 @@ _SOON = 0.1
 _DECLARE_AGAIN = 10.0
 """Seconds before a queue that could not be declared is tried again."""
 _TRIES = 30
-_REFUSED, _NOT_FOUND = 403, 404
+_REFUSED = 403
 _REFUSED_KEPT = 10_000
+_UNNAMED = frozenset({"amqtask", "celery"})
+"""What apps are called that were given no name."""
 
 
 class Beat:
@@ -140,6 +143,10 @@ class Beat:
     def stop(self) -> None:
         """End; from any thread, and from signal handlers. The next one leads within milliseconds."""
         self._loop.call_soon_threadsafe(self._stop)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Have the loop call back; from any thread. One that hangs, or has ended, does not."""
+        self._loop.call_soon_threadsafe(callback)
 
     def _stop(self) -> None:
         self._loop.cancel(self._timer)
@@ -231,7 +238,7 @@ class Beat:
         if led:
             logger.warning("No longer leading: %s", text)
         self.leader.lost()
-        if code == _NOT_FOUND and not self._was_ready:
+        if is_gone(code, text) and not self._was_ready:
             self._fail(
                 TopologyError(f"there is no queue {self.queue}; with topology_mode 'declare' it is made: {text}")
             )
@@ -271,7 +278,7 @@ class Beat:
             self.leader.clock_set()
         wait = self.leader.tick()
         self._follower.tick()
-        self.pulse.ticked(wall)
+        self.pulse.ticked(elapsed)
         pause = self._longest if wait is None else min(wait, self._longest)
         self._timer = self._loop.call_later(pause, self._tick)
 
@@ -374,6 +381,12 @@ def start_beat(app: Amqtask, on_ready: Callable[[], None] | None = None, *, embe
     """
     check_settings(app.settings)
     beat = Beat(app, on_ready, answers=not embedded)
+    if beat.entries and app.main in _UNNAMED and app.settings.beat_queue is None:
+        logger.warning(
+            "The app has no name of its own, so its scheduler shares the queue %s with those of all others on this "
+            "vhost that have none, and only the entries of one program are sent; give it a name, or set beat_queue",
+            beat.queue,
+        )
     signals.beat_init.send(sender=beat)
     if embedded:
         signals.beat_embedded_init.send(sender=beat)

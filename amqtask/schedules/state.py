@@ -25,6 +25,8 @@ logger = logging.getLogger("amqtask.beat")
 
 _KEPT = 1000
 """Commands to run something at once that are remembered as done."""
+_RUNS_FOR = 86_400.0
+"""Seconds after which a run counts as ended although nobody said so."""
 _FORGOTTEN = 30 * 86_400.0
 """Seconds after which an entry that nobody declares any more is forgotten: a deployment may be rolled back."""
 
@@ -37,7 +39,7 @@ class Mark:
         last: its last due time that is dealt with, or when it was first seen; seconds since the epoch.
         fingerprint: of the schedule this belongs to.
         running: id of the run that has not ended yet, for entries that must not overlap.
-        running_since: when that was sent.
+        running_since: when that was due.
         buffered: the due time that waits for its end.
         seen: when it was last among the entries.
         runs: how often it was sent.
@@ -55,6 +57,15 @@ class Mark:
     def last_due(self) -> datetime:
         """``last`` as a moment."""
         return datetime.fromtimestamp(self.last, tz=UTC)
+
+    @property
+    def began(self) -> datetime:
+        """``running_since`` as a moment."""
+        return datetime.fromtimestamp(self.running_since, tz=UTC)
+
+    def is_running(self, now: float) -> bool:
+        """Whether the run that must not be overlapped counts as going on at this time, in seconds since the epoch."""
+        return self.running is not None and now - self.running_since < _RUNS_FOR
 
 
 @dataclass(slots=True)

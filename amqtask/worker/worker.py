@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import amqtask
 from amqtask import clock, unpatched
-from amqtask.beat.embedded import check_beat
 from amqtask.broker.url import mask
 from amqtask.execution.job import Kind
 from amqtask.worker.assembly import Assembly, load_tasks
@@ -122,6 +121,8 @@ class Worker:
     def _run(self) -> Engine:
         load_tasks(self._app)
         if self._options.beat:
+            from amqtask.beat.embedded import check_beat  # noqa: PLC0415 -- workers without -B do without
+
             check_beat(self._app)
         self._print_banner()
         assembly = Assembly(self._app, self._options)

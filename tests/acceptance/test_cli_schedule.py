@@ -84,6 +84,33 @@ def test_the_scheduler_runs_in_a_process_and_ends_when_it_is_told(site):
     assert "shop.refresh" in document
 
 
+def test_a_scheduler_whose_loop_hangs_is_ended_to_be_started_again(site):
+    hang = """
+import threading
+from amqtask.schedules.interval import schedule
+
+
+class Hangs(schedule):
+    def next(self, after):
+        if threading.current_thread().name == "amqtask-beat":
+            threading.Event().wait()
+        return super().next(after)
+
+
+app.add_periodic_task(Hangs(60), refresh.s(), name="hangs")
+"""
+    (site.folder / "shop.py").write_text(APP + hang)
+    command = [sys.executable, "-m", "amqtask", "-A", "shop", "beat", "--pidfile", "beat.pid"]
+    environment = {**os.environ, "AMQTASK_BROKER_URL": site.url, "AMQTASK_WORKER_WATCHDOG_TIMEOUT": "1"}
+    ended = subprocess.run(
+        command, cwd=site.folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 75, ended.stderr
+    assert "the I/O loop does not turn any more" in ended.stderr
+    assert "in next" in ended.stderr
+    assert not (site.folder / "beat.pid").exists()
+
+
 def test_a_wrong_entry_is_an_error_at_the_start_with_its_line(site):
     (site.folder / "routing.yaml").write_text(ROUTING.replace("mon-fri", "mon-fry"))
     error = site.run("-A", "shop", "beat", code=78).stderr

@@ -219,15 +219,12 @@ def test_an_entry_that_can_not_be_sent_is_an_error_at_the_start(make, entry, why
         pass
 
 
-def test_two_apps_in_one_log_are_told(make, caplog):
-    app, other = (make(every(60), beat_queue="shared") for _ in range(2))
-    other.main = "other"
+def test_a_run_that_has_not_ended_is_listed(make):
+    app = make(every(0.2, overlap="skip"))
     with beating(app) as beat:
-        wait_for(lambda: leads(beat))
-        with beating(other):
-            wait_for(lambda: "Another app, other, shares" in caplog.text)
-    with beating(other):
-        wait_for(lambda: "was the scheduler's of another app, beats" in caplog.text)
+        wait_for(lambda: beat.pulse.sent_count)
+        (one,) = app.schedules.list()
+        assert (one.running_since, one.runs) == (beat.leader.state.marks["tick"].began, 1)
 
 
 def test_each_occurrence_is_told_with_its_lateness(make):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amqtask.beat import leader as leader_module
+from amqtask.beat.planning import moment, offset
 from amqtask.schedules.entry import read_entry
 
 
@@ -131,6 +132,42 @@ def test_a_leader_that_stays_leaves_nothing_out_however_busy_it_is(parts):
     assert world.sent("e0") == list(range(begun + 1, int(world.now) + 1))
     moved = world.sent("e1")
     assert moved == [begun + 0.5 * number for number in range(1, len(moved) + 1)]
+
+
+SHORT = st.tuples(st.just("time"), st.sampled_from([0.06, 0.25, 1.0]))
+FEW = st.tuples(st.just("deliver"), st.integers(1, 4))
+KILL = st.tuples(st.just("kill"), st.integers(0, 4))
+GAP = st.tuples(st.just("time"), st.sampled_from([0.06, 1.0, 2.5]))
+TAKEOVER = st.tuples(SHORT, KILL, GAP, FEW, SHORT, st.lists(st.one_of(SHORT, FEW, KILL), max_size=3)).map(
+    lambda steps: [*steps[:-1], *steps[-1]]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TAKEOVER, max_size=4))
+def test_whoever_takes_over_leaves_nothing_out_that_comes_due_from_its_first_record_on(parts):
+    world = World(entries({"schedule": 0.1}, {"schedule": 1}, {"schedule": 1, "jitter": 0.9, "catchup": "none"}))
+    world.start()
+    begun = world.now
+    for steps in [[], *parts]:
+        play(world, steps)
+        while len(world.waiting) < 2:
+            world.start()
+        world.settle()
+        for name, entry in world.entries.items():
+            sent, wanted = world.sent(name), due_between(entry, begun, world.active.read_since, world.now)
+            assert sent == sorted(set(sent)), "sent twice, or out of order"
+            assert wanted <= set(sent), "left out"
+
+
+def due_between(entry, begun: float, since: float, until: float) -> set[float]:
+    """Due times of an entry that counts from ``begun``, to be sent after one moment and up to another one."""
+    found, due, last = set(), entry.next(moment(begun)), moment(until)
+    while due <= last:
+        if moment(since) < due + offset(entry, due) <= last:
+            found.add(due.timestamp())
+        due = entry.next(due)
+    return found
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,72 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from beat_world import LOG, World
+from beat_world import LOG, after, tell, world
 
 from amqtask.beat.leader import NotYet
 from amqtask.errors import ConfigError
 from amqtask.schedules.entry import read_entry, spec_of
-from amqtask.schedules.records import HEADER, record_message
+from amqtask.schedules.records import record_message
 from amqtask.schedules.state import State
-
-
-def world(**given) -> World:
-    read = {name: read_entry(name, {"task": "t", **one}, UTC) for name, one in given.items()}
-    made = World(read)
-    made.start()
-    made.settle()
-    return made
-
-
-def tell(made: World, kind, **data) -> None:
-    made.put(record_message(LOG, kind, data))
-    made.settle()
-
-
-def after(made: World, seconds: float) -> None:
-    made.now += seconds
-    made.settle()
-
-
-def last_id(made: World) -> str:
-    return made.tasks[-1].properties.headers["id"]
-
-
-def test_a_run_that_has_not_ended_makes_the_next_one_wait_its_turn():
-    made = world(skip={"schedule": 10, "overlap": "skip"}, buffer={"schedule": 10, "overlap": "buffer_one"})
-    after(made, 10)
-    ids = {one.properties.headers[HEADER]["entry"]: one.properties.headers["id"] for one in made.tasks}
-    after(made, 10)
-    after(made, 10)
-    assert (len(made.sent("skip")), len(made.sent("buffer"))) == (1, 1)
-    tell(made, "ended", entry="buffer", id=ids["buffer"])
-    tell(made, "ended", entry="skip", id=ids["skip"])
-    assert (len(made.sent("skip")), len(made.sent("buffer"))) == (1, 2)
-    after(made, 10)
-    assert (len(made.sent("skip")), len(made.sent("buffer"))) == (2, 2)
-
-
-def test_a_run_that_has_not_ended_is_cancelled():
-    made = world(one={"schedule": 10, "overlap": "cancel_previous"})
-    after(made, 10)
-    first = last_id(made)
-    after(made, 10)
-    assert made.active.cancelled == [first]
-    assert len(made.sent("one")) == 2
-
-
-def test_what_was_skipped_is_not_caught_up_by_the_next_leader():
-    made = world(one={"schedule": 10, "overlap": "skip"})
-    after(made, 10)
-    first = last_id(made)
-    after(made, 10)
-    tell(made, "ended", entry="one", id=first)
-    made.cut(made.active)
-    made.start()
-    made.settle()
-    assert len(made.sent("one")) == 1
-    after(made, 10)
-    assert len(made.sent("one")) == 2
 
 
 def test_a_change_of_one_entry_leaves_the_others_planned_as_they_are():
@@ -96,27 +37,6 @@ def test_what_was_missed_while_paused_is_treated_as_the_entry_says_however_short
     after(made, 6)
     tell(made, "command", do="resume", name="one")
     assert len(made.sent("one")) == sent
-
-
-def test_the_next_leader_knows_what_runs():
-    made = world(one={"schedule": 10, "overlap": "skip"})
-    after(made, 10)
-    first = last_id(made)
-    made.cut(made.active)
-    made.start()
-    made.settle()
-    after(made, 10)
-    assert len(made.sent("one")) == 1
-    tell(made, "ended", entry="one", id=first)
-    after(made, 10)
-    assert len(made.sent("one")) == 2
-
-
-def test_a_run_whose_end_is_never_told_counts_as_ended_after_a_day():
-    made = world(one={"schedule": "@hourly", "overlap": "skip"})
-    after(made, 3600)
-    after(made, 86_400)
-    assert len(made.sent("one")) == 2
 
 
 def test_what_is_asked_for_at_once_is_sent_once_whoever_leads():
@@ -245,23 +165,6 @@ def test_a_clock_that_is_set_is_followed():
     made.active.leader.clock_set()
     after(made, 10)
     assert len(made.sent("one")) == sent + 1
-
-
-def test_what_becomes_due_while_the_leader_is_busy_is_sent_and_what_nobody_could_send_is_missed():
-    made = world(one={"schedule": 1})
-    begun = made.now
-    made.now += 3.5
-    tell(made, "command", do="update", name="one", spec={"args": [1]})  # is read before it looks at the clock
-    assert made.sent("one") == [begun + 1, begun + 2, begun + 3]
-    made.cut(made.active)
-    made.now += 3  # nobody is there
-    made.start()
-    made.now += 2  # reading the log takes it a while
-    made.settle()
-    made.now += 3  # at once, for somebody sets the clock
-    made.active.leader.clock_set()
-    made.settle()
-    assert [due - begun for due in made.sent("one")] == [1, 2, 3, 8, 11]
 
 
 def test_the_state_is_the_same_after_a_way_through_json():

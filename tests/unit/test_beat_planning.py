@@ -63,9 +63,28 @@ def test_a_scheduler_that_was_there_but_busy_for_a_while_has_missed_nothing():
     for policy in ({}, {"catchup": "none"}):
         every = entry(1, **policy)
         assert planned(every, 4.5, present=0.5).due == (at(1), at(2), at(3), at(4))
-        assert planned(every, 4.5, present=1.5).due == (at(4),)  # nobody was there at the first
         assert planned(every, 12, present=0.5).due == (at(12),)  # frozen
     assert planned(entry(1, deadline=2), 4.5, present=0.5).due == (at(3), at(4))
+
+
+def test_what_comes_due_after_somebody_has_come_is_not_missed_with_what_came_due_before():
+    for every in (entry(1), entry(1, catchup="none")):
+        assert planned(every, 4.5, present=1.5).due == (at(1), at(2), at(3), at(4))
+        found = planned(every, 4.5, present=2.5)
+        assert (found.due, found.last, found.wake, found.missed) == ((at(2), at(3), at(4)), at(4), at(5), 1)
+        assert planned(every, 4.5, present=4.2).due == (at(4),)
+        assert planned(every, 14, present=1.5).due == (at(14),)  # frozen since
+    found = planned(entry(1, catchup="none", deadline=1), 4.5, present=2.5)
+    assert (found.due, found.last, found.missed) == ((at(4),), at(4), 2)
+    assert len(planned(entry(0.1), 3.75, present=0.15).due) == 37
+
+
+def test_of_what_is_moved_by_jitter_the_moment_counts_at_which_it_is_sent():
+    one = entry(1, jitter=0.8)
+    sent_at = 2 + offset(one, at(2)).total_seconds()
+    before, behind = (planned(one, 4.9, present=sent_at + by) for by in (-0.001, 0.001))
+    assert (before.due, before.missed) == ((at(1), at(2), at(3), at(4)), 0)
+    assert (behind.due, behind.missed) == ((at(2), at(3), at(4)), 1)
 
 
 def test_jitter_that_is_longer_than_the_interval_leaves_nothing_out():

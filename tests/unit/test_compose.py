@@ -42,9 +42,14 @@ def test_tests_run_in_a_profile_of_their_own(services):
     assert "AMQTASK_BROKER_URL" in services["tests"]["environment"]
 
 
-def test_only_workers_and_the_broker_start_by_default(services):
+def test_the_schedule_of_the_routing_file_has_a_scheduler(services):
+    assert load(ROOT / "routing.yaml").schedule
+    assert services["beat"]["command"] == ["beat"]
+
+
+def test_only_workers_the_scheduler_and_the_broker_start_by_default(services):
     default = {name for name, service in services.items() if "profiles" not in service}
-    assert default == {"rabbitmq", "worker-small", "worker-large"}
+    assert default == {"rabbitmq", "worker-small", "worker-large", "beat"}
 
 
 def test_build_targets_exist_and_do_not_run_as_root(services):

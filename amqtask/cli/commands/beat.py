@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from amqtask.cli.setup import Setup
     from amqtask.config.settings import Settings
     from amqtask.worker.health import Health
+    from amqtask.worker.watchdog import LoopGuard
 
 logger = logging.getLogger("amqtask.beat")
 
 _PROCESS = tuple(field.name for field in dataclasses.fields(ProcessOptions))
 _FROZEN = 5.0
 """Seconds without a look at the clock after which it counts as broken; there is one each second."""
+_LOOKS = 3
+"""Looks at whether the loop turns, in the time after which the process is ended."""
 
 
 @click.command("beat", cls=Command, short_help="Send periodic tasks when they are due.")
@@ -119,6 +122,7 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
     # a thread of its own: signal handlers run on the main one, which must not be in the middle of the loop's work
     thread = threading.Thread(target=_guarded(running), name="amqtask-beat")
     thread.start()
+    guard = _guard(running, settings.worker_watchdog_timeout, program)
     notify("READY=1")
     watched = watchdog_interval() is not None
     try:
@@ -127,12 +131,25 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
             if watched and not _frozen(running):
                 notify("WATCHDOG=1")
     finally:
+        if guard is not None:
+            guard.stop()
         if server is not None:
             server.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
     if running.failure is not None:
         raise running.failure
+
+
+def _guard(running: Beat, timeout: float, program: Program) -> LoopGuard | None:
+    """Ends the process when its loop hangs: something outside starts a fresh one, and another one leads meanwhile."""
+    from amqtask.worker.watchdog import LoopGuard  # noqa: PLC0415 -- --help needs none of it
+
+    if not timeout:
+        return None
+    guard = LoopGuard(running.call_soon, timeout / _LOOKS, _LOOKS, program.leave)
+    guard.start()
+    return guard
 
 
 def _tell_stacks(*_: object) -> None:
@@ -166,7 +183,7 @@ def _frozen(running: Beat) -> str:
     from amqtask import clock  # noqa: PLC0415
 
     pulse = running.pulse
-    since = clock.wall() - pulse.last_tick if pulse.last_tick else 0.0
+    since = clock.monotonic() - pulse.last_tick if pulse.last_tick else 0.0
     return f"no look at the clock for {since:.0f} s" if pulse.connected and since > _FROZEN else ""
 
 

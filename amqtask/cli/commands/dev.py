@@ -64,11 +64,12 @@ def dev(
     """  # noqa: D301 -- click reads \b as "keep these lines"
     from amqtask.cli import workers  # noqa: PLC0415 -- --help needs none of it
     from amqtask.cli.reload import can_watch  # noqa: PLC0415
+    from amqtask.cli.scheduling import remark  # noqa: PLC0415
     from amqtask.cli.supervisor import Supervisor  # noqa: PLC0415
 
     app = setup.load("app")
     app.load_tasks()
-    pools = list(app.topology.pools)
+    pools = workers.pool_words(app)
     if list_pools:  # see amqtask.cli.reload
         print(json.dumps(pools))
         return 0
@@ -84,6 +85,7 @@ def dev(
         _watch(setup, options, supervisor, _folders(app, watch))
     elif reload:
         supervisor.say("reload is off; to have it: pip install 'amqtask[reload]'")
+    remark(setup, app, supervisor.say)
     return supervisor.run()
 
 

@@ -158,7 +158,12 @@ def _next(one: Scheduled) -> str | None:
 
 
 def _state(one: Scheduled) -> str:
-    words = {"paused": not one.entry.enabled, "added": one.added, "not taken in yet": one.pending}
+    words = {
+        "paused": not one.entry.enabled,
+        "added": one.added,
+        "not taken in yet": one.pending,
+        f"runs since {_shown(one.running_since, one.entry)}": one.running_since is not None,
+    }
     return ", ".join(word for word, holds in words.items() if holds)
 
 
@@ -174,6 +179,7 @@ def _plain(one: Scheduled) -> dict[str, Any]:
         "paused": not one.entry.enabled,
         "added": one.added,
         "pending": one.pending,
+        "running_since": None if one.running_since is None else one.running_since.isoformat(),
     }
 
 

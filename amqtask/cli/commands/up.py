@@ -27,6 +27,7 @@ def up(setup: Setup, pools: tuple[str, ...], loglevel: str, logformat: str, shut
     second stops them and puts them back, a third kills.
     """
     from amqtask.cli import workers  # noqa: PLC0415 -- --help needs none of it
+    from amqtask.cli.scheduling import remark  # noqa: PLC0415
     from amqtask.cli.supervisor import Supervisor  # noqa: PLC0415
 
     app = setup.load("app")
@@ -41,7 +42,11 @@ def up(setup: Setup, pools: tuple[str, ...], loglevel: str, logformat: str, shut
     _ = app.broker_urls  # a dev broker is started here, not by each worker
     options = workers.WorkerOptions(loglevel, logformat, shutdown_timeout)
     write = workers.output(setup, options, "up", names)
-    return Supervisor(workers.commands(setup, options, names), write, workers.environment(setup)).run()
+    words = workers.pool_words(app)
+    commands = workers.commands(setup, options, {name: words[name] for name in names})
+    supervisor = Supervisor(commands, write, workers.environment(setup))
+    remark(setup, app, supervisor.say)
+    return supervisor.run()
 
 
 COMMAND = up

@@ -7,7 +7,6 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from amqtask.beat.embedded import run_beat
 from amqtask.errors import ConfigError, TopologyError
 from amqtask.worker.errands import errands_of
 from amqtask.worker.steps.base import Step
@@ -15,6 +14,7 @@ from amqtask.worker.steps.base import Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amqtask.app.app import Amqtask
     from amqtask.worker.engine import Engine
     from amqtask.worker.errands import Errand
 
@@ -40,7 +40,10 @@ class EmbeddedBeat(Step):
         return worker.options.beat
 
     def start(self) -> None:  # noqa: D102
-        self._thread = self._errands.start(self._run, "amqtask-beat")
+        # workers without -B do without; not in the thread, in whose midst a child may be forked
+        from amqtask.beat.embedded import run_beat  # noqa: PLC0415
+
+        self._thread = self._errands.start(partial(self._run, run_beat), "amqtask-beat")
 
     def stopping(self) -> None:  # noqa: D102
         self._errands.tell(self._stop.set)
@@ -57,7 +60,7 @@ class EmbeddedBeat(Step):
 
         look()
 
-    def _run(self) -> None:
+    def _run(self, run_beat: Callable[[Amqtask, threading.Event], None]) -> None:
         while not self._stop.is_set():
             try:
                 run_beat(self.worker.app, self._stop)
