@@ -17,7 +17,7 @@ from amqtask.app.periodic import Periodic
 from amqtask.app.set_up import SetUp
 from amqtask.app.watching import Watchable
 from amqtask.app.wiring import Wiring
-from amqtask.canvas.current import made
+from amqtask.canvas.current import is_current, make_current
 from amqtask.canvas.signature import signature
 from amqtask.config.sources import Configuration
 from amqtask.results.current import provide
@@ -108,7 +108,17 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         self.conf = Conf(lambda: self.configuration)
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
-        made(self)
+        self._made()
+
+    def _made(self) -> None:
+        self.set_current()
+
+    def set_current(self) -> None:
+        """What belongs to no app uses this one from now on, in all threads: bare signatures, ``AsyncResult(id)``.
+
+        Else it is the app that was made last.
+        """
+        make_current(self)
         here = ref(self)
         provide(lambda: None if (app := here()) is None else app.results)
 
@@ -152,13 +162,18 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
     def load_tasks(self) -> None:
         """Import the modules of the settings ``imports`` and ``include``, and those found by themselves.
 
+        An app that was the current one still is, whatever apps these modules make.
+
         Raises:
             ConfigError: one can't be imported; says where and why.
         """
+        was_current = is_current(self)
         self._about_to_import()
         for module in (*self.settings.imports, *self.settings.include):
             import_module(module)
         self.discover()
+        if was_current:
+            self.set_current()
         self._wiring.annotate()
         self.finalize()
 
@@ -291,13 +306,18 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         """Where handles ask for results."""
         return self._wiring.results
 
-    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 -- Celery's name
-        """The handle of a task by its id, wherever it was sent."""
-        return AsyncResult(task_id, results=self.results)
+    def AsyncResult(self, id: str, parent: ResultBase | None = None) -> AsyncResult[Any]:  # noqa: A002, N802 -- Celery's
+        """The handle of a task by its id, wherever it was sent, after ``parent`` if that is given."""
+        return AsyncResult(id, results=self.results, parent=parent)
 
-    def GroupResult(self, group_id: str, results_list: Iterable[ResultBase] = ()) -> GroupResult[Any]:  # noqa: N802
+    def GroupResult(  # noqa: N802
+        self,
+        id: str | None = None,  # noqa: A002
+        results: Iterable[ResultBase] = (),
+        parent: ResultBase | None = None,
+    ) -> GroupResult[Any]:
         """A handle of tasks; of a group that was saved, use ``GroupResult.restore(id)``."""
-        return GroupResult(group_id, results_list, results=self.results)
+        return GroupResult(id, results, parent, access=self.results)
 
     def signature(self, task: Any, *args: Any, **options: Any) -> Signature:
         """A signature of this app; see :func:`amqtask.canvas.signature.signature`."""

@@ -16,9 +16,10 @@ from amqtask.errors import AmqtaskError, BrokerError
 from amqtask.topology.delays import dead_name
 from amqtask.wire import failure
 from amqtask.wire.accept import without_pickle
+from amqtask.wire.again import sent_again
 from amqtask.wire.codec import decode
-from amqtask.wire.ids import new_id
-from amqtask.wire.message import PERSISTENT, Outgoing, Properties, strip_broker_headers
+from amqtask.wire.compression import MAX_BODY
+from amqtask.wire.message import Outgoing, strip_broker_headers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping
@@ -38,10 +39,11 @@ class DeadMessage:
     Attributes:
         id: task id; for a message without one ``body-`` and the start of a hash, the same at every look.
         task: name of the task.
-        reason: one word: ours (``failed``, ``unknown_task``, ...) or the broker's (``expired``,
-        ``delivery_limit``).
+        reason: one word: ours (``failed``, ``unknown_task``, ...) or the broker's (``expired``, ``delivery_limit``).
         exception: type of the exception.
         message: of the exception, or the reason in words.
+        traceback: of the exception.
+        worker: node name of the worker that gave it up.
         attempts: how often it was tried.
         first_time, last_time: of its failures, ISO 8601.
         headers: all of them.
@@ -67,14 +69,15 @@ class DeadMessage:
         """Exception and message on one line."""
         return ": ".join(part for part in (self.exception, self.message) if part)
 
-    def call(self, accept: Collection[str]) -> tuple[tuple[Any, ...], dict[str, Any]] | str:
+    def call(self, accept: Collection[str], limit: int = MAX_BODY) -> tuple[tuple[Any, ...], dict[str, Any]] | str:
         """Arguments and keyword arguments, or the reason why they can't be read.
 
         Args:
             accept: names of serializers that may be used; pickle is not, for a dead letter may be a forged one.
+            limit: bytes that a compressed body may unpack to (``broker_max_message_size``).
         """
         try:
-            message = decode(self.properties, self.body, without_pickle(accept))
+            message = decode(self.properties, self.body, without_pickle(accept), limit)
         except AmqtaskError as error:
             return str(error)
         return message.args, message.kwargs
@@ -202,19 +205,7 @@ def replayed(received: Received, queue: str, signer: Signer | None = None) -> Ou
     old = received.properties
     headers = strip_broker_headers(old.headers)
     headers = {key: value for key, value in headers.items() if key not in _NOT_REPLAYED}
-    properties = Properties(
-        content_type=old.content_type,
-        content_encoding=old.content_encoding,
-        headers=headers,
-        delivery_mode=PERSISTENT,
-        priority=old.priority,
-        correlation_id=old.correlation_id,
-        reply_to=old.reply_to,
-        message_id=new_id(),  # a worker that remembers the old one would take this for a copy
-        timestamp=getattr(old, "timestamp", None),
-        type=getattr(old, "type", None),
-        app_id=getattr(old, "app_id", None),
-    )
+    properties = sent_again(old, headers)
     if signer is not None:
         properties = signer.renew(old, received.body, properties, received.body)
     return Outgoing("", queue, properties, received.body)

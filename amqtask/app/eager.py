@@ -22,9 +22,9 @@ from amqtask.execution.next_attempt import changed
 from amqtask.plugins import did_you_mean
 from amqtask.results.eager import EagerResult
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.topology.delays import ladder_level
-from amqtask.wire.ids import new_id
-from amqtask.wire.message import Outgoing, Properties, strip_broker_headers
+from amqtask.topology.delays import delayed_queues, ladder_level
+from amqtask.wire.again import sent_again
+from amqtask.wire.message import Outgoing, strip_broker_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -153,15 +153,7 @@ class Eager:
             raise AmqtaskError(
                 f"{job.headers['task']} has been retried {_RETRIES_MAX} times and asks for more: {outcome.text}"
             ) from kept.error
-        properties = Properties(
-            content_type=job.content_type,
-            content_encoding=job.content_encoding,
-            headers=changed(job.headers, outcome.headers or {}),
-            priority=job.priority,
-            correlation_id=job.correlation_id,
-            reply_to=job.reply_to,
-            message_id=new_id(),
-        )
+        properties = sent_again(job, changed(job.headers, outcome.headers or {}))
         body = job.body if outcome.body is None else outcome.body
         return self._delivered(Outgoing(job.exchange, job.routing_key, properties, body), job.queue)
 
@@ -209,7 +201,7 @@ class Eager:
         if message.exchange == DEFAULT_EXCHANGE:
             return message.routing_key
         if ladder_level(message.exchange) is not None:
-            return str(headers["CC"][0])
+            return delayed_queues(headers)[0]
         return next(iter(self._router.queues_for(message.exchange, message.routing_key, headers)), "")
 
 

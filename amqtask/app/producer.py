@@ -17,8 +17,9 @@ from amqtask.results.future import AsyncResult
 from amqtask.tasks.context import current
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
+    from typing import Any, TypeVar
 
     from amqtask.app.eager import Eager
     from amqtask.app.messages import MessageBuilder
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from amqtask.topology.model import Topology
     from amqtask.topology.router import Router
     from amqtask.wire.message import Outgoing
+
+    T = TypeVar("T")
 
 
 class Producer:
@@ -81,6 +84,14 @@ class Producer:
         return result
 
     def _send(self, message: Outgoing, *, delayed: bool) -> None:
+        try:
+            self._send_once(message, delayed=delayed)
+        except AmqtaskError as error:
+            if self._watched is not None:
+                self._watched.not_sent([message], {0: error})
+            raise
+
+    def _send_once(self, message: Outgoing, *, delayed: bool) -> None:
         transport = self._transport()
         if delayed and (need := self._missing.unprepared(message)):
             self._prepare(need)
@@ -133,6 +144,14 @@ class Producer:
         return result
 
     async def _asend(self, message: Outgoing, *, delayed: bool) -> None:
+        try:
+            await self._asend_once(message, delayed=delayed)
+        except AmqtaskError as error:
+            if self._watched is not None:
+                await self._watched.anot_sent(message, error)
+            raise
+
+    async def _asend_once(self, message: Outgoing, *, delayed: bool) -> None:
         transport = self._transport()
         if delayed and (need := self._missing.unprepared(message)):
             await self._aprepare(need)
@@ -168,18 +187,26 @@ class Producer:
         messages = [build(task, defaults, call, None) for call in calls]
         if self._watched is not None:
             self._watched.about_to_send(messages)
-        self._deliver_many(messages)
         found: list[AsyncResult[Any]] = [AsyncResult(_id(one), task, results=self._results) for one in messages]
+        try:
+            self._deliver_many(messages)
+        except PartialPublish as error:
+            for result in _without(found, error.errors):
+                _count_as_child(result)
+            raise
         for result in found:
             _count_as_child(result)
         return found
 
     def _deliver_many(self, messages: list[Outgoing]) -> None:
-        if errors := self._send_all(messages):
+        errors = self._send_all(messages)
+        if self._sent.wanted:
+            self._sent.tell(_without(messages, errors))
+        if errors:
+            if self._watched is not None:
+                self._watched.not_sent(messages, errors)
             ids = [_id(message) for message in messages]
             raise PartialPublish(self._explained(messages, errors), len(messages), ids)
-        if self._sent.wanted:
-            self._sent.tell(messages)
 
     def deliver(self, messages: list[Outgoing], later: Sequence[str] = ()) -> None:
         """Send messages that are made already, and wait until all are confirmed.
@@ -193,8 +220,7 @@ class Producer:
         """
         if self._watched is not None:
             self._watched.about_to_send(messages, later)
-        delayed = [message for message in messages if "CC" in (message.properties.headers or {})]
-        for message in delayed:
+        for message in messages:
             if need := self._missing.unprepared(message):
                 self._prepare(need)
         if len(messages) == 1:
@@ -217,13 +243,13 @@ class Producer:
             return
         fates = await gather(*(self._asend(message, delayed=True) for message in messages), return_exceptions=True)
         errors = {index: fate for index, fate in enumerate(fates) if isinstance(fate, AmqtaskError)}
+        if self._sent.wanted:
+            await self._sent.atell([message for message, fate in zip(messages, fates, strict=True) if fate is None])
         if errors:
             raise PartialPublish(errors, len(messages), [_id(message) for message in messages])
         for fate in fates:
             if fate is not None:
                 raise fate
-        if self._sent.wanted:
-            await self._sent.atell(messages)
 
     @property
     def transport(self) -> Transport:
@@ -278,6 +304,10 @@ class Producer:
                 break
         return errors
 
+    def aware(self, eta: datetime) -> datetime:
+        """The same moment, with the zone that one without has in a call."""
+        return self._messages.aware(eta)
+
     def retry_policy(self, queue: str) -> RetryPolicy | None:
         """The retry policy of a queue, if it is declared and has one."""
         declared = self._topology.queues.get(queue)
@@ -306,6 +336,11 @@ class EagerProducer(Producer):
     def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> Sequence[AsyncResult[Any]]:
         """Run one call after the other."""
         return [self.apply(task, defaults, call, None, None) for call in calls]
+
+
+def _without(all_of: Sequence[T], errors: Collection[int]) -> Sequence[T]:
+    """Those of a batch that are confirmed."""
+    return [one for index, one in enumerate(all_of) if index not in errors] if errors else all_of
 
 
 def _count_as_child(result: AsyncResult[Any]) -> None:

@@ -24,7 +24,7 @@ _OF_CELERY = {
     "amqp": "use 'amqtask queue', 'purge', 'dead' and 'topology'",
     "flower": "use 'amqtask top', or start Flower by itself: celery -b URL flower",
     "logtool": "write the log as JSON (--log-format json), which any such tool reads",
-    "migrate": "queues stay where they are; see docs/how-to/move-from-celery.md",
+    "migrate": "queues stay where they are; the documentation has a page on moving from Celery",
 }
 """Commands that Celery has -> what to use here."""
 

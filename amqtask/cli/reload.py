@@ -30,8 +30,9 @@ class Reloader:
 
     Args:
         supervisor: not running yet.
-        look: command line that loads the app afresh and prints the names of its pools as JSON in its last line.
-        commands: makes the workers' command lines of these names.
+        look: command line that loads the app afresh and prints the options that choose its workers as JSON in its last
+            line, see :func:`amqtask.cli.workers.pool_words`.
+        commands: makes the workers' command lines of these.
         folders: to watch, with everything below them.
     """
 
@@ -39,7 +40,7 @@ class Reloader:
         self,
         supervisor: Supervisor,
         look: Sequence[str],
-        commands: Callable[[Sequence[str]], Mapping[str, Sequence[str]]],
+        commands: Callable[[Mapping[str, Sequence[str]]], Mapping[str, Sequence[str]]],
         folders: Iterable[Path],
     ) -> None:
         self._supervisor, self._look, self._commands = supervisor, look, commands

@@ -76,6 +76,7 @@ class Setup:
             from amqtask.symbols import find_app  # noqa: PLC0415
 
             app = find_app(path, Amqtask)
+            app.set_current()  # whatever other apps its module has made
         elif need == "app":
             raise click.UsageError(f"Which app? Give -A module or -A module:attribute, or set {APP_VARIABLE}.")
         else:

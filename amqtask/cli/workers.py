@@ -14,8 +14,9 @@ from amqtask.cli.lines import writer
 from amqtask.cli.setup import APP_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from amqtask.app.app import Amqtask
     from amqtask.cli.setup import Setup
 
 ONLY_WORKER = "worker"
@@ -31,15 +32,28 @@ class WorkerOptions:
     shutdown_timeout: float | None
 
 
+def pool_words(app: Amqtask) -> dict[str, list[str]]:
+    """Name -> options that choose a worker: one for each declared pool, or one for all queues when there are none.
+
+    gevent is named there, whoever has chosen it: it has to patch before the app is imported.
+    """
+    kinds = {name: pool.pool for name, pool in app.topology.pools.items()} or {ONLY_WORKER: None}
+    words = {name: ["--pool-name", name] if app.topology.pools else [] for name in kinds}
+    for name, kind in kinds.items():
+        if (kind or app.settings.worker_pool) == "gevent":
+            words[name] += ["-P", "gevent"]
+    return words
+
+
 def commands(
-    setup: Setup, options: WorkerOptions, pools: Iterable[str], *, again: bool = False
+    setup: Setup, options: WorkerOptions, pools: Mapping[str, Iterable[str]], *, again: bool = False
 ) -> dict[str, list[str]]:
-    """Name -> command line: a worker for each pool, or one for all queues when there are no pools.
+    """Name -> command line of a worker.
 
     Args:
         setup: the common options.
         options: of the workers.
-        pools: names.
+        pools: of :func:`pool_words`.
         again: they ran before, and have said what there is to say about them.
     """
     more = ["--loglevel", options.loglevel, "--log-format", options.logformat]
@@ -51,7 +65,7 @@ def commands(
         more += ["--config", setup.config]
     more += ["--no-color"] * setup.no_color + ["--quiet"] * (setup.quiet or again)
     base = [sys.executable, "-m", "amqtask", "worker"]
-    return {name: [*base, "--pool-name", name, *more] for name in pools} or {ONLY_WORKER: [*base, *more]}
+    return {name: [*base, *words, *more] for name, words in pools.items()}
 
 
 def environment(setup: Setup) -> dict[str, str]:

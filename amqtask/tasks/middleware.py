@@ -77,14 +77,18 @@ class Middleware:
         return None
 
     def on_retry(self, attempt: Ended) -> Awaitable[None] | None:  # noqa: ARG002
-        """An attempt has failed and another one follows; may be ``async def``.
+        """An attempt has failed and another one follows, whose message is stored; may be ``async def``.
 
-        Called in the worker's main process, in a thread for that; what it raises is logged.
+        Called in the worker's main process, in a thread for that; what it raises is logged. Called again should the
+        connection end just then, so that the attempt is made once more.
         """
         return None
 
     def on_dead(self, attempt: Ended) -> Awaitable[None] | None:  # noqa: ARG002
-        """A message has gone to the dead letters; called as :meth:`on_retry` is."""
+        """A message is stored among the dead letters; called as :meth:`on_retry` is.
+
+        Not called for those of the broker: messages that expired in a queue, or were delivered too often.
+        """
         return None
 
 

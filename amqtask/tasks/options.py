@@ -69,9 +69,9 @@ class TaskOptionArguments(TypedDict, total=False):
 class SendOptions(TypedDict, total=False):
     """What one call may say (``apply_async``, ``send_task``); each overrides the task's option.
 
-    ``countdown`` in seconds; ``eta`` a datetime (naive: in the setting ``timezone``), seconds and timedeltas
-    count from now for ``expires``; ``priority`` 0 to 9 with 9 first; ``queue`` or else ``exchange`` and
-    ``routing_key``; ``time_limit`` and ``soft_time_limit`` in seconds.
+    ``countdown`` in seconds; ``eta`` a datetime (naive: in the setting ``timezone``, with interop in UTC), seconds
+    and timedeltas count from now for ``expires``; ``priority`` 0 to 9 with 9 first; ``queue`` or else ``exchange``
+    and ``routing_key``; ``time_limit`` and ``soft_time_limit`` in seconds.
     """
 
     countdown: Seconds | None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from amqtask.results.eager import EagerResult
     from amqtask.results.future import AsyncResult
@@ -42,6 +43,9 @@ class Sender(Protocol):
         self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None
     ) -> EagerResult[Any]:
         """Like :meth:`apply`, on the running loop."""
+
+    def aware(self, eta: datetime) -> datetime:
+        """The same moment, with the zone that one without has in a call."""
 
     def retry_policy(self, queue: str) -> RetryPolicy | None:
         """The retry policy of a queue, if it has one."""

@@ -206,7 +206,7 @@ class Task(Composable, Generic[P, R]):
             exc: the cause, reported when no retry is left.
             throw: False returns the :class:`~amqtask.errors.Retry` instead of raising it.
             countdown: seconds to wait; by default as the task's options or the queue's policy say.
-            eta: when to run again, instead of ``countdown``.
+            eta: when to run again, instead of ``countdown``; without a zone as in :meth:`apply_async`.
             max_retries: instead of the task's.
             options: of the next attempt, as of :meth:`apply_async`: ``queue``, ``priority``, ``expires`` and so on;
                 those that are not given stay. In eager mode they say nothing.
@@ -224,6 +224,7 @@ class Task(Composable, Generic[P, R]):
             )
             args, exc = None, args
         self._check_retry(options)
+        eta = eta and self._sender().aware(eta)
         request = self.request
         error = Retry(None, exc, countdown, eta=eta, args=args, kwargs=kwargs, max_retries=max_retries, options=options)
         if request.called_directly:
@@ -243,11 +244,13 @@ class Task(Composable, Generic[P, R]):
         It is stored soon, in order and before the result; nothing waits for it, and a crash may lose it.
 
         Args:
-            state: any name but those of ends, for example ``"PROGRESS"``.
+            state: a word, for example ``"PROGRESS"``. One of an end (``SUCCESS``, ``FAILURE``) is for a task that then
+                raises ``Ignore``: who waits goes on at once, and a success is never replaced by what comes later.
             meta: what ``result.info`` will be.
 
         Raises:
             RuntimeError: the task was called directly.
+            ValueError: the state is empty, or can't be printed.
             EncodeError: ``meta`` can't be written by ``result_serializer``.
         """
         in_place.update_state(self.request, state, meta)

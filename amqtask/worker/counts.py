@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from amqtask.execution.job import Kind
 from amqtask.worker.gates import Observer
 
 if TYPE_CHECKING:
@@ -51,10 +52,21 @@ class Counting(Observer):
             counts.tasks[name] += 1
 
     def ended(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:  # noqa: ARG002, D102
-        counts = self.counts
-        counts.ended[outcome.kind] = counts.ended.get(outcome.kind, 0) + 1
+        counts, kind = self.counts, outcome.kind
         if effect.dead:
             counts.dead += 1
+            if kind == Kind.RETRY:  # it has asked for what can't be
+                kind = Kind.FAILED
+        counts.ended[kind] = counts.ended.get(kind, 0) + 1
+
+    def unsendable(self, delivery: Delivery, kind: int | None, effect: Effect) -> None:  # noqa: ARG002, D102
+        counts = self.counts
+        counts.dead += 1
+        if kind is not None:
+            counts.ended[kind] -= 1
+            if not counts.ended[kind]:
+                del counts.ended[kind]
+            counts.ended[Kind.FAILED] = counts.ended.get(Kind.FAILED, 0) + 1
 
     def lost(self, delivery: Delivery, effect: Effect, reason: str) -> None:  # noqa: ARG002, D102
         self.counts.lost += 1

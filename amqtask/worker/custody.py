@@ -285,7 +285,7 @@ class Custody:
         self.ends.add(delivery, outcome, effect)
         for observer in self.observers:
             observer.ended(delivery, outcome, effect)
-        self.settler.settle(delivery, effect)
+        self.settler.settle(delivery, effect, outcome.kind)
 
     def settle_own(self, delivery: Delivery, effect: Effect) -> None:
         """The worker has done what a message asked of it."""

@@ -42,6 +42,15 @@ class Observer:
     def lost(self, delivery: Delivery, effect: Effect, reason: str) -> None:
         """The process that ran it is gone; it runs again, or is dead-lettered (``effect.dead``)."""
 
+    def unsendable(self, delivery: Delivery, kind: int | None, effect: Effect) -> None:
+        """What follows from it, or its next attempt, can never be stored: so it has failed and is dead-lettered.
+
+        Args:
+            delivery: that was told of by :meth:`ended`, :meth:`lost` or :meth:`gone`; of the worker's own by none.
+            kind: of the outcome that was told by :meth:`ended`; else None.
+            effect: its dead letter; ``effect.lost`` says why.
+        """
+
     def gone(self, delivery: Delivery) -> None:
         """It is handed back, started or not, or was started and runs again elsewhere; maybe told more than once."""
 

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from amqtask.execution.job import Kind
-from amqtask.worker.outcome import WORKER_LOST
+from amqtask.worker.outcome import UNSENDABLE, WORKER_LOST
 
 if TYPE_CHECKING:
     from amqtask.broker.interface import Loop
@@ -99,8 +99,8 @@ def _ended(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
             extra=_fields(delivery, event),
         )
     else:
-        word = "put back" if effect.message is not None else "ignored"
-        logger.info("Task %s[%s] %s", delivery.name, delivery.id, word, extra=_fields(delivery, f"task-{word}"))
+        word, event = ("put back", "task-requeued") if effect.message is not None else ("ignored", "task-ignored")
+        logger.info("Task %s[%s] %s", delivery.name, delivery.id, word, extra=_fields(delivery, event))
 
 
 def _dead(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
@@ -121,6 +121,12 @@ def _dead(delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
 
 def _cause(outcome: Outcome) -> str:
     return f"{outcome.error[0]}: {outcome.error[1]}" if outcome.error else outcome.text
+
+
+def unsendable(delivery: Delivery, text: str) -> None:
+    """What follows from a task, or its next attempt, can never be stored."""
+    extra = {**_fields(delivery, "task-failed"), "reason": UNSENDABLE}
+    logger.error("Task %s[%s] dead-lettered (%s): %s", delivery.name, delivery.id, UNSENDABLE, text, extra=extra)
 
 
 def lost(delivery: Delivery, effect: Effect, reason: str) -> None:

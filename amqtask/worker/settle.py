@@ -8,22 +8,21 @@ Should this process die meanwhile, the broker still has the message.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from amqtask.execution.job import Kind, Outcome
+from amqtask.worker import narrate
 from amqtask.worker.outcome import UNSENDABLE, Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amqtask.worker.carrier import Carrier
     from amqtask.worker.delivery import Delivery
+    from amqtask.worker.gates import Observer
     from amqtask.worker.losses import Losses
     from amqtask.worker.patient import Patient
-
-logger = logging.getLogger(__name__)
 
 
 class Settler:
@@ -34,10 +33,19 @@ class Settler:
         carrier: carries out what follows from tasks.
         losses: knows what follows when the pool does not.
         settled: called once per delivery, when everything that follows from it is stored.
+        observers: told when that can never be; the list may still grow.
     """
 
-    def __init__(self, patient: Patient, carrier: Carrier, losses: Losses, settled: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self,
+        patient: Patient,
+        carrier: Carrier,
+        losses: Losses,
+        settled: Callable[[Delivery], None],
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self.patient, self.carrier, self.losses = patient, carrier, losses
+        self.observers = observers
         self._settled = settled
         self._pending: dict[int, _Settling] = {}
 
@@ -45,12 +53,18 @@ class Settler:
         """How many deliveries wait for something to be stored."""
         return len(self._pending)
 
-    def settle(self, delivery: Delivery, effect: Effect) -> None:
-        """Carry out an effect, then release the delivery."""
+    def settle(self, delivery: Delivery, effect: Effect, kind: int | None = None) -> None:
+        """Carry out an effect, then release the delivery.
+
+        Args:
+            delivery: that has ended, or goes back.
+            effect: what follows.
+            kind: of its outcome; None when there was none.
+        """
         if effect.message is None and effect.after is None and effect.lost is None:
             self._settled(delivery)
             return
-        settling = self._pending[delivery.key] = _Settling(self, delivery, effect)
+        settling = self._pending[delivery.key] = _Settling(self, delivery, effect, kind)
         settling.begin()
 
     def release(self, delivery: Delivery) -> None:
@@ -62,10 +76,10 @@ class Settler:
 class _Settling:
     """A delivery whose effect is not stored yet."""
 
-    __slots__ = ("_delivery", "_effect", "_settler", "_who")
+    __slots__ = ("_delivery", "_effect", "_kind", "_settler", "_who")
 
-    def __init__(self, settler: Settler, delivery: Delivery, effect: Effect) -> None:
-        self._settler, self._delivery, self._effect = settler, delivery, effect
+    def __init__(self, settler: Settler, delivery: Delivery, effect: Effect, kind: int | None) -> None:
+        self._settler, self._delivery, self._effect, self._kind = settler, delivery, effect, kind
         self._who = f"Task {delivery.name}[{delivery.id}]"
 
     def begin(self) -> None:
@@ -115,11 +129,12 @@ class _Settling:
 
     def _fail(self, error: Exception) -> None:
         """What follows from a success, or a next attempt, can never be sent: the task has failed after all."""
-        effect, text = self._effect, str(error)
-        assert effect.slim is not None
-        logger.error("%s dead-lettered (%s): %s", self._who, UNSENDABLE, text)
-        kind = type(error)
+        slim, text, kind = self._effect.slim, str(error), type(error)
+        assert slim is not None
+        narrate.unsendable(self._delivery, text)
         described = (f"{kind.__module__}.{kind.__qualname__}", text, "")
         lost = Outcome(self._delivery.key, Kind.FAILED, text=text, error=described)
-        self._effect = Effect(effect.slim(text), dead=UNSENDABLE, lost=lost)
+        effect = self._effect = Effect(slim(text), dead=UNSENDABLE, lost=lost)
+        for observer in self._settler.observers:
+            observer.unsendable(self._delivery, self._kind, effect)
         self.begin()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from waiting import wait_for
 
-from amqtask import Amqtask, Queue
+from amqtask import Amqtask, Middleware, Queue
 from amqtask.app.dead import DeadLetters
 from amqtask.broker.admin import Admin
 from amqtask.canvas.chain import chain
+from amqtask.execution.job import Kind
 from amqtask.worker.embedded import EmbeddedWorker
 from amqtask.worker.options import Requested, resolve
 
@@ -21,8 +22,14 @@ def test_wrong_names_dead_letter_the_tasks_they_follow_from_and_hold_up_nobody_e
     def add(left, right):
         return left + right
 
+    class Alarm(Middleware):
+        def on_dead(self, attempt):
+            told.append(attempt)
+
+    told = []
+    app.middleware.add(Alarm())
     requested = Requested(pool="threads", concurrency=2, queues=["work"], prefetch=8)
-    with EmbeddedWorker(app, resolve(requested, app.topology, app.settings)):
+    with EmbeddedWorker(app, resolve(requested, app.topology, app.settings)) as worker:
         for _ in range(COUNT):
             chain(add.s(1, 1), add.s(2).set(queue="typo"))()
             chain(add.s(1, 1), add.s(2).set(exchange="nope", routing_key="x"))()
@@ -33,6 +40,11 @@ def test_wrong_names_dead_letter_the_tasks_they_follow_from_and_hold_up_nobody_e
         # by id: a wrong exchange closes a channel, and what was not confirmed there is sent again
         wait_for(lambda: len({one.id for one in letters.read()}) == 2 * COUNT + 1, interval=0.2)
         dead = {one.id: one for one in letters.read()}.values()
+        assert worker.counts.dead == len(dead)
+        assert worker.counts.ended == {Kind.SUCCESS: 1, Kind.FAILED: len(dead)}
+        wait_for(lambda: len(told) == len(dead))
+    assert {(one.reason, one.delay) for one in told} == {("unsendable", None)}
+    assert {one.task_id for one in told} == {one.id for one in dead}
     admin.close()
     app.close()
     assert {one.reason for one in dead} == {"unsendable"}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from worker_process import new_site
 
+from amqtask.app.dead import DeadLetters
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -72,6 +74,17 @@ def test_a_queue_with_a_list_of_delays_retries_after_these_and_then_gives_up(sit
     assert "raise ValueError" in (dead.traceback or "")
     assert dead.worker == "retries@here"
     assert dead.headers["x-amqtask-queue"] == "listed"
+    first, last = (datetime.fromisoformat(one) for one in (dead.first_time, dead.last_time))
+    assert 0.7 <= (last - first).total_seconds() < 0.7 + LATE
+
+
+def test_a_replay_fails_for_the_first_time_once_more(site):
+    site.send("fail", "replayed", queue="listed")
+    (before,) = site.wait_dead(1, "listed")
+    DeadLetters(site.admin, "listed").retry()
+    site.wait_ready("listed.dead", 0)
+    (after,) = site.wait_dead(1, "listed")
+    assert before.last_time < after.first_time < after.last_time
 
 
 def test_a_failed_task_waits_in_the_retry_queue_of_its_delay(site):

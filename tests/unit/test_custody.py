@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from waiting import wait_for
 from worker_messages import delivery
 
 from amqtask.broker.pika_driver import new_loop
@@ -18,6 +19,7 @@ from amqtask.worker.patient import Patient
 from amqtask.worker.ready import Ready
 from amqtask.worker.recent import Recent
 from amqtask.worker.settle import Settler
+from amqtask.worker.steps.middleware import Teller
 from amqtask.worker.storing import Storing
 
 
@@ -45,7 +47,7 @@ class Bench:
             lost_max=3,
         )
         patient, storing = Patient(self.loop, outbox, 1.0), Storing(self.loop, None)
-        carrier = Carrier(patient, storing, by_message=False, persistent=True)
+        carrier = Carrier(patient, storing, by_message=False, persistent=True, instead=lambda record, _: record)
         self.custody.settler = Settler(patient, carrier, Losses(storing, None), self.custody.settled)
         self.open()
 
@@ -198,3 +200,24 @@ def test_task_that_has_ended_is_not_handed_back_while_its_dead_letter_is_on_the_
     assert bench.turn() == [("publish", "q.dead"), ("nack", 2)]
     bench.confirms[0](None)
     assert bench.turn() == [("ack", 1)]
+
+
+def test_dead_letter_is_told_of_once_though_its_message_comes_again_before_and_after_it_is_confirmed(bench):
+    told, same = [], {"message_id": "m", "id": "task"}
+    teller = Teller([SimpleNamespace(on_dead=told.append)])
+    bench.custody.observers.append(teller)
+    bench.arrive(1, **same)
+    bench.turn()
+    bench.custody.done([Outcome(1, Kind.FAILED, 0.1, "no")])
+    bench.reconnect()
+    bench.arrive(1, redelivered=True, **same)
+    assert bench.turn() == [("publish", "q.dead")]
+    bench.confirms.pop()(None)
+    assert bench.turn() == [("ack", 1)]
+    bench.reconnect()
+    bench.arrive(1, redelivered=True, **same)
+    assert bench.turn() == [("ack", 1)]
+    teller.start()
+    teller.finish()
+    wait_for(lambda: not teller.alive)
+    assert len(told) == 1

@@ -16,6 +16,7 @@ from amqtask.cli.deploy.kubernetes import kubernetes
 from amqtask.cli.deploy.plan import plan
 from amqtask.cli.deploy.supervisor import supervisor
 from amqtask.cli.deploy.systemd import systemd
+from amqtask.cli.main import main
 
 ROUTING = """\
 version: 1
@@ -46,6 +47,18 @@ def test_there_is_a_worker_per_pool_and_a_scheduler_if_there_is_a_schedule(pools
     ]
     assert [unit.name for unit in single.units] == ["worker", "beat"]
     assert single.units[1].words == ("beat", "-A", "proj")
+
+
+def test_workers_that_have_to_patch_for_gevent_are_told_so_on_their_command_line(tmp_path):
+    (tmp_path / "routing.yaml").write_text(ROUTING.replace("pool: threads", "pool: gevent"))
+    app = Amqtask("green", routing=tmp_path / "routing.yaml")
+    assert [unit.words[3:] for unit in plan(app, "proj").units] == [
+        ("--pool-name", "mail", "-P", "gevent"),
+        ("--pool-name", "big_files"),
+    ]
+    by_setting = Amqtask("green", routing=tmp_path / "routing.yaml", worker_pool="gevent")
+    assert all(unit.words[-2:] == ("-P", "gevent") for unit in plan(by_setting, "proj").units)
+    assert plan(Amqtask("alone", worker_pool="gevent"), "proj").units[0].words[-2:] == ("-P", "gevent")
 
 
 def test_the_kill_comes_after_the_grace_time(pools):
@@ -145,3 +158,29 @@ def test_the_scheduler_is_watched_as_workers_are(single):
 def test_a_schedule_of_the_routing_file_needs_a_scheduler_too(tmp_path):
     (tmp_path / "routing.yaml").write_text("schedule: {report: {task: r, every: 1h}}\n")
     assert plan(Amqtask("app", routing=tmp_path / "routing.yaml"), "proj").beat is not None
+
+
+@pytest.mark.parametrize(
+    ("broker", "variable", "told"),
+    [
+        ("'amqp://u:hush@one/'", None, True),
+        ("'amqp://u:hush@one/'", "amqp://two/", True),
+        ("'amqp://u:hush@one/'", "amqp://u:hush@one/", False),  # maybe read from there
+        ("None", "amqp://two/", False),
+    ],
+)
+def test_a_broker_in_the_code_is_remarked_for_it_wins_over_the_files(
+    tmp_path, monkeypatch, capsys, broker, variable, told
+):
+    name = f"deployed_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(f"from amqtask import Amqtask\napp = Amqtask('shop', broker={broker})\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("AMQTASK_BROKER_URL", raising=False)
+    if variable:
+        monkeypatch.setenv("AMQTASK_BROKER_URL", variable)
+    assert main(["-A", name, "generate", "systemd"]) == 0
+    output, remarks = capsys.readouterr()
+    assert output.startswith("# /etc/systemd")
+    assert (f"broker_url is set in {name}.py:2 and wins over AMQTASK_BROKER_URL" in remarks) == told
+    assert "hush" not in remarks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from recording import RecordingTransport
@@ -114,6 +114,19 @@ def test_what_retry_says_wins_over_everything(app):
     assert (decision.verdict, decision.delay, decision.limit) == (Verdict.RETRY, 2, 8)
     assert decision.error is asked.exc
     assert decide(task, asked, 8, STEPS).verdict is Verdict.EXHAUSTED
+
+
+@pytest.mark.parametrize(("interop", "hour"), [("celery", 12), (None, 11)])
+def test_a_retry_at_a_naive_time_is_due_when_a_call_would_be(interop, hour):
+    app = Amqtask("x", timezone="Europe/Berlin", interop=interop)
+
+    @app.task(bind=True)
+    def task(self):
+        raise self.retry(eta=datetime(2090, 1, 1, 12))  # noqa: DTZ001 -- that is the point
+
+    with pytest.raises(Retry) as caught, running(Context(task.name)):
+        task.run()
+    assert caught.value.eta == datetime(2090, 1, 1, hour, tzinfo=UTC)
 
 
 def test_retry_until_a_moment_waits_just_that_long(app, monkeypatch):

@@ -9,13 +9,15 @@ from waiting import wait_for
 from worker_messages import delivery
 
 from amqtask.broker.pika_driver import new_loop
-from amqtask.errors import BackendError, MessageTooLarge, PublishTimeout, ResultTooLarge, Unroutable
+from amqtask.errors import AccessRefused, BackendError, MessageTooLarge, PublishTimeout, ResultTooLarge, Unroutable
 from amqtask.execution.job import After, Begin, Kind, Outcome
 from amqtask.results.base import Part, Record
 from amqtask.topology.declarations import Queue
 from amqtask.wire.message import Outgoing, Properties
 from amqtask.worker import patient as patient_module
 from amqtask.worker.carrier import Carrier
+from amqtask.worker.counts import Counting
+from amqtask.worker.gates import Observer
 from amqtask.worker.losses import Losses
 from amqtask.worker.outcome import Effects
 from amqtask.worker.patient import Grace, Patient
@@ -25,6 +27,11 @@ from amqtask.worker.storing import Storing
 CALLBACK = Outgoing("", "callbacks", Properties(), b"[]")
 DONE = Record("id", "SUCCESS", b"{}", reply_to="caller", correlation_id="c")
 PART = Part({"task": "body", "options": {}}, "g", 0, "id", "SUCCESS", b"[]")
+
+
+def refused(record, _error):
+    """What is stored instead of it."""
+    return record._replace(state="FAILURE")
 
 
 class Bench:
@@ -39,11 +46,13 @@ class Bench:
         backend = SimpleNamespace(store=self._store)
         self.storing = Storing(self.loop, backend)
         self.patient = Patient(self.loop, SimpleNamespace(publish=self._publish, declared=lambda _: False), 1.0)
-        carrier = Carrier(self.patient, self.storing, by_message=by_message, persistent=True)
+        carrier = Carrier(self.patient, self.storing, by_message=by_message, persistent=True, instead=refused)
         carrier.parts = SimpleNamespace(count=lambda part, who, done: self._event(f"count {part.group_index}", done))
         carrier.begins = SimpleNamespace(begin=lambda begin, key, who, done: self._event("begin", done))
         self.lost: After | Exception = After()
-        self.settler = Settler(self.patient, carrier, Losses(self.storing, self._followups()), self._settled)
+        self.observers: list[Observer] = []
+        losses = Losses(self.storing, self._followups())
+        self.settler = Settler(self.patient, carrier, losses, self._settled, self.observers)
         self.effects = Effects(Queue, "w@h", [], 3)
 
     def _event(self, name, done):
@@ -80,8 +89,11 @@ class Bench:
     def settle(self, kind, after=None, *, early=False, **outcome):
         made = delivery()
         made.early = early
-        effect = self.effects.of(made, Outcome(made.key, kind, after=after, **outcome))
-        self.settler.settle(made, effect)
+        ended = Outcome(made.key, kind, after=after, **outcome)
+        effect = self.effects.of(made, ended)
+        for observer in self.observers:
+            observer.ended(made, ended, effect)
+        self.settler.settle(made, effect, kind)
         self.run()
 
     def run(self):
@@ -167,7 +179,7 @@ def test_caller_that_wants_no_answer_gets_none(rpc):
     assert rpc.events == ["settled"]
 
 
-@pytest.mark.parametrize("error", [MessageTooLarge("1 GB"), Unroutable("no such queue")])
+@pytest.mark.parametrize("error", [MessageTooLarge("1 GB"), Unroutable("no such queue"), AccessRefused("no right")])
 def test_success_whose_callback_can_never_be_sent_is_a_failure_and_dead_lettered(bench, error):
     bench.errors = {"callbacks": [error] * 1000}
     bench.lost = After(records=(DONE._replace(state="FAILURE"),), parts=(PART,))
@@ -175,6 +187,46 @@ def test_success_whose_callback_can_never_be_sent_is_a_failure_and_dead_lettered
     tried = bench.events.count("fail callbacks")
     assert (tried == 1) == isinstance(error, MessageTooLarge)
     assert bench.events[tried:] == ["ask FAILED", "store FAILURE", "count 0", "publish q.dead", "settled"]
+
+
+def test_end_that_proves_to_be_none_counts_as_a_failure(bench):
+    counting = Counting()
+    bench.observers.append(counting)
+    for kind in (Kind.SUCCESS, Kind.IGNORED):
+        bench.events.clear()
+        bench.errors = {"callbacks": [MessageTooLarge("1 GB")]}
+        bench.settle(kind, After((CALLBACK,)))
+    bench.events.clear()
+    bench.settle(Kind.SUCCESS, After((CALLBACK,)))
+    bench.events.clear()
+    bench.settle(Kind.RETRY, delay=1e300)  # longer than the broker can hold it
+    assert counting.counts.ended == {Kind.FAILED: 3, Kind.SUCCESS: 1}
+    assert counting.counts.dead == 3
+
+
+def test_lost_task_that_cannot_be_sent_again_is_a_dead_letter_and_no_end(bench):
+    counting = Counting()
+    bench.observers.append(counting)
+    bench.errors = {"q": [MessageTooLarge("headers")]}
+    bench.settler.settle(made := delivery(), bench.effects.of_loss(made, "signal 9"))
+    bench.run()
+    assert (counting.counts.ended, counting.counts.dead) == ({}, 1)
+
+
+def test_observers_hear_that_it_has_failed_before_it_is_settled_and_why(bench):
+    class Noting(Observer):
+        def unsendable(self, delivery, kind, effect):
+            bench.events.append(f"told {Kind(kind).name} {effect.dead} {effect.lost.error[:2]}")
+
+    bench.observers.append(Noting())
+    bench.errors = {"callbacks": [MessageTooLarge("1 GB")]}
+    bench.settle(Kind.SUCCESS, After((CALLBACK,)))
+    assert bench.events[1:] == [
+        "told SUCCESS unsendable ('amqtask.errors.MessageTooLarge', '1 GB')",
+        "ask FAILED",
+        "publish q.dead",
+        "settled",
+    ]
 
 
 @pytest.mark.parametrize("ask", [0.0, 60.0])
@@ -209,6 +261,18 @@ def test_queue_that_is_made_just_then_gets_its_callback(bench):
     assert bench.events == ["fail callbacks"] * 2 + ["publish callbacks", "store SUCCESS", "settled"]
 
 
+def test_right_to_publish_that_comes_back_in_time_costs_nothing(bench):
+    bench.errors = {"callbacks": [AccessRefused("no right")] * 2}
+    bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,)))
+    assert bench.events == ["fail callbacks"] * 2 + ["publish callbacks", "store SUCCESS", "settled"]
+
+
+def test_answer_that_may_not_be_published_is_tried_on(rpc):
+    rpc.errors = {"caller": [AccessRefused("no right")] * 5}
+    rpc.settle(Kind.SUCCESS, After((), (DONE,)))
+    assert rpc.events == ["fail caller"] * 5 + ["publish caller", "settled"]
+
+
 def test_revoked_task_whose_errback_can_never_be_sent_is_dead_lettered(bench):
     bench.errors = {"callbacks": [MessageTooLarge("1 GB")]}
     bench.settle(Kind.REVOKED, After((CALLBACK,), (DONE,)))
@@ -220,6 +284,25 @@ def test_result_too_large_for_the_backend_is_a_failure(bench):
     bench.lost = After(records=(DONE._replace(state="FAILURE"),))
     bench.settle(Kind.SUCCESS, After(records=(DONE,)))
     assert bench.events == ["fail SUCCESS", "ask FAILED", "store FAILURE", "publish q.dead", "settled"]
+
+
+def test_result_too_large_of_a_task_whose_next_step_was_sent_fails_nothing_but_itself(bench):
+    """Errbacks, later steps and a chord must not be told of a failure while the chain goes on."""
+    bench.errors = {"store": [ResultTooLarge("2 MB")]}
+    bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,), (PART,)))
+    assert bench.events == ["publish callbacks", "fail SUCCESS", "store FAILURE", "count 0", "settled"]
+
+
+def test_answer_too_large_of_a_task_whose_next_step_was_sent_fails_nothing_but_itself(rpc):
+    rpc.errors = {"caller": [MessageTooLarge("20 MB")]}
+    rpc.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,), (PART,)))
+    assert rpc.events == ["publish callbacks", "fail caller", "publish caller", "count 0", "settled"]
+
+
+def test_record_that_can_never_be_stored_after_the_next_step_was_sent_ends_as_a_dead_letter(bench):
+    bench.errors = {"store": [ResultTooLarge("2 MB")] * 2}
+    bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,)))
+    assert bench.events[1:] == ["fail SUCCESS", "fail FAILURE", "ask FAILED", "publish q.dead", "settled"]
 
 
 def test_failure_that_can_never_be_told_does_not_hold_up_its_dead_letter(bench):

@@ -222,6 +222,27 @@ def test_expires_sets_the_header_and_the_brokers_own_expiration(shop, transport)
     assert read(transport.last).expires is not None
 
 
+@pytest.mark.parametrize(
+    "awaited",
+    [
+        lambda app: task_of(app).apply_async((1,), expires=60),
+        lambda app: task_of(app).s(1).set(expires=60).delay(),
+        lambda app: task_of(app).apply_async((1,), expires=60, ignore_result=True, link_error=task_of(app).s()),
+        lambda app: task_of(app).apply_async((1,), expires=60, ignore_result=True, reply_to="somebody"),
+        lambda app: (task_of(app).si(1).set(expires=60, ignore_result=True) | task_of(app).si(2)).delay(),
+    ],
+    ids=["stored", "signature", "errback", "answer", "chain"],
+)
+def test_whoever_waits_for_a_task_is_told_by_a_worker_that_it_has_expired(transport, tmp_path, awaited):
+    """So the broker must not throw its message away, which it would do without a word."""
+    app = make_shop(transport, result_backend=f"file://{tmp_path}")
+    awaited(app)
+    assert read(transport.last).expires is not None
+    assert transport.last.properties.expiration is None
+    task_of(app).apply_async((1,), expires=60, ignore_result=True, link=task_of(app).s())
+    assert transport.last.properties.expiration is not None
+
+
 def test_a_delayed_message_expires_by_its_header_only(shop, transport):
     task_of(shop).apply_async((1,), countdown=10, expires=5)
     assert transport.last.properties.expiration is None

@@ -310,3 +310,19 @@ def test_hashes_mean_nothing_in_the_keys_of_a_direct_exchange() -> None:
         [Queue("a", bindings=(bound,))], exchanges=[Exchange("events", "direct")], default_queue="a"
     )
     assert check(topology, NEW) == []
+
+
+def test_names_of_objects_that_amqtask_makes_by_itself_are_doubtful() -> None:
+    names = "for what amqtask makes by itself"
+    found = doubts(
+        "exchanges: {amqtask.paused: {type: topic}}\n"
+        "queues:\n"
+        "  amqtask.revoked: {}\n"
+        "  amqtaskish: {bindings: [{exchange: amqtask.paused, routing_key: x}]}\n"
+        "pools: {all: {queues: [amqtask.revoked, amqtaskish, amqtask]}}\n"
+    )
+    assert [line.partition(": names")[0] for line in found if names in line] == [
+        "r.yaml:1:13: exchange 'amqtask.paused'",
+        "r.yaml:3:3: queue 'amqtask.revoked'",
+    ]
+    assert warnings(Topology.from_code(default_queue="amqtask.mine")) == []

@@ -152,7 +152,7 @@ def _row(row: dict[str, Any]) -> list[object]:
 
 
 def _details(message: DeadMessage, app: Amqtask) -> dict[str, Any]:
-    call = message.call(app.settings.accept_content)
+    call = message.call(app.settings.accept_content, app.settings.broker_max_message_size)
     document = {
         **_summary(message),
         "content_type": message.properties.content_type,

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from amqtask.cli.command import Group
+from amqtask.cli.output import say
 
 if TYPE_CHECKING:
+    from amqtask.app.app import Amqtask
     from amqtask.cli.deploy.plan import Plan
     from amqtask.cli.setup import Setup
 
+_VARIABLE = "AMQTASK_BROKER_URL"
 _IMAGE = click.option("--image", default="my-app:latest", show_default=True, help="Container image of the app.")
 _USER = click.option("--user", metavar="NAME", help="User they run as.  [default: who you are]")
 _PYTHON = click.option("--python", metavar="PATH", help="Interpreter.  [default: this one]")
@@ -80,7 +83,23 @@ def _plan(setup: Setup) -> Plan:
     from amqtask.cli.deploy.plan import plan  # noqa: PLC0415
 
     app = setup.load("app")
+    _remark(setup, app)
     return plan(app, setup.app_path or "")
+
+
+def _remark(setup: Setup, app: Amqtask) -> None:
+    """Say when the broker of these files would not be the one that is used."""
+    from amqtask.config.sources import Source, check_text  # noqa: PLC0415
+
+    variable = os.environ.get(_VARIABLE)
+    row = next(row for row in app.configuration.report() if row.name == "broker_url")
+    in_code = app.configuration.origin(row.name) in (Source.OBJECT, Source.CODE)
+    if in_code and not (variable and check_text(row.name, variable) == app.settings.broker_url):
+        say(
+            setup,
+            f"{row.name} is set in {row.place or 'the code'} and wins over {_VARIABLE}, by which these files name the "
+            "broker: take it out there, or have it read that variable",
+        )
 
 
 def _here() -> str:

@@ -47,7 +47,7 @@ def worker(
     amqtask worker -A proj -Q emails,files.small   a worker for two queues
     amqtask worker -A proj --pool-name mail        a pool of routing.yaml
     """  # noqa: D301 -- click reads \b as "keep these lines"
-    _patch(given["pool"])
+    _patch(given["pool"], given["pool_name"])
     from amqtask.cli.daemon import Program  # noqa: PLC0415 -- --help needs none of it
     from amqtask.worker.options import Requested, node_name  # noqa: PLC0415
 
@@ -69,9 +69,13 @@ def worker(
         return _run(app, requested, program, purge=purge, ignored=needless(context))
 
 
-def _patch(pool: str | None) -> None:
-    """Before anything else is imported: gevent changes the standard library."""
-    if (pool or os.environ.get("AMQTASK_WORKER_POOL")) == "gevent":
+def _patch(pool: str | None, pool_name: str | None) -> None:
+    """Before anything else is imported: gevent changes the standard library.
+
+    The variable does not tell of a pool of routing.yaml, which mostly has a kind of its own.
+    """
+    variable = None if pool_name else os.environ.get("AMQTASK_WORKER_POOL")
+    if (pool or variable) == "gevent":
         from amqtask.worker.pools._gevent_patch import patch  # noqa: PLC0415
 
         patch()

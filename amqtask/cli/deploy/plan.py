@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amqtask.cli.exits import CONFIG, REFUSED, USAGE
+from amqtask.cli.workers import ONLY_WORKER, pool_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,12 +68,11 @@ def plan(app: Amqtask, path: str) -> Plan:
         app: loaded.
         path: what ``-A`` says of it.
     """
-    pools = app.topology.pools
-    workers = [
-        Unit(name, ("worker", "-A", path, "--pool-name", name), tuple(pool.queues)) for name, pool in pools.items()
-    ]
+    pools, words = app.topology.pools, pool_words(app)
+    workers = [Unit(name, ("worker", "-A", path, *words[name]), tuple(pool.queues)) for name, pool in pools.items()]
     if not workers:
-        workers = [Unit("worker", ("worker", "-A", path, "-n", "worker@%h"), tuple(app.topology.queues))]
+        alone = ("worker", "-A", path, "-n", "worker@%h", *words[ONLY_WORKER])
+        workers = [Unit(ONLY_WORKER, alone, tuple(app.topology.queues))]
     scheduled = bool(app.periodic_tasks() or app.settings.beat_schedule_store)
     return Plan(
         re.sub(r"[^a-z0-9]+", "-", app.main.lower()).strip("-") or "app",

@@ -6,6 +6,8 @@ In this order::
                                                ├─► task-failed ─► task-dead (our own)
                                                ├─► task-retried
                                                └─► task-rejected, task-revoked
+
+Where what follows from a task can never be stored, a failure is told after its success, retry or other end.
 """
 
 from __future__ import annotations
@@ -83,6 +85,11 @@ class TaskEvents(Observer):
             self._dead(delivery, effect)
         else:
             self._put("task-rejected", {"uuid": delivery.id, "requeue": True, "reason": reason})
+
+    def unsendable(self, delivery: Delivery, kind: int | None, effect: Effect) -> None:  # noqa: ARG002, D102
+        if self.enabled and delivery.id is not None and effect.lost is not None:
+            self._put("task-failed", {"uuid": delivery.id, **_raised(effect.lost), "dead": effect.dead})
+            self._dead(delivery, effect)
 
     def _dead(self, delivery: Delivery, effect: Effect) -> None:
         self._put("task-dead", {"uuid": delivery.id, "reason": effect.dead, "queue": delivery.queue})

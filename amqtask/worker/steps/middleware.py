@@ -12,7 +12,7 @@ from _queue import SimpleQueue  # gevent makes another one of queue.SimpleQueue,
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from amqtask.execution.job import Kind
+from amqtask.execution.job import Kind, Outcome
 from amqtask.tasks.middleware import Ended, Middleware
 from amqtask.worker.gates import Observer
 from amqtask.worker.steps.base import Step
@@ -20,7 +20,6 @@ from amqtask.worker.steps.base import Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from amqtask.execution.job import Outcome
     from amqtask.worker.delivery import Delivery
     from amqtask.worker.engine import Engine
     from amqtask.worker.outcome import Effect
@@ -77,6 +76,8 @@ class Teller(Observer):
         self._waiting: SimpleQueue[Ended | None] = SimpleQueue()
         self._thread = new_thread(target=self._work, name="amqtask-middleware", daemon=True)
         self._ended = False
+        self._unstored: dict[int, Ended] = {}
+        """Key of a delivery -> what is told of it once what follows from it is stored."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -93,18 +94,28 @@ class Teller(Observer):
 
     def ended(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:  # noqa: D102 -- as Observer says
         if effect.dead or (outcome.kind == Kind.RETRY and effect.delay is not None):
-            kind, text, trace = outcome.error or ("", outcome.text, "")
-            self._put(delivery, effect, f"{kind}: {text}" if kind else text, trace)
+            self._keep(delivery, outcome, effect)
 
     def lost(self, delivery: Delivery, effect: Effect, reason: str) -> None:  # noqa: D102
         if effect.dead:
-            self._put(delivery, effect, reason, "")
+            self._keep(delivery, Outcome(delivery.key, Kind.FAILED, text=reason), effect)
 
-    def _put(self, delivery: Delivery, effect: Effect, exception: str, trace: str) -> None:
+    def unsendable(self, delivery: Delivery, kind: int | None, effect: Effect) -> None:  # noqa: ARG002, D102
+        if effect.lost is not None:
+            self._keep(delivery, effect.lost, effect)
+
+    def _keep(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
+        kind, text, trace = outcome.error or ("", outcome.text, "")
+        exception = f"{kind}: {text}" if kind else text
         delay = None if effect.dead else effect.delay
-        ended = Ended(
+        self._unstored[delivery.key] = Ended(
             delivery.name, delivery.id, delivery.queue, delivery.retries or 0, effect.dead, exception, trace, delay
         )
+
+    def settled(self, delivery: Delivery) -> None:  # noqa: D102
+        ended = self._unstored.pop(delivery.key, None)
+        if ended is None:
+            return
         if self._waiting.qsize() < _WAITING_MAX:
             self._waiting.put(ended)
         else:

@@ -39,8 +39,11 @@ class ScheduledRuns(Step, Observer):
         self.worker.custody.observers.append(self)
 
     def ended(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:  # noqa: D102 -- as Observer says
-        started = outcome.kind == Kind.IGNORED and delivery.name in STARTS  # what it has started tells by itself
-        if effect.dead or not (started or outcome.kind in _GOES_ON):
+        if effect.dead or not _goes_on(delivery, outcome.kind):
+            self._tell(delivery)
+
+    def unsendable(self, delivery: Delivery, kind: int | None, effect: Effect) -> None:  # noqa: ARG002, D102
+        if kind is None or _goes_on(delivery, kind):
             self._tell(delivery)
 
     def lost(self, delivery: Delivery, effect: Effect, reason: str) -> None:  # noqa: ARG002, D102
@@ -75,6 +78,12 @@ class ScheduledRuns(Step, Observer):
                 self.worker.loop.call_later(pause, lambda: self._send(message, delivery, attempt + 1))
 
         self.worker.outbox.publish(message, self.worker.app.settings.broker_confirm_timeout, done)
+
+
+def _goes_on(delivery: Delivery, kind: int) -> bool:
+    """Whether the run goes on after this end, if it is not dead-lettered."""
+    started = kind == Kind.IGNORED and delivery.name in STARTS  # what it has started tells by itself
+    return started or kind in _GOES_ON
 
 
 STEP = ScheduledRuns
