@@ -32,6 +32,15 @@ of its own."""
 SHARES = {"integration": 2, "acceptance": 2, "chaos": 3}
 """Parts that wait longest, for processes and brokers that start: their files run in so many shares at once."""
 
+_LONG = {
+    "chaos/test_rpc_faults": 150,
+    "chaos/test_publisher_faults": 90,
+    "chaos/test_worker_faults": 80,
+    "chaos/test_canvas_faults": 60,
+    "chaos/test_chords": 50,
+}
+"""Seconds of files that take much longer than the others of their part, which count as 10."""
+
 _AT_MOST = 7
 """Runs of pytest on one machine at a time."""
 
@@ -136,8 +145,12 @@ def stages(wanted: Wanted, *, given: bool) -> list[Stage]:
 
 
 def _shares(part: str) -> list[tuple[str, ...]]:
-    files, count = sorted(str(path) for path in Path("tests", part).glob("test_*.py")), SHARES[part]
-    return [tuple(files[start::count]) for start in range(count)]
+    """The files, the longest first, each given to who has the least."""
+    weights = {str(path): _LONG.get(f"{part}/{path.stem}", 10) for path in Path("tests", part).glob("test_*.py")}
+    shares: list[list[str]] = [[] for _ in range(SHARES[part])]
+    for file in sorted(weights, key=lambda file: (-weights[file], file)):
+        min(shares, key=lambda share: sum(map(weights.__getitem__, share))).append(file)
+    return [tuple(share) for share in shares]
 
 
 def together(plan: list[Stage]) -> list[Stage]:
