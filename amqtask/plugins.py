@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """``"; did you mean 'prefork'?"``, or an empty text when nothing is near."""
-    known = list(known)
+    known, name = list(known), str(name)  # it may be anything, from a message
     words = sorted(name.split("_"))
     swapped = [one for one in known if sorted(one.split("_")) == words]  # time_soft_limit
     near = swapped or difflib.get_close_matches(name, known, n=1, cutoff=0.6)

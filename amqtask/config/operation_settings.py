@@ -26,7 +26,7 @@ class OperationSettings:
         90.0,
         kinds.seconds,
         "When that proof has failed for so long, stacks are written, work is handed back and the worker exits with 75; "
-        "0 turns the watchdog off.",
+        "0 turns the watchdog off. A scheduler whose loop hangs for so long ends like that, too.",
     )
     no_progress_after: float | None = setting(
         None,

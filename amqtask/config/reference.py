@@ -19,8 +19,13 @@ a configuration module (`app.config_from_object("shop.config")`), in the environ
 `{prefix}`, for example `{prefix}BROKER_URL`) or, where there is an option for it, on the command line. The command
 line wins over code, code over configuration modules, these over the environment, and that over the default;
 `include` and `imports` add up. In the environment lists are separated by commas; durations are seconds or texts
-such as `250ms`, `5s`, `1h30m`. An unknown setting and a value that does not fit are errors. `amqtask report` shows
-every value and where it came from.
+such as `250ms`, `5s`, `1h30m`. An unknown setting and a value that does not fit are errors; an environment variable
+that is no setting is only warned of, where it resembles one (Kubernetes sets such variables by itself).
+`amqtask report` shows every value and where it came from.
+
+`task_queues` and `task_routes` are shown in [Write and send tasks](../how-to/tasks.md#where-it-goes),
+`task_annotations` in [Configure an app](../how-to/configure.md#options-of-tasks-from-the-settings), `broker_use_ssl`
+and the parameters of broker URLs in [Running workers](../how-to/run-workers.md#before-production).
 
 Celery's names and values are understood everywhere, old ones in capitals included; see
 [Configure an app](../how-to/configure.md).

@@ -60,7 +60,8 @@ class BasicSettings:
     broker_max_message_size: int = setting(
         16 * _MEBIBYTE,
         kinds.integer(1, 512 * _MEBIBYTE, "bytes"),
-        "Largest body that is sent; above it MessageTooLarge is raised before anything is sent.",
+        "Largest body that is sent; above it MessageTooLarge is raised before anything is sent. A compressed one may "
+        "unpack to as much, at the sender and at the worker.",
     )
     broker_use_ssl: Mapping[str, Any] | None = setting(
         None,
@@ -83,9 +84,7 @@ class BasicSettings:
     delay_queue_type: Literal["quorum", "classic"] = setting(
         "quorum", kinds.choice("quorum", "classic"), "Queue type of the shared delay ladder (countdown, eta)."
     )
-    task_default_queue: str = setting(
-        "amqtask", kinds.text, "Queue of tasks that no route sends elsewhere, when there is no routing.yaml."
-    )
+    task_default_queue: str = setting("amqtask", kinds.text, "Name of the queue of tasks that no route matches.")
     task_queues: Sequence[Any] | Mapping[str, Any] = setting(
         (),
         kinds.anything,
@@ -129,7 +128,9 @@ class BasicSettings:
     )
     result_serializer: str = setting("json", kinds.text, "Serializer of results: json, msgpack or yaml.")
     result_accept_content: tuple[str, ...] | None = setting(
-        None, kinds.optional(kinds.texts), "Serializers of results that are read; none: as accept_content."
+        None,
+        kinds.optional(kinds.texts),
+        "Serializers of results that are read; none: as accept_content. Pickle only with allow_insecure_pickle.",
     )
     result_compression: str | None = setting(
         None, kinds.optional(kinds.text), "Compression of stored results: zlib, bz2, lzma or zstd."
@@ -159,7 +160,9 @@ class BasicSettings:
         "With celery the app is part of a Celery system (json, queue 'celery', Celery's queues and exception names).",
     )
     allow_insecure_pickle: bool = setting(
-        False, kinds.flag, "Accept pickle without signatures: whoever can publish can run code in the workers."
+        False,
+        kinds.flag,
+        "Accept pickle without signatures, and in results: who can write there can run code where it is read.",
     )
     message_signing_keys: Mapping[str, str] | None = setting(
         None,
@@ -190,7 +193,11 @@ class BasicSettings:
     task_eager_propagates: bool = setting(
         False, kinds.flag, "Eager calls (apply, task_always_eager) raise what the task raises, instead of keeping it."
     )
-    timezone: str = setting("UTC", kinds.text, "Time zone of eta and expires values without one.")
+    timezone: str = setting(
+        "UTC",
+        kinds.text,
+        "Zone of times without one: eta and expires (with interop these are UTC), and schedules that name none.",
+    )
     include: tuple[str, ...] = setting((), kinds.texts, "Modules that define tasks; workers import them.")
     worker_pool: str = setting("prefork", kinds.text, "What runs tasks: prefork, threads, asyncio, gevent or solo.")
     worker_concurrency: int | None = setting(
@@ -216,8 +223,8 @@ class BasicSettings:
     )
     worker_dedupe_window: int = setting(
         10_000,
-        kinds.integer(0, unit="task ids"),
-        "Finished tasks a worker remembers, to recognise one that is delivered again; 0 turns that off.",
+        kinds.integer(0, unit="messages"),
+        "Finished messages a worker remembers, to recognise one that is delivered again; 0 turns that off.",
     )
     unknown_task_policy: Literal["retry", "dead"] = setting(
         "retry",

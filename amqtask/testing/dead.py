@@ -76,7 +76,8 @@ class Dead:
         return found
 
     def _read(self, queue: str, message: DeadMessage) -> DeadTask:
-        call = message.call(self._app.settings.accept_content)
+        settings = self._app.settings
+        call = message.call(settings.accept_content, settings.broker_max_message_size)
         args, kwargs = ((), {}) if isinstance(call, str) else call
         return DeadTask(
             message.task,

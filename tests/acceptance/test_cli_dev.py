@@ -94,16 +94,23 @@ def test_broker_and_all_pools_run_in_one_terminal_until_ctrl_c(shop):
     assert re.search(r"^files  \| .* succeeded in .*'stored letter'$", shop.err, re.MULTILINE)
     assert "Traceback" not in shop.err
     assert "ended (" not in shop.err
+    assert "scheduler" not in shop.err
 
 
-def test_one_worker_serves_all_queues_where_there_are_no_pools(shop):
+def test_one_worker_serves_all_queues_where_there_are_no_pools_and_it_is_told_that_nothing_sends_periodic_tasks(shop):
     (shop.folder / "routing.yaml").write_text(ROUTING)
+    edit(
+        shop.folder / "tasks.py",
+        '@app.task(name="shop.hello")',
+        '@app.periodic(every="1h")\n@app.task(name="shop.hello")',
+    )
     shop.environment["AMQTASK_WORKER_POOL"] = "solo"
     start(shop, "--no-reload", workers=1)
     call(shop, "shop.hello", "ada")
     call(shop, "shop.store", "letter")
     shop.wait_for("worker | .*hello ada")
     shop.wait_for("worker | .*stored letter")
+    assert "this runs no scheduler; to have the periodic tasks sent: amqtask beat -A tasks" in shop.err
     assert shop.stop(signal.SIGTERM) == 0
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from command_line import ROUTING
 from waiting import wait_for
@@ -35,13 +36,22 @@ def small(name):
 """
 
 
+TELLS = """\
+import os, socket
+
+    with open(name + ".part", "x") as file:
+        file.write(socket.socket.__module__)
+    os.rename(name + ".part", name)\
+"""
+
+
 @contextmanager
-def running(shell, *words):
+def running(shell, *words, **environment):
     """A command in the background; ended with the test."""
     process = subprocess.Popen(
         [sys.executable, "-m", "amqtask", *words],
         cwd=shell.folder,
-        env={**os.environ, "AMQTASK_BROKER_URL": shell.url},
+        env={**os.environ, "AMQTASK_BROKER_URL": shell.url, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -59,8 +69,14 @@ def prepare(shell) -> None:
 
 
 def test_up_runs_every_pool_until_it_is_told_to_stop(shell):
+    """One of them is of gevent, which has to patch in time, and in no other one whatever the variable says."""
+    kind, patched = ("gevent", "gevent._socket3") if find_spec("gevent") else ("threads", "socket")
     prepare(shell)
-    with running(shell, "up", "-A", "jobs") as up:
+    file = shell.folder / "routing.yaml"
+    schedule = "schedule: {nightly: {task: shop.small, cron: '@daily'}}\n"
+    file.write_text(file.read_text().replace("pool: threads", f"pool: {kind}") + schedule)
+    (shell.folder / "jobs.py").write_text(TASKS.replace('open(name, "x").close()', TELLS))
+    with running(shell, "up", "-A", "jobs", AMQTASK_WORKER_POOL=kind) as up:
         shell.run("call", "shop.mail.write", "-a", '["a"]')
         shell.run("call", "shop.small", "-a", '["b"]')
         wait_for(lambda: (shell.folder / "a").exists() and (shell.folder / "b").exists(), timeout=30)
@@ -69,6 +85,9 @@ def test_up_runs_every_pool_until_it_is_told_to_stop(shell):
     assert up.returncode == 0, output
     assert "mail  | " in output
     assert "files | " in output
+    assert [(shell.folder / name).read_text() for name in ("a", "b")] == [patched, "socket"]
+    assert "gevent has not patched" not in output
+    assert "this runs no scheduler; to have the periodic tasks sent: amqtask beat -A jobs" in output
     assert "Traceback" not in output
 
 

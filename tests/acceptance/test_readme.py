@@ -1,9 +1,10 @@
-"""What the README and two how-tos show, run word for word; and the links of every page."""
+"""What the README and the how-tos show, run word for word; and the links of every page."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-QUICK_START = README.partition("## Quick start")[2].partition("\n## ")[0]
+QUICK_START = README.partition("## Two minutes")[2].partition("\n## ")[0]
 BY_HAND = README.partition("## With RabbitMQ")[2].partition("\n## ")[0]
 RESULTS = README.partition("## Results")[2].partition("\n## ")[0]
 COMPOSING = README.partition("## Composing work")[2].partition("\n## ")[0]
@@ -21,7 +22,7 @@ COMPOSING = README.partition("## Composing work")[2].partition("\n## ")[0]
 
 def files(text: str) -> dict[str, str]:
     """The files in it: a name in backticks, then a block with the content."""
-    return dict(re.findall(r"^`([\w.]+)`\n\n```\w+\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    return dict(re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 
 
 FILES = files(BY_HAND)
@@ -32,6 +33,11 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def python_blocks(text: str) -> list[str]:
+    """The blocks of Python in it."""
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
 @pytest.fixture
 def user() -> dict[str, str]:
     """The environment of somebody who has installed amqtask, and set nothing."""
@@ -40,10 +46,12 @@ def user() -> dict[str, str]:
 
 
 def test_the_quick_start_works_as_it_is_written(tmp_path, user):
-    first, second = commands(QUICK_START)
+    install, first, second, _ = commands(QUICK_START)
+    assert install.splitlines()[-1] == "amqtask demo"  # tests/acceptance/test_cli_demo.py runs it
     log = tmp_path / "log"
     with log.open("w") as output:
-        *before, dev = first.strip().splitlines()
+        elsewhere, *before, dev = first.strip().splitlines()
+        assert elsewhere == "cd /tmp"
         line = " && ".join([*before, f"exec {dev}"])
         running = subprocess.Popen(["bash", "-c", line], cwd=tmp_path, env=user, stdout=output, stderr=output)
     try:
@@ -93,6 +101,13 @@ def test_the_example_with_rabbitmq_works_as_it_is_written(shop):
         ]
         assert [answer.returncode for answer in answers] == [0] * len(others), answers
         wait_for(lambda: "welcomed grace@example.org" in log.read_text(), timeout=30)
+        wait_for(lambda: "dead-lettered (failed)" in log.read_text(), timeout=30)
+        dead = subprocess.run(
+            ["bash", "-ec", others[-1]], cwd=folder, env=environment, text=True, capture_output=True, check=True
+        )
+        table = re.findall(r"^```\n(ID .*?)^```", BY_HAND, flags=re.MULTILINE | re.DOTALL)[0].splitlines()
+        assert dead.stdout.splitlines()[0].split()[:5] == table[0].split()[:5]
+        assert dead.stdout.splitlines()[1].split()[1:7] == table[1].split()[1:7]
     finally:
         running.terminate()
         code = running.wait(timeout=30)
@@ -138,7 +153,29 @@ def test_results_and_composed_work_are_what_the_comments_say(tmp_path, vhost_url
     assert code == 0, log.read_text()
 
 
-@pytest.mark.parametrize("page", ["results.md", "canvas.md"])
+RUN_PAGES = """
+import pathlib, sys, traceback
+
+for page in sys.argv[1:]:
+    names = {"__name__": "__main__"}
+    for block in sorted(pathlib.Path(page).iterdir()):
+        try:
+            exec(compile(block.read_text(), str(block), "exec"), names)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(f"{block} fails")
+"""
+# Takes folders: the blocks of a page, which see what the ones before have defined.
+
+
+def write_blocks(folder: Path, blocks: list[str]) -> str:
+    folder.mkdir()
+    for number, block in enumerate(blocks):
+        (folder / f"{number:02}.py").write_text(block)
+    return str(folder)
+
+
+@pytest.mark.parametrize("page", ["tasks.md", "results.md", "canvas.md"])
 def test_the_programs_of_a_how_to_run_beside_its_worker(page, tmp_path, vhost_url, user):
     text = (ROOT / "docs/how-to" / page).read_text()
     programs = files(text)
@@ -146,9 +183,9 @@ def test_the_programs_of_a_how_to_run_beside_its_worker(page, tmp_path, vhost_ur
         (tmp_path / name).write_text(content)
     (module,) = (name.removesuffix(".py") for name in programs)
     environment = user | {"AMQTASK_BROKER_URL": vhost_url}
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    blocks = [block for block in blocks if block not in programs.values()]
+    blocks = [block for block in python_blocks(text) if block not in programs.values()]
     assert len(blocks) >= 5
+    page_blocks = write_blocks(tmp_path / "blocks", blocks)
     log = tmp_path / "worker.log"
     with log.open("w") as output:
         running = subprocess.Popen(
@@ -159,25 +196,57 @@ def test_the_programs_of_a_how_to_run_beside_its_worker(page, tmp_path, vhost_ur
             stderr=subprocess.STDOUT,
         )
     try:
-        for block in blocks:
-            ended = subprocess.run(
-                [sys.executable, "-c", block],
-                cwd=tmp_path,
-                env=environment,
-                text=True,
-                capture_output=True,
-                check=False,
-            )
-            assert ended.returncode == 0, f"{block}\n{ended.stderr}\n{log.read_text()}"
+        ended = subprocess.run(
+            [sys.executable, "-c", RUN_PAGES, page_blocks],
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{ended.stderr}\n{log.read_text()}"
     finally:
         running.terminate()
         running.wait(timeout=30)
 
 
-def test_a_fresh_machine_takes_exactly_two_commands():
-    found = commands(README)[0].split()
-    assert found == ["scripts/demo", "scripts/test"]
-    assert all(os.access(ROOT / command, os.X_OK) for command in found)
+NOT_RUN = re.compile(r"<!-- only compiled: .*? -->\n```python\n.*?^```", re.MULTILINE | re.DOTALL)
+RUN_ELSEWHERE = {"tasks.md", "results.md", "canvas.md"}
+WORK = """
+from amqtask import Amqtask
+
+app = Amqtask("work")
+"""
+
+
+def test_programs_of_all_other_pages_run(tmp_path, vhost_url, user):
+    folders = []
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        text = NOT_RUN.sub("", page.read_text())
+        blocks = [block for block in python_blocks(text) if block not in files(text).values()]
+        if not blocks or (page.parent.name == "how-to" and page.name in RUN_ELSEWHERE):
+            continue
+        folders.append(write_blocks(tmp_path / f"{page.parent.name}-{page.stem}", blocks))
+    assert len(folders) >= 10
+    (tmp_path / "work.py").write_text(WORK)
+    shutil.copytree(ROOT / "examples" / "testing" / "shop", tmp_path / "shop")
+    (tmp_path / "shop" / "config.py").write_text("worker_concurrency = 4\n")
+    shutil.copy(ROOT / "examples" / "testing" / "routing.yaml", tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN_PAGES, *folders],
+        cwd=tmp_path,
+        env=user | {"AMQTASK_BROKER_URL": vhost_url, "SHOP_KEY": "a secret of 16 characters or more"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_fresh_machine_takes_one_command_for_the_example_and_one_for_the_tests():
+    assert commands(QUICK_START)[-1].split() == ["scripts/demo"]
+    assert "`scripts/test` runs all tests" in README
+    assert all(os.access(ROOT / command, os.X_OK) for command in ("scripts/demo", "scripts/test"))
 
 
 def pages() -> list[Path]:

@@ -153,8 +153,8 @@ def test_unknown_paths_are_not_found():
 def test_a_worker_that_was_replaced_answers_no_more():
     settings = SimpleNamespace(worker_health="127.0.0.1:0")
     worker = SimpleNamespace(
-        app=SimpleNamespace(settings=settings), options=SimpleNamespace(health_socket=None), pool=None, predecessor=None,
-        successor=None,
+        app=SimpleNamespace(settings=settings), options=SimpleNamespace(health_socket=None), pool=None,
+        predecessor=None, successor=None,
     )  # fmt: skip
     replaced, ending = (HealthChecks(worker), HealthChecks(worker))  # type: ignore[arg-type]
     for step in (replaced, ending):

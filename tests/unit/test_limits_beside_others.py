@@ -42,7 +42,7 @@ class Bench:
             observe=lambda _: None,
             lost_max=3,
         )
-        custody.settler = SimpleNamespace(settle=lambda delivery, _: custody.settled(delivery))
+        custody.settler = SimpleNamespace(settle=lambda delivery, *_: custody.settled(delivery))
         custody.open(
             SimpleNamespace(
                 is_open=True, basic_ack=lambda *_: None, basic_nack=lambda tag, requeue: self.back.append(tag)
