@@ -73,10 +73,14 @@ def _table(measure: str, rows: dict[str, Any]) -> str:
         return ""
     columns = _COLUMNS[measure]
     lines = [
-        [row["peer"], row["name"], *(_cell(column, row, chosen) for column in columns), str(len(row["runs"]))]
+        [row["peer"], row["name"], *(_cell(column, row, chosen) for column in columns), *_origin(row)]
         for row in sorted(chosen, key=lambda row: (row["settings"].get("queue_type"), row["contest"], row["peer"]))
     ]
-    return f"### {measure.capitalize()}\n\n" + _grid(["peer", "how", *columns.values(), "runs"], lines)
+    return f"### {measure.capitalize()}\n\n" + _grid(["peer", "how", *columns.values(), "runs", "commit"], lines)
+
+
+def _origin(row: dict[str, Any]) -> tuple[str, str]:
+    return str(len(row["runs"])), f"`{row['commit']}`"
 
 
 def _cell(column: str, row: dict[str, Any], chosen: list[dict[str, Any]]) -> str:

@@ -33,11 +33,11 @@ SHARES = {"integration": 2, "acceptance": 2, "chaos": 3}
 """Parts that wait longest, for processes and brokers that start: their files run in so many shares at once."""
 
 _LONG = {
-    "chaos/test_rpc_faults": 150,
-    "chaos/test_publisher_faults": 90,
-    "chaos/test_worker_faults": 80,
-    "chaos/test_canvas_faults": 60,
-    "chaos/test_chords": 50,
+    "chaos/test_worker_faults": 160,
+    "chaos/test_rpc_faults": 130,
+    "chaos/test_canvas_faults": 100,
+    "chaos/test_publisher_faults": 95,
+    "chaos/test_chords": 75,
 }
 """Seconds of files that take much longer than the others of their part, which count as 10."""
 
