@@ -10,6 +10,7 @@ benchmarks/.venv/bin/python benchmarks/run.py table --write the figures into REA
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -122,6 +123,7 @@ def main() -> int:
     if options.command == "table":
         return table(options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers and broker are stopped
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once, not at each start
     return measure(options)
 
 
