@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from amqtask.results.base import Record
 
 try:
-    from pymemcache import MemcacheError, PooledClient
+    from pymemcache import Client, MemcacheError, PooledClient
 except ImportError:
     raise ConfigError('the memcached result backend needs pymemcache: pip install "amqtask[memcached]"') from None
 
@@ -37,6 +37,17 @@ _RELATIVE = 30 * 24 * 3600
 """Seconds up to which memcached takes an expiry as a span, not as a moment."""
 
 
+class _Client(Client):  # type: ignore[misc]  # pymemcache has no types
+    """Closes its socket when the pool lets go of it: one that connects while the pool is closed is just dropped."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Pool(PooledClient):  # type: ignore[misc]
+    client_class = _Client
+
+
 class _Servers:
     """Clients of one process."""
 
@@ -44,7 +55,7 @@ class _Servers:
         self.turns = threading.BoundedSemaphore(most)
         self.closed = False
         options = {"connect_timeout": CONNECT_SECONDS, "timeout": ANSWER_SECONDS, "no_delay": True}
-        self.clients = [PooledClient(address, default_noreply=False, **options) for address in addresses]
+        self.clients = [_Pool(address, default_noreply=False, **options) for address in addresses]
 
     def of(self, key: str) -> Any:
         """The client of the server that holds this key."""

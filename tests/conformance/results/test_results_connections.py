@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import warnings
@@ -140,6 +141,20 @@ def test_who_asks_while_it_is_closed_gets_an_answer_or_a_backend_error(backend, 
             ended.set()
         asking.result()
     assert {} in asked
+
+
+@pytest.mark.parametrize("place", ["memcached"], indirect=True)
+def test_a_connection_that_is_made_while_the_backend_closes_is_closed_too(backend, task_id, monkeypatch):
+    client = pytest.importorskip("pymemcache").Client
+    connect = client._connect
+
+    def closing(self):
+        backend.close()
+        connect(self)
+
+    monkeypatch.setattr(client, "_connect", closing)
+    tolerant(lambda: backend.fetch([task_id]))
+    gc.collect()  # what is left open is a warning now, which fails the test
 
 
 def tolerant(call):
