@@ -9,7 +9,7 @@ from amqtask import clock
 from amqtask.canvas.option_names import check_names
 from amqtask.canvas.parking import LIFETIME, messages_of
 from amqtask.canvas.planned import CHORD_OPTION, PlanContext, Sending
-from amqtask.canvas.shapes import first_task
+from amqtask.canvas.shapes import DESTINATION, first_task
 from amqtask.execution.job import Begin
 from amqtask.tasks.context import current
 from amqtask.tasks.options import CELERY_SEND_OPTIONS, TaskOptions
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _NO_OPTIONS = TaskOptions()
 _LONG_CHAIN = 64
 """Steps that a message of a chain carries at most; see :mod:`amqtask.canvas.parking`."""
-_WHERE = ("queue", "exchange", "routing_key")
 
 
 @runtime_checkable
@@ -171,7 +170,7 @@ class CanvasSender:
         left = max(deadline - clock.wall(), 0.0) + 1.0
         pause = min(watch_pause(0), timedelta(seconds=left))
         options: dict[str, Any] = {"task_id": new_id(), "countdown": pause, "ignore_result": True}
-        options.update({name: first["options"][name] for name in _WHERE if first["options"].get(name) is not None})
+        options.update({name: first["options"][name] for name in DESTINATION if first["options"].get(name) is not None})
         watch = Sending(WATCH_TASK, (start.body,), named, options, {}, start.group_id)
         name = first["task"]
         return self._messages.build_sending(watch, self._options_of(name), own_reply=False, route=name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.canvas.normal import PLACE, options_of, passed_on, place
 from amqtask.canvas.parking import cut
-from amqtask.canvas.planned import CHORD_OPTION, CHORD_QUEUE_PREFIX, ChordStart, Plan, PlanContext, Sending
+from amqtask.canvas.planned import CHORD_OPTION, CHORD_QUEUE_PREFIX, NAME_MAX, ChordStart, Plan, PlanContext, Sending
 from amqtask.canvas.shapes import (
     CELERYS_OWN,
     Shape,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 _EMBEDDED = (("callbacks", "link"), ("errbacks", "link_error"), ("chain", "chain"))
 _HEADER_ONLY = ("countdown", "eta")
 """Options of a chord that delay its header; the body follows by itself."""
-_NAME_MAX = 255
-"""Bytes of a queue's name; see AMQP 0-9-1, short strings. The broker cuts the connection for more."""
 _BODY_KEEPS = frozenset({*_HEADER_ONLY, *PLACE, "chain", "task_id", "root_id", "parent_id"})
 
 
@@ -207,9 +205,9 @@ def sending(
 
 def _chord_queue(group_id: str) -> str:
     queue = CHORD_QUEUE_PREFIX + group_id
-    if len(queue.encode()) > _NAME_MAX:
+    if len(queue.encode()) > NAME_MAX:
         raise ConfigError(
             f"the group {group_id[:40]!r}... has an id of {len(group_id.encode())} bytes; where RabbitMQ counts for "
-            f"its chord it may have {_NAME_MAX - len(CHORD_QUEUE_PREFIX)}"
+            f"its chord it may have {NAME_MAX - len(CHORD_QUEUE_PREFIX)}"
         )
     return queue

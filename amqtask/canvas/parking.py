@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from amqtask.canvas.normal import PLACE
 from amqtask.canvas.planned import CHAIN_MORE, CHAIN_OVER, Parked, Sending, derived_ids, result_name
-from amqtask.canvas.shapes import Shape, ends_in_group, first_task, is_shape, kind, members, options, shape
+from amqtask.canvas.shapes import DESTINATION, Shape, ends_in_group, first_task, is_shape, kind, members, options, shape
 from amqtask.errors import DecodeError, EncodeError
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
 from amqtask.wire.codec import serializer_for
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHAIN_QUEUE_PREFIX: Final = "amqtask.chain."
-_WHERE: Final = ("queue", "exchange", "routing_key")
 _KEPT: Final = ("task_id", "reply_to", "ignore_result", "replaced_task_nesting", *PLACE)
 """Options of the end that hold for whatever stands for it."""
 _NUMBER: Final = "x-amqtask-segment"
@@ -77,7 +76,7 @@ def cut(rest: list[Shape], new_id: Callable[[], str]) -> tuple[list[Shape], Park
     segments = [rest[start : start + SEGMENT] for start in range(0, len(rest), SEGMENT)]
     for number, segment in enumerate(segments[:-1], 1):
         following = first_task(segments[number][0])  # whose worker is to go on
-        where: dict[str, Any] = {name: options(following)[name] for name in _WHERE if name in options(following)}
+        where: dict[str, Any] = {name: options(following)[name] for name in DESTINATION if name in options(following)}
         named = {"queue": queue, "segment": number, "route": following["task"], "end": name}
         segment.append(shape(CHAIN_MORE, (), named, {**where, **kept}))
         kept = {name: value for name, value in kept.items() if name not in PLACE}  # a replacement keeps its place

@@ -28,6 +28,8 @@ CHAIN_SKIP, CHAIN_SKIPPED = "amqtask.chain_skip", "amqtask.chain_skipped"
 CHAIN_OVER = "amqtask.chain_over"
 """Task that deletes the queue of a long chain, some time after its last steps have left it."""
 CHORD_QUEUE_PREFIX = "amqtask.chord."
+NAME_MAX = 255
+"""Bytes of a queue's name; see AMQP 0-9-1, short strings. The broker cuts the connection for more."""
 
 _NAMESPACE = uuid.UUID("2f1c3d6e-3a53-5b0c-9c51-1f0a8b2e7d44")
 

@@ -8,6 +8,7 @@ from amqtask.canvas.after import member_of
 from amqtask.canvas.normal import add_errors, add_links, nest, normal, single
 from amqtask.canvas.parking import CHAIN_QUEUE_PREFIX, over
 from amqtask.canvas.plan import plan
+from amqtask.canvas.planned import NAME_MAX
 from amqtask.canvas.shapes import chain_shape, kind, listed, members, options
 from amqtask.errors import ConfigError, DecodeError
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from amqtask.canvas.planned import Plan, PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.wire.message import TaskMessage
-
-_NAME_MAX = 255
-"""Bytes of a queue's name in AMQP."""
 
 
 def replacement(message: TaskMessage, sig: Shape, context: PlanContext) -> Plan:
@@ -119,6 +117,6 @@ def queue_of(message: TaskMessage) -> str:
         DecodeError: it is no chain's.
     """
     queue = str(message.kwargs["queue"])
-    if not queue.startswith(CHAIN_QUEUE_PREFIX) or len(queue.encode(errors="replace")) > _NAME_MAX:
+    if not queue.startswith(CHAIN_QUEUE_PREFIX) or len(queue.encode(errors="replace")) > NAME_MAX:
         raise DecodeError(f"{queue[:100]!r} is no queue of a chain")
     return queue

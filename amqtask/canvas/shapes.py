@@ -29,6 +29,8 @@ _IMMUTABLE_OPTIONS: Final = frozenset({"group_id", "stamped_headers"})
 CELERYS_OWN: Final = ("add_to_parent", "route_name", "use_link")
 """Arguments of Celery's methods that get into its signatures, and mean nothing outside of its process."""
 LIST_OPTIONS: Final = ("link", "link_error")
+DESTINATION: Final = ("queue", "exchange", "routing_key")
+"""Options that say where a task goes."""
 
 
 def shape(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.canvas.plan import plan
 from amqtask.canvas.planned import CHAIN_SKIP, CHAIN_SKIPPED, Plan, Sending, derived_ids
-from amqtask.canvas.shapes import chain_shape, options, shape
+from amqtask.canvas.shapes import DESTINATION, chain_shape, options, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from amqtask.canvas.planned import PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.wire.message import TaskMessage
-
-_WHERE = ("queue", "exchange", "routing_key")
 
 
 def skips(
@@ -42,7 +40,7 @@ def _is_whole(more: Shape) -> bool:
 
 def _skip(more: Shape, error: Mapping[str, Any], traceback: str | None) -> Plan:
     given, named = options(more), more["kwargs"]
-    where = {name: given[name] for name in _WHERE if name in given}
+    where: dict[str, Any] = {name: given[name] for name in DESTINATION if name in given}
     new_id = derived_ids(f"{named['queue']}/{named['segment']}", purpose="skip")
     kwargs = {**named, "error": dict(error), "traceback": traceback}
     more_options = {**where, "task_id": new_id(), "ignore_result": True}

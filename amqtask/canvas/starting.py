@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from amqtask.canvas.normal import add_errors, add_links, normal, options_of, single
 from amqtask.canvas.plan import plan
 from amqtask.canvas.planned import Sending
-from amqtask.canvas.shapes import CHUNKS, body, copied, first_task, is_shape, kind, members, options, shape
+from amqtask.canvas.shapes import CHUNKS, DESTINATION, body, copied, first_task, is_shape, kind, members, options, shape
 from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ COMPOSED: Final = ("celery.chain", "celery.group", "celery.chord", CHUNKS)
 """Names in signatures of compositions; Celery's scheduler sends them as if they were tasks."""
 STARTS: Final = frozenset({START, *COMPOSED})
 """Names of messages that start work."""
-_WHERE: Final = ("queue", "exchange", "routing_key")
-_ON_THE_WAY: Final = (*_WHERE, "priority", "serializer", "compression")
+_ON_THE_WAY: Final = (*DESTINATION, "priority", "serializer", "compression")
 """Options of the work that hold for the message that starts it, too."""
 _LATER: Final = ("countdown", "eta")
 _OF_ONE_RUN: Final = ("task_id", "root_id", "parent_id", "group_id", "group_index")
@@ -103,8 +102,8 @@ def start_message(work: Shape, given: Mapping[str, Any]) -> tuple[Sending, str]:
     """
     first = first_task(normal(work))
     own = {name: options(work)[name] for name in _ON_THE_WAY if options(work).get(name) is not None}
-    if not any(name in own for name in _WHERE):
-        own.update((name, options(first)[name]) for name in _WHERE if options(first).get(name) is not None)
+    if not any(name in own for name in DESTINATION):
+        own.update((name, options(first)[name]) for name in DESTINATION if options(first).get(name) is not None)
     route = Sending(first["task"], (), first["kwargs"], {}, {}, "").route_name
     return Sending(START, (), {"work": work}, {**own, **given}, {}, str(given["task_id"])), route
 
