@@ -8,6 +8,7 @@ from collections import Counter
 
 import pika
 from publishing import declare
+from raw_properties import Raw
 from waiting import wait_for
 
 from amqtask.app.dead import DeadLetters
@@ -28,17 +29,6 @@ STRANGE = {
     "a text that is no UTF-8": (CONTENT_TYPE, b"\x01\xff"),
     "a time in the far future": (TIMESTAMP, b"\xff" * 8),
 }
-
-
-class Raw(pika.BasicProperties):
-    """Properties as bytes, for what pika itself would not write."""
-
-    def __init__(self, flags: int, data: bytes) -> None:
-        super().__init__()
-        self.data = flags.to_bytes(2) + data
-
-    def encode(self) -> list[bytes]:
-        return [self.data]
 
 
 def test_a_replay_does_not_stop_at_what_other_clients_send(vhost_url):

@@ -13,6 +13,7 @@ import msgpack
 import pika
 import pytest
 from pool_app import HOSTILE
+from raw_properties import Raw
 from worker_process import new_site
 
 from amqtask.wire.message import Properties
@@ -76,17 +77,6 @@ def sets(levels: int) -> bytes:
     for _ in range(levels):
         value = msgpack.packb(msgpack.ExtType(42, b"\x92\xa9frozenset\x91" + value))
     return b"\x93\x91" + value + b"\x80\x80"
-
-
-class Raw(pika.BasicProperties):
-    """Properties as bytes, for what pika itself would not write."""
-
-    def __init__(self, flags: int, data: bytes) -> None:
-        super().__init__()
-        self.data = flags.to_bytes(2) + data
-
-    def encode(self) -> list[bytes]:
-        return [self.data]
 
 
 def put_raw(site: Site, flags: int, data: bytes) -> None:

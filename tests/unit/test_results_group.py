@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-import time
 
 import pytest
+from calls import calls_of
 from memory_backend import Store, in_thread
 from waiting import wait_for
 
@@ -211,13 +211,14 @@ def test_then_is_called_once_for_a_member_that_is_there_twice_and_at_once_withou
 
 
 def test_then_takes_a_member_as_long_however_many_there_are(store):
-    group, told = group_of(store, 5000), []
-    group.then(told.append)
-    put_all(store, group)
-    started = time.process_time()
-    assert group.ready()
-    assert time.process_time() - started < 1
-    assert told == [group]
+    calls = []
+    for members in (50, 400):
+        group, told = group_of(store, members), []
+        group.then(told.append)
+        put_all(store, group)
+        calls.append(calls_of(group.ready))
+        assert told == [group]
+    assert calls[1] < 10 * calls[0], "of eight times the members"
 
 
 def test_a_set_can_be_changed(store):
