@@ -6,6 +6,7 @@ it returns is too long or fails to be encoded.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from amqtask.results.trimming import MESSAGE_LIMIT, TRACEBACK_LIMIT, clip, message, traceback, type_path
@@ -18,7 +19,9 @@ __all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "clip", "describe", "message", "t
 
 def describe(error: BaseException) -> Error:
     """Type path, message and traceback of an exception."""
-    try:
-        return type_path(error), message(error), traceback(error)
-    except BaseException:  # out of memory or stack, again
-        return "Exception", "an exception that can't be described", ""
+    kind, text, trace = "Exception", "an exception that can't be described", ""
+    with contextlib.suppress(BaseException):  # out of memory or stack, again; what is known by then is told
+        kind = type_path(error)
+        text = message(error)
+        trace = traceback(error)
+    return kind, text, trace

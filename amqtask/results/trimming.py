@@ -99,13 +99,19 @@ def _place(trace: TracebackType | None) -> str:
         return ""
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+    return f" ({trace.tb_frame.f_code.co_filename}:{_line(trace)})"
+
+
+def _line(trace: TracebackType) -> int:
+    """Where in the source; where the interpreter knows no line (an interruption between two of them), the first."""
+    known: int | None = trace.tb_lineno
+    return trace.tb_frame.f_code.co_firstlineno if known is None else known
 
 
 def _frames(trace: TracebackType | None) -> list[str]:
     places: list[tuple[CodeType, int]] = []
     while trace is not None:
-        places.append((trace.tb_frame.f_code, trace.tb_lineno))
+        places.append((trace.tb_frame.f_code, _line(trace)))
         trace = trace.tb_next
     start = 0
     while start < len(places) and _is_machinery(places[start][0]):
