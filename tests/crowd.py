@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amqtask.worker.pools.prefork import PreforkPool
+from amqtask.worker.pools.prefork.pool import PreforkPool
 
 if TYPE_CHECKING:
     from pool_host import Bench

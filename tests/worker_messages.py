@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from amqtask.wire.message import Properties
-from amqtask.worker.delivery import Delivery
+from amqtask.worker.deliveries.delivery import Delivery
 
 _keys = itertools.count(1)
 

@@ -212,7 +212,7 @@ def _note_children(plan: Plan) -> None:
 
 
 def chord_queue(begin: Begin) -> Layout:
-    """The queue in which RabbitMQ keeps the completions of a chord; see :mod:`amqtask.worker.chords`."""
+    """The queue in which RabbitMQ keeps the completions of a chord; see :mod:`amqtask.worker.chords.counting`."""
     assert begin.queue is not None
     step = QueueDeclare(begin.queue, arguments={"x-queue-type": "classic", "x-expires": int(begin.lifetime * 1000)})
     return lambda _version: [step]

@@ -24,7 +24,7 @@ from amqtask.cli.exits import INTERNAL, CannotCreate, describe, exit_code
 from amqtask.cli.pidfile import Pidfile
 from amqtask.cli.stand_in import HANDED_ON, adopt_orphans
 from amqtask.errors import ConfigError
-from amqtask.worker.notify import notify
+from amqtask.worker.process.notify import notify
 from amqtask.worker.successor import PREDECESSOR, READY, Launch
 
 if TYPE_CHECKING:

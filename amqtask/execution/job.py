@@ -99,7 +99,7 @@ class Job(NamedTuple):
 
 
 class Kind(IntEnum):
-    """How a job ended; :mod:`amqtask.worker.outcome` says what follows from each."""
+    """How a job ended; :mod:`amqtask.worker.deliveries.outcome` says what follows from each."""
 
     SUCCESS = 0
     IGNORED = 1

@@ -35,7 +35,7 @@ _ENDS = {
 
 
 class Lost:
-    """Implements :class:`amqtask.worker.losses.Followups`. Thread-safe; decodes messages, so not for the I/O thread.
+    """Implements :class:`amqtask.worker.followups.losses.Followups`. Thread-safe; not for the I/O thread: it decodes.
 
     Args:
         app: its settings, tasks, backend and canvas.

@@ -156,7 +156,7 @@ class Backend(Protocol):
 
     Attributes:
         by_message: documents travel as messages to ``Record.reply_to``; ``store`` is never called.
-        chords: what counts chords here; None: RabbitMQ does (:mod:`amqtask.worker.chords`).
+        chords: what counts chords here; None: RabbitMQ does (:mod:`amqtask.worker.chords.counting`).
     """
 
     by_message: bool

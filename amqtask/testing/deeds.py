@@ -9,7 +9,7 @@ from amqtask.execution.job import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amqtask.worker.counts import Counts
+    from amqtask.worker.custody.counts import Counts
 
 
 class Deeds(NamedTuple):

@@ -2,7 +2,7 @@
 
 Whoever begins a chord sends a message of that task to the body's queue, delayed by the first pause, before any member;
 its one argument is the body's signature. A chord that the result backend counts is named beside it: ``group_id``, and
-``deadline`` in seconds since the epoch. Workers do the rest (:mod:`amqtask.worker.chord_watch`).
+``deadline`` in seconds since the epoch. Workers do the rest (:mod:`amqtask.worker.chords.watch`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from amqtask.worker.pools.base import pools
 
 if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
-    from amqtask.worker.counts import Counts
+    from amqtask.worker.custody.counts import Counts
     from amqtask.worker.options import WorkerOptions
 
 START_TIMEOUT = 10.0

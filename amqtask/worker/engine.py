@@ -22,17 +22,17 @@ from amqtask.wire.accept import without_pickle
 from amqtask.wire.lamport import LamportClock
 from amqtask.wire.signing import Signer
 from amqtask.wire.upgrade import upgraded
-from amqtask.worker.chord_watch import ChordWatch
+from amqtask.worker.chords.watch import ChordWatch
 from amqtask.worker.consumer import Consumers
-from amqtask.worker.custody import Custody
+from amqtask.worker.custody.custody import Custody
+from amqtask.worker.custody.settle import Settler
+from amqtask.worker.deliveries.outcome import Effects, dropped_kinds
+from amqtask.worker.deliveries.ready import Ready
+from amqtask.worker.deliveries.recent import Recent
 from amqtask.worker.errands import errands_of
-from amqtask.worker.outbox import Outbox
-from amqtask.worker.outcome import Effects, dropped_kinds
+from amqtask.worker.followups.outbox import Outbox
 from amqtask.worker.prefetch import AutoPrefetch
-from amqtask.worker.ready import Ready
-from amqtask.worker.recent import Recent
 from amqtask.worker.results import Results
-from amqtask.worker.settle import Settler
 from amqtask.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from amqtask.errors import ConfigError, TopologyError
 from amqtask.plugins import did_you_mean
 from amqtask.worker.bounds import read_bounds
-from amqtask.worker.cpus import usable_cpus
 from amqtask.worker.pools.base import pools
+from amqtask.worker.process.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

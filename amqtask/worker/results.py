@@ -11,14 +11,14 @@ from amqtask.execution.chord_bodies import ChordBodies
 from amqtask.execution.documents import Documents
 from amqtask.execution.lost import Lost
 from amqtask.wire.signing import Signer
-from amqtask.worker.beginnings import Beginnings
-from amqtask.worker.carrier import Carrier
-from amqtask.worker.chord_body import BodySender
-from amqtask.worker.chord_messages import ChordMessages
-from amqtask.worker.chords import Chords
-from amqtask.worker.losses import Losses
-from amqtask.worker.patient import Patient
-from amqtask.worker.storing import Storing
+from amqtask.worker.chords.beginnings import Beginnings
+from amqtask.worker.chords.body import BodySender
+from amqtask.worker.chords.counting import Chords
+from amqtask.worker.chords.messages import ChordMessages
+from amqtask.worker.followups.carrier import Carrier
+from amqtask.worker.followups.losses import Losses
+from amqtask.worker.followups.patient import Patient
+from amqtask.worker.followups.storing import Storing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from amqtask.broker.loop import SelectLoop
     from amqtask.broker.publisher import Publisher
     from amqtask.worker.errands import Errands
-    from amqtask.worker.outbox import Outbox
+    from amqtask.worker.followups.outbox import Outbox
 
 
 class Results:

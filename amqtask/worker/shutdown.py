@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amqtask.broker.link import Link
     from amqtask.broker.publisher import Publisher
     from amqtask.worker.consumer import Consumers
-    from amqtask.worker.custody import Custody
+    from amqtask.worker.custody.custody import Custody
     from amqtask.worker.pools.base import Pool
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from amqtask.worker.spawn import exit_code, spawn
+from amqtask.worker.process.spawn import exit_code, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock, unpatched
-from amqtask.worker.stacks import stacks
+from amqtask.worker.process.stacks import stacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -22,10 +22,10 @@ from amqtask.broker.url import mask
 from amqtask.execution.job import Kind
 from amqtask.worker.assembly import Assembly, load_tasks
 from amqtask.worker.banner import banner
-from amqtask.worker.stacks import stacks
+from amqtask.worker.process.stacks import stacks
+from amqtask.worker.process.titles import set_title, title
+from amqtask.worker.process.wakeup import SignalWakeup
 from amqtask.worker.successor import Successor
-from amqtask.worker.titles import set_title, title
-from amqtask.worker.wakeup import SignalWakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable

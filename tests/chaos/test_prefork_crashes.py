@@ -16,7 +16,7 @@ from pool_app import make_app
 from pool_host import Bench, job_for
 
 from amqtask.execution.job import Kind
-from amqtask.worker.pools.prefork import PreforkPool
+from amqtask.worker.pools.prefork.pool import PreforkPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +171,7 @@ def test_fork_that_slips_out_of_a_task_reports_nothing(bench: Bench) -> None:
 def test_children_that_die_before_they_are_up_are_replaced_with_pauses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("amqtask.worker.pools.prefork.child_main", lambda *_: os._exit(5))
+    monkeypatch.setattr("amqtask.worker.pools.prefork.pool.child_main", lambda *_: os._exit(5))
     with caplog.at_level(logging.ERROR), Bench(make_app(), "prefork", concurrency=1) as bench:
         bench.submit(job_for(1, "add", 1))
         bench.wait(lambda: caplog.text.count("died before it was up (exit status 5)") >= 3)

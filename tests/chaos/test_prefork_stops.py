@@ -150,7 +150,7 @@ def test_stop_by_sigusr1_is_a_soft_limit_as_at_celery(bench: Bench) -> None:
 def test_task_that_handles_the_signal_has_a_moment_to_end_and_is_killed_then(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("amqtask.worker.pools._prefork_watch._GRACE", 0.3)
+    monkeypatch.setattr("amqtask.worker.pools.prefork.watch._GRACE", 0.3)
     bench.submit(job_for(1, "last_words", str(tmp_path / "task")))
     bench.wait((tmp_path / "task").exists)
     assert stop(bench, 1, "SIGTERM")

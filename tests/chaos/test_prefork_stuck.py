@@ -16,8 +16,8 @@ from pool_host import Bench, job_for
 
 from amqtask.execution.job import Kind
 from amqtask.signals import worker_process_shutdown
-from amqtask.worker.pools._prefork_child import Child
-from amqtask.worker.pools._prefork_frames import Frame
+from amqtask.worker.pools.prefork.child import Child
+from amqtask.worker.pools.prefork.frames import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import encode, serializers
 from amqtask.wire.ids import new_id
 from amqtask.wire.message import Outgoing, Properties, TaskMessage
-from amqtask.worker import backlog
 from amqtask.worker.embedded import EmbeddedWorker
+from amqtask.worker.followups import backlog
 from amqtask.worker.options import Requested, resolve
 
 pytestmark = pytest.mark.rabbitmq

@@ -14,8 +14,8 @@ from amqtask.broker.admin import Admin
 from amqtask.errors import WorkerLost
 from amqtask.execution.job import Kind
 from amqtask.wire.message import Outgoing, Properties
-from amqtask.worker import backlog
 from amqtask.worker.embedded import EmbeddedWorker
+from amqtask.worker.followups import backlog
 from amqtask.worker.options import Requested, resolve
 
 pytestmark = pytest.mark.rabbitmq

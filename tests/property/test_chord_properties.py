@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amqtask.worker.chord_state import Action, ChordState, Completion, Phase
+from amqtask.worker.chords.state import Action, ChordState, Completion, Phase
 
 
 class Broker:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amqtask.worker.pools._prefork_frames import FrameReader, FrameWriter, ProtocolError
+from amqtask.worker.pools.prefork.frames import FrameReader, FrameWriter, ProtocolError
 
 scalars = (
     st.none()

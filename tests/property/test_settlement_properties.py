@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from amqtask.worker.delivery import Settlements
+from amqtask.worker.deliveries.delivery import Settlements
 
 
 class Broker:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from amqtask.broker.pika_driver import new_loop
-from amqtask.worker.acks import Acks
+from amqtask.worker.deliveries.acks import Acks
 
 
 class Bench:

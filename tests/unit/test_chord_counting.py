@@ -15,14 +15,15 @@ from amqtask.execution.chord_bodies import ChordBodies
 from amqtask.execution.job import Begin
 from amqtask.results.base import Part
 from amqtask.wire.signing import Signer
-from amqtask.worker import chord_looks, chords
-from amqtask.worker.beginnings import Beginnings
-from amqtask.worker.chord_body import BodySender
-from amqtask.worker.chord_looks import Looks
-from amqtask.worker.chord_messages import ChordMessages
-from amqtask.worker.chords import Chords
-from amqtask.worker.patient import Patient
-from amqtask.worker.storing import Storing
+from amqtask.worker.chords import counting as chords
+from amqtask.worker.chords import looks as chord_looks
+from amqtask.worker.chords.beginnings import Beginnings
+from amqtask.worker.chords.body import BodySender
+from amqtask.worker.chords.counting import Chords
+from amqtask.worker.chords.looks import Looks
+from amqtask.worker.chords.messages import ChordMessages
+from amqtask.worker.followups.patient import Patient
+from amqtask.worker.followups.storing import Storing
 
 QUEUE = "amqtask.chord.g"
 GONE = f"NOT_FOUND - no queue '{QUEUE}' in vhost '/'"

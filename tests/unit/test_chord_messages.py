@@ -8,9 +8,9 @@ from signing_settings import PLAIN, keyed
 from amqtask.execution.job import Begin
 from amqtask.results.base import Part
 from amqtask.wire.signing import SIGNATURE
-from amqtask.worker.chord_messages import ChordMessages
-from amqtask.worker.chord_place import ChordPlace
-from amqtask.worker.chord_state import Completion
+from amqtask.worker.chords.messages import ChordMessages
+from amqtask.worker.chords.place import ChordPlace
+from amqtask.worker.chords.state import Completion
 
 PLACE = ChordPlace("amqtask.chord.g", 2, 2e9)
 PART = Part({}, "g", 1, "member", "SUCCESS", b"[1]")

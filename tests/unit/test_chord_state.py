@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amqtask.worker.chord_state import Action, ChordState, Completion
+from amqtask.worker.chords.state import Action, ChordState, Completion
 
 
 def part(number):

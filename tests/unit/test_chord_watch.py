@@ -12,9 +12,9 @@ from amqtask.broker.interface import ConnectionOptions
 from amqtask.topology.chords import WATCH_TASK
 from amqtask.topology.declarations import Queue
 from amqtask.wire.message import Properties
-from amqtask.worker.chord_watch import LOOKS, ChordWatch
-from amqtask.worker.delivery import Delivery
-from amqtask.worker.outcome import Effects
+from amqtask.worker.chords.watch import LOOKS, ChordWatch
+from amqtask.worker.deliveries.delivery import Delivery
+from amqtask.worker.deliveries.outcome import Effects
 
 STORED = {"group_id": "g"}
 

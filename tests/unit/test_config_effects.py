@@ -13,9 +13,9 @@ from amqtask.execution.job import Kind, Outcome
 from amqtask.tasks.context import Context, running
 from amqtask.topology.declarations import QueueDeclare, Version
 from amqtask.topology.layout import topology_steps
-from amqtask.worker import narrate
+from amqtask.worker.custody import narrate
+from amqtask.worker.deliveries.outcome import Effects, dropped_kinds
 from amqtask.worker.options import Requested, resolve
-from amqtask.worker.outcome import Effects, dropped_kinds
 from tests.worker_messages import delivery
 
 RABBIT = Version(3, 10, 8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from worker_messages import delivery
 
-from amqtask.worker.crashes import RUN, Verdict, judge
-from amqtask.worker.republish import lost_count
+from amqtask.worker.deliveries.crashes import RUN, Verdict, judge
+from amqtask.worker.deliveries.republish import lost_count
 
 
 def crash_until_dead(*, counting, limit):

@@ -11,16 +11,16 @@ from worker_messages import delivery
 from amqtask.broker.pika_driver import new_loop
 from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.declarations import Queue
-from amqtask.worker.carrier import Carrier
-from amqtask.worker.custody import Custody
-from amqtask.worker.losses import Losses
-from amqtask.worker.outcome import Effects
-from amqtask.worker.patient import Patient
-from amqtask.worker.ready import Ready
-from amqtask.worker.recent import Recent
-from amqtask.worker.settle import Settler
+from amqtask.worker.custody.custody import Custody
+from amqtask.worker.custody.settle import Settler
+from amqtask.worker.deliveries.outcome import Effects
+from amqtask.worker.deliveries.ready import Ready
+from amqtask.worker.deliveries.recent import Recent
+from amqtask.worker.followups.carrier import Carrier
+from amqtask.worker.followups.losses import Losses
+from amqtask.worker.followups.patient import Patient
+from amqtask.worker.followups.storing import Storing
 from amqtask.worker.steps.middleware import Teller
-from amqtask.worker.storing import Storing
 
 
 class Bench:

@@ -21,7 +21,7 @@ from amqtask.control.tombstones import QUEUE as REVOKED
 from amqtask.tasks.context import Context
 from amqtask.tasks.options import SEND_OPTIONS, TaskOptions
 from amqtask.wire.failure import FAILURE_HEADERS
-from amqtask.worker.outcome import DEAD_REASONS, UNSENDABLE, WORKER_LOST
+from amqtask.worker.deliveries.outcome import DEAD_REASONS, UNSENDABLE, WORKER_LOST
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -17,7 +17,7 @@ from amqtask.execution.executor import Executor
 from amqtask.execution.job import Job, Kind
 from amqtask.execution.lost import Lost
 from amqtask.wire.message import TaskMessage
-from amqtask.worker.outcome import Effects
+from amqtask.worker.deliveries.outcome import Effects
 
 
 @pytest.fixture

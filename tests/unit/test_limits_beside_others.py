@@ -13,13 +13,13 @@ from amqtask.broker.pika_driver import new_loop
 from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.declarations import Queue
 from amqtask.worker.control.pausing import Pausing
-from amqtask.worker.custody import Custody
+from amqtask.worker.custody.custody import Custody
+from amqtask.worker.deliveries.outcome import Effects
+from amqtask.worker.deliveries.ready import Ready
+from amqtask.worker.deliveries.recent import Recent
 from amqtask.worker.limits.concurrency import ConcurrencyLimits
 from amqtask.worker.limits.gate import LimitGate
 from amqtask.worker.limits.rate import RateLimits
-from amqtask.worker.outcome import Effects
-from amqtask.worker.ready import Ready
-from amqtask.worker.recent import Recent
 
 
 class Bench:

@@ -12,8 +12,8 @@ from worker_messages import delivery
 
 from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.declarations import Queue
-from amqtask.worker import narrate
-from amqtask.worker.outcome import Effects
+from amqtask.worker.custody import narrate
+from amqtask.worker.deliveries.outcome import Effects
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/watch-workers.md"
 

@@ -13,7 +13,7 @@ from amqtask.execution.job import After, Kind, Outcome
 from amqtask.topology.declarations import Queue, RetryPolicy
 from amqtask.topology.plain import plain_queue
 from amqtask.wire.message import Outgoing, Properties
-from amqtask.worker.outcome import NOTHING, Effects
+from amqtask.worker.deliveries.outcome import NOTHING, Effects
 
 RETRYING = Queue("q", retry=RetryPolicy(delays=(timedelta(seconds=5), timedelta(minutes=1))))
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from amqtask.worker.pools._prefork_cells import Cells
+from amqtask.worker.pools.prefork.cells import Cells
 
 SLOT = 3
 LEAST = 5000

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amqtask.wire.message import Outgoing, Properties
-from amqtask.worker.pools._prefork_frames import Frame, FrameWriter
-from amqtask.worker.pools._prefork_pipe import ChildPipe
+from amqtask.worker.pools.prefork.frames import Frame, FrameWriter
+from amqtask.worker.pools.prefork.pipe import ChildPipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

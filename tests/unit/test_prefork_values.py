@@ -8,8 +8,8 @@ from types import MappingProxyType
 from amqtask.execution.job import After, Begin, Kind, Outcome
 from amqtask.results.base import Part, Record
 from amqtask.wire.message import Outgoing, Properties
-from amqtask.worker.pools._prefork_frames import FrameReader, FrameWriter
-from amqtask.worker.pools._prefork_values import outcome_of, plain_outcome
+from amqtask.worker.pools.prefork.frames import FrameReader, FrameWriter
+from amqtask.worker.pools.prefork.values import outcome_of, plain_outcome
 
 MESSAGE = Outgoing(
     "",

@@ -11,10 +11,10 @@ from pool_host import job_for
 
 from amqtask.broker.pika_driver import new_loop
 from amqtask.execution.job import Kind, Outcome
-from amqtask.worker.pools._prefork_cells import Cells
-from amqtask.worker.pools._prefork_slot import Slot, Stop
-from amqtask.worker.pools._prefork_stops import Stops, signal_number
-from amqtask.worker.pools._prefork_watch import Watch, look
+from amqtask.worker.pools.prefork.cells import Cells
+from amqtask.worker.pools.prefork.slot import Slot, Stop
+from amqtask.worker.pools.prefork.stops import Stops, signal_number
+from amqtask.worker.pools.prefork.watch import Watch, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from pool_host import job_for
 from amqtask.errors import SoftTimeLimitExceeded
 from amqtask.execution.executor import Executor
 from amqtask.worker.pools._inner_transport import States
-from amqtask.worker.pools._prefork_cells import Cells
-from amqtask.worker.pools._prefork_child import Child, Heritage
-from amqtask.worker.pools._prefork_frames import Frame, FrameReader
-from amqtask.worker.pools._prefork_pipe import ChildPipe
-from amqtask.worker.pools._prefork_window import TaskWindow
+from amqtask.worker.pools.prefork.cells import Cells
+from amqtask.worker.pools.prefork.child import Child, Heritage
+from amqtask.worker.pools.prefork.frames import Frame, FrameReader
+from amqtask.worker.pools.prefork.pipe import ChildPipe
+from amqtask.worker.pools.prefork.window import TaskWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

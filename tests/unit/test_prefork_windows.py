@@ -5,8 +5,8 @@ from __future__ import annotations
 from pool_host import job_for
 
 from amqtask.broker.pika_driver import new_loop
-from amqtask.worker.pools._prefork_pace import SHORT, WINDOW, Pace
-from amqtask.worker.pools._prefork_slot import Slot
+from amqtask.worker.pools.prefork.pace import SHORT, WINDOW, Pace
+from amqtask.worker.pools.prefork.slot import Slot
 
 
 def practised(name: str, runtime: float = 0.0001, runs: int = 10) -> Pace:

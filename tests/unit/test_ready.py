@@ -6,7 +6,7 @@ from collections import Counter
 
 from worker_messages import delivery
 
-from amqtask.worker.ready import Ready
+from amqtask.worker.deliveries.ready import Ready
 
 
 def fill(ready, queue, count, **fields):

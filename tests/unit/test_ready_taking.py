@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from worker_messages import delivery
 
+from amqtask.worker.deliveries.ready import Ready
 from amqtask.worker.prefetch import AutoPrefetch
-from amqtask.worker.ready import Ready
 
 
 def filled() -> Ready:

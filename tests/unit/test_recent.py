@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker_messages import delivery
 
-from amqtask.worker.recent import Recent
+from amqtask.worker.deliveries.recent import Recent
 
 
 def again(first, *, epoch=2, tag=77):

@@ -14,15 +14,15 @@ from amqtask.execution.job import After, Begin, Kind, Outcome
 from amqtask.results.base import Part, Record
 from amqtask.topology.declarations import Queue
 from amqtask.wire.message import Outgoing, Properties
-from amqtask.worker import patient as patient_module
-from amqtask.worker.carrier import Carrier
-from amqtask.worker.counts import Counting
-from amqtask.worker.gates import Observer
-from amqtask.worker.losses import Losses
-from amqtask.worker.outcome import Effects
-from amqtask.worker.patient import Grace, Patient
-from amqtask.worker.settle import Settler
-from amqtask.worker.storing import Storing
+from amqtask.worker.custody.counts import Counting
+from amqtask.worker.custody.gates import Observer
+from amqtask.worker.custody.settle import Settler
+from amqtask.worker.deliveries.outcome import Effects
+from amqtask.worker.followups import patient as patient_module
+from amqtask.worker.followups.carrier import Carrier
+from amqtask.worker.followups.losses import Losses
+from amqtask.worker.followups.patient import Grace, Patient
+from amqtask.worker.followups.storing import Storing
 
 CALLBACK = Outgoing("", "callbacks", Properties(), b"[]")
 DONE = Record("id", "SUCCESS", b"{}", reply_to="caller", correlation_id="c")
@@ -109,9 +109,9 @@ class Bench:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
     monkeypatch.setattr(patient_module, "backoff", lambda _: 0.001)
-    monkeypatch.setattr("amqtask.worker.backlog.RETRY_FIRST", 0.001)
-    monkeypatch.setattr("amqtask.worker.carrier._GRACE", Grace(other=0.02, declared=0.02))
-    monkeypatch.setattr("amqtask.worker.absent._ASK", 0.0)
+    monkeypatch.setattr("amqtask.worker.followups.backlog.RETRY_FIRST", 0.001)
+    monkeypatch.setattr("amqtask.worker.followups.carrier._GRACE", Grace(other=0.02, declared=0.02))
+    monkeypatch.setattr("amqtask.worker.followups.absent._ASK", 0.0)
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_queue_that_was_waited_for_in_vain_is_not_waited_for_again(bench, caplog
     assert sum("next attempt" in record.message for record in caplog.records) == 1
     bench.events.clear()
     caplog.clear()
-    monkeypatch.setattr("amqtask.worker.absent._ASK", ask)
+    monkeypatch.setattr("amqtask.worker.followups.absent._ASK", ask)
     bench.settle(Kind.SUCCESS, After((CALLBACK,), (DONE,)))
     asked = [] if ask else ["fail callbacks"]
     assert bench.events == [*asked, "ask FAILED", "publish q.dead", "settled"]
@@ -244,7 +244,7 @@ def test_queue_that_was_waited_for_in_vain_is_not_waited_for_again(bench, caplog
 
 
 def test_many_missing_queues_at_a_time_are_not_waited_for(bench, monkeypatch):
-    monkeypatch.setattr("amqtask.worker.absent._CROWD", 2)
+    monkeypatch.setattr("amqtask.worker.followups.absent._CROWD", 2)
     for number in range(3):
         bench.events.clear()
         name = f"gone-{number}"

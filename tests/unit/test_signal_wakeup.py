@@ -8,7 +8,7 @@ import sys
 PROGRAM = """
 import os, signal, sys, threading
 from amqtask.broker.loop import SelectLoop
-from amqtask.worker.wakeup import SignalWakeup
+from amqtask.worker.process.wakeup import SignalWakeup
 
 loop, release = SelectLoop(), threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: release.set())

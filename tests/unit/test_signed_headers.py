@@ -15,7 +15,7 @@ from amqtask.broker.content import encode_properties
 from amqtask.errors import DecodeError
 from amqtask.wire.codec import encode, serializers
 from amqtask.wire.message import TaskMessage
-from amqtask.worker.pools._prefork_frames import FrameReader, FrameWriter
+from amqtask.worker.pools.prefork.frames import FrameReader, FrameWriter
 
 KEY = keyed("k")
 

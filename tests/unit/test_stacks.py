@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from amqtask.worker.notify import notify, watchdog_interval
-from amqtask.worker.stacks import stacks
+from amqtask.worker.process.notify import notify, watchdog_interval
+from amqtask.worker.process.stacks import stacks
 
 
 def test_every_thread_is_told_with_its_name_and_what_it_does():

@@ -11,9 +11,9 @@ from waiting import wait_for
 from amqtask.broker.pika_driver import new_loop
 from amqtask.errors import BackendError, ResultTooLarge
 from amqtask.results.base import ChordClaimed, Record
-from amqtask.worker import backlog as backlog_module
-from amqtask.worker.backlog import BATCH, BATCH_BYTES, RETRY_MAX, Backlog, Work, backoff
-from amqtask.worker.storing import Storing
+from amqtask.worker.followups import backlog as backlog_module
+from amqtask.worker.followups.backlog import BATCH, BATCH_BYTES, RETRY_MAX, Backlog, Work, backoff
+from amqtask.worker.followups.storing import Storing
 
 
 def work(task_id, state="SUCCESS", *, waited_for=True):

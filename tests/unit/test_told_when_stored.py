@@ -12,7 +12,7 @@ from amqtask import Amqtask, Middleware
 from amqtask.execution.job import Kind, Outcome
 from amqtask.schedules.records import HEADER, REPORT
 from amqtask.topology.declarations import Queue
-from amqtask.worker.outcome import Effect, Effects
+from amqtask.worker.deliveries.outcome import Effect, Effects
 from amqtask.worker.steps.middleware import Teller
 from amqtask.worker.steps.scheduled import ScheduledRuns
 

@@ -35,7 +35,7 @@ patch()
 import logging, signal
 from amqtask import unpatched
 from amqtask.broker.loop import SelectLoop
-from amqtask.worker.wakeup import SignalWakeup
+from amqtask.worker.process.wakeup import SignalWakeup
 
 assert "gevent" not in type(unpatched.new_lock()).__module__
 assert "gevent" not in type(unpatched.new_selector()).__module__

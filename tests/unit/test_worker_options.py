@@ -9,8 +9,8 @@ from amqtask.errors import ConfigError, TopologyError
 from amqtask.topology.declarations import Pool, Queue
 from amqtask.topology.model import Topology
 from amqtask.worker import options
-from amqtask.worker.cpus import cgroup_quota, usable_cpus
 from amqtask.worker.options import Requested, node_name, resolve
+from amqtask.worker.process.cpus import cgroup_quota, usable_cpus
 
 
 def topology(*pools: Pool) -> Topology:

@@ -97,7 +97,7 @@ def _node() -> str:
 
 
 def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program: Program) -> None:
-    from amqtask.worker.notify import notify, watchdog_interval  # noqa: PLC0415
+    from amqtask.worker.process.notify import notify, watchdog_interval  # noqa: PLC0415
 
     def ready() -> None:
         program.started()
@@ -153,7 +153,7 @@ def _guard(running: Beat, timeout: float, program: Program) -> LoopGuard | None:
 
 
 def _tell_stacks(*_: object) -> None:
-    from amqtask.worker.stacks import stacks  # noqa: PLC0415 -- --help needs none of it
+    from amqtask.worker.process.stacks import stacks  # noqa: PLC0415 -- --help needs none of it
 
     logger.warning("SIGUSR1: stacks\n%s", stacks())
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Connection
     from amqtask.errors import AmqtaskError
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.engine import Engine
 
 logger = logging.getLogger("amqtask.worker.control")
@@ -34,7 +34,7 @@ _AGAIN = 30.0
 
 
 class Pausing:
-    """Implements :class:`amqtask.worker.gates.Gate`. Lives on the I/O thread.
+    """Implements :class:`amqtask.worker.custody.gates.Gate`. Lives on the I/O thread.
 
     Args:
         worker: whose queues they are.

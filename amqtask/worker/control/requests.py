@@ -16,7 +16,7 @@ from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
     from amqtask.control.registry import Panel
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.pools.base import Running
 
 _BODY_MAX = 65_536

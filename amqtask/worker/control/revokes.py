@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from amqtask.broker.interface import Connection
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.engine import Engine
 
 logger = logging.getLogger("amqtask.worker.control")
@@ -43,7 +43,7 @@ _SENDING = 30.0
 
 
 class Revokes:
-    """Implements :class:`amqtask.worker.gates.Gate`. Lives on the I/O thread.
+    """Implements :class:`amqtask.worker.custody.gates.Gate`. Lives on the I/O thread.
 
     Args:
         worker: whose deliveries are looked at.

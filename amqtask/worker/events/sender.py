@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from amqtask.config.settings import Settings
     from amqtask.events.event import Event
     from amqtask.wire.lamport import LamportClock
-    from amqtask.worker.custody import Custody
+    from amqtask.worker.custody.custody import Custody
 
 
 class WorkerEvents:

@@ -15,15 +15,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amqtask.execution.job import Kind
+from amqtask.worker.custody.gates import Observer
 from amqtask.worker.events.encoding import Body
-from amqtask.worker.gates import Observer
 
 if TYPE_CHECKING:
     from amqtask.events.event import Event
     from amqtask.execution.job import Outcome
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
     from amqtask.worker.events.dispatcher import Dispatcher
-    from amqtask.worker.outcome import Effect
 
 
 class TaskEvents(Observer):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from amqtask.tasks.limits import Limit
     from amqtask.tasks.task import Task
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.limits.wiring import LimitHost
 
 _KEYS_MAX = 1000

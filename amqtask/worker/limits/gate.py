@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 from amqtask import clock
 from amqtask.wire.header_values import moment
-from amqtask.worker.gates import Observer
+from amqtask.worker.custody.gates import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from amqtask.execution.job import Outcome
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
     from amqtask.worker.limits.concurrency import ConcurrencyLimits
     from amqtask.worker.limits.rate import RateLimits
-    from amqtask.worker.outcome import Effect
 
 
 class LimitGate(Observer):
-    """A :class:`~amqtask.worker.gates.Gate`, and the observer that tells when a task has ended. On the I/O thread.
+    """A :class:`~amqtask.worker.custody.gates.Gate`, and an observer: told when a task has ended. On the I/O thread.
 
     Args:
         rates: of tasks.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Loop
     from amqtask.tasks.limits import Limit
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.limits.station import Readmit
     from amqtask.worker.limits.tokens import Seat
 

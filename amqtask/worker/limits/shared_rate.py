@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Loop
     from amqtask.tasks.limits import Rate
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.limits.station import Readmit
     from amqtask.worker.limits.tokens import Seat
 

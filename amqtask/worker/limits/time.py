@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from amqtask.config.settings import Settings
     from amqtask.tasks.task import Task
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
 
 Pair = tuple[float | None, float | None]
 """Hard and soft limit in seconds; None is no limit."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from amqtask.broker.interface import Loop
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.limits.station import Readmit
     from amqtask.worker.limits.tokens import Seat, Tokens
 

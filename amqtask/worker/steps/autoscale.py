@@ -13,16 +13,16 @@ from amqtask import clock
 from amqtask.errors import ConfigError
 from amqtask.worker.autoscaling import Load
 from amqtask.worker.bounds import read_bounds
-from amqtask.worker.gates import Observer
+from amqtask.worker.custody.gates import Observer
 from amqtask.worker.looks import Look, Looks
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
     from amqtask.execution.job import Outcome
     from amqtask.worker.autoscaling import Autoscaler
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
     from amqtask.worker.engine import Engine
-    from amqtask.worker.outcome import Effect
 
 logger = logging.getLogger("amqtask.worker")
 

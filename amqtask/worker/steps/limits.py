@@ -18,7 +18,7 @@ from amqtask.worker.steps.base import Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.engine import Engine
 
 

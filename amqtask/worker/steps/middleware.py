@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.execution.job import Kind, Outcome
 from amqtask.tasks.middleware import Ended, Middleware
-from amqtask.worker.gates import Observer
+from amqtask.worker.custody.gates import Observer
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
     from amqtask.worker.engine import Engine
-    from amqtask.worker.outcome import Effect
 
 logger = logging.getLogger("amqtask.worker")
 

@@ -6,17 +6,17 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from amqtask.worker.gates import Observer
+from amqtask.worker.custody.gates import Observer
 from amqtask.worker.looks import Look, Looks
+from amqtask.worker.process.spawn import running, spawn
 from amqtask.worker.progress import Progress
-from amqtask.worker.spawn import running, spawn
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
     from amqtask.execution.job import Outcome
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
     from amqtask.worker.engine import Engine
-    from amqtask.worker.outcome import Effect
 
 logger = logging.getLogger("amqtask.worker")
 

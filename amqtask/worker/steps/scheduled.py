@@ -14,16 +14,16 @@ from amqtask.execution.job import Kind
 from amqtask.schedules.records import HEADER, REPORT, record_message
 from amqtask.schedules.trust import LogTrust
 from amqtask.wire.signing import Signer
-from amqtask.worker.backlog import backoff
-from amqtask.worker.gates import Observer
+from amqtask.worker.custody.gates import Observer
+from amqtask.worker.followups.backlog import backoff
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
     from amqtask.errors import BrokerError
     from amqtask.execution.job import Outcome
     from amqtask.wire.message import Outgoing
-    from amqtask.worker.delivery import Delivery
-    from amqtask.worker.outcome import Effect
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
 
 logger = logging.getLogger("amqtask.worker")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask import signals
 from amqtask.execution.job import Kind
-from amqtask.worker.gates import Observer
+from amqtask.worker.custody.gates import Observer
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from amqtask.app.app import Amqtask
     from amqtask.execution.job import Outcome
-    from amqtask.worker.delivery import Delivery
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
     from amqtask.worker.engine import Engine
     from amqtask.worker.options import WorkerOptions
-    from amqtask.worker.outcome import Effect
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amqtask.worker.notify import notify, watchdog_interval
+from amqtask.worker.process.notify import notify, watchdog_interval
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from amqtask.worker.looks import Look, Looks
-from amqtask.worker.stacks import stacks
+from amqtask.worker.process.stacks import stacks
 from amqtask.worker.steps.base import Step
 from amqtask.worker.watchdog import EXIT, LoopGuard, Patience, missing_consumers
 

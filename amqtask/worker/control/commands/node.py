@@ -16,7 +16,7 @@ from amqtask.control.registry import control_command, inspect_command
 from amqtask.worker.control import words
 from amqtask.worker.control.dispatch import Refused
 from amqtask.worker.control.panel import own
-from amqtask.worker.stacks import stacks
+from amqtask.worker.process.stacks import stacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,58 @@
+"""What may stand between a waiting delivery and its start, and who is told of its life. Owns both contracts.
+
+Rate limits, limits of concurrency and revocations are gates; events, signals and statistics are observers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from amqtask.execution.job import Outcome
+    from amqtask.worker.deliveries.delivery import Delivery
+    from amqtask.worker.deliveries.outcome import Effect
+
+
+class Gate(Protocol):
+    """Lets deliveries through to the pool, or keeps them. Lives on the I/O thread."""
+
+    def admit(self, delivery: Delivery) -> bool:
+        """Whether it may start now.
+
+        Otherwise this gate has taken it, and gives it to ``Custody.readmit`` when it may start (it is asked again then,
+        as are the others), or to ``Custody.finish`` when it never will.
+        """
+
+    def clear(self) -> list[Delivery]:
+        """Give up everything that is kept: the channel is gone, or the worker ends."""
+
+
+class Observer:
+    """Told of every delivery's life on the I/O thread; override what matters. Must be quick and never raise."""
+
+    def received(self, delivery: Delivery) -> None:
+        """It has arrived, and is new."""
+
+    def started(self, delivery: Delivery) -> None:
+        """It was handed to the pool; its slot begins it within milliseconds."""
+
+    def ended(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
+        """It has ended, this way, and what follows is about to be stored; or it never starts, as revoked ones."""
+
+    def lost(self, delivery: Delivery, effect: Effect, reason: str) -> None:
+        """The process that ran it is gone; it runs again, or is dead-lettered (``effect.dead``)."""
+
+    def unsendable(self, delivery: Delivery, kind: int | None, effect: Effect) -> None:
+        """What follows from it, or its next attempt, can never be stored: so it has failed and is dead-lettered.
+
+        Args:
+            delivery: that was told of by :meth:`ended`, :meth:`lost` or :meth:`gone`; of the worker's own by none.
+            kind: of the outcome that was told by :meth:`ended`; else None.
+            effect: its dead letter; ``effect.lost`` says why.
+        """
+
+    def gone(self, delivery: Delivery) -> None:
+        """It is handed back, started or not, or was started and runs again elsewhere; maybe told more than once."""
+
+    def settled(self, delivery: Delivery) -> None:
+        """What follows from it is stored."""

@@ -1,0 +1,117 @@
+"""Telling a message that kills its worker from one whose worker merely went away (sans I/O).
+
+Owns the verdict on redelivered messages. A broker can't tell a crash from a cut connection, and its count of
+deliveries means something else in each RabbitMQ series. So the count only raises a suspicion; a suspect is marked
+durably before it starts (published again with one more in ``x-amqtask-lost``), and a marked message that comes back
+once more has killed its worker:
+
+    quorum queue, limit 3    run ─✗─► run ─✗─► mark, run ─✗─► dead letter
+    classic queue, limit 3   run ─✗─► mark, run ─✗─► mark, run ─✗─► dead letter
+
+Children of a prefork pool don't need this: the parent sees them die and knows what they ran. Nor does what this worker
+only held when its connection went: it lives, so that message has killed nobody here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from amqtask.worker.deliveries.republish import lost_count
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from amqtask.worker.deliveries.delivery import Delivery
+
+
+class Verdict(NamedTuple):
+    """What to do with a delivery that is about to start; ``lost`` is the count to mark it with, or to report."""
+
+    action: Literal["run", "mark", "dead"]
+    lost: int = 0
+
+
+RUN = Verdict("run")
+
+
+def deliveries(delivery: Delivery) -> int | None:
+    """How often the broker says this message was delivered before; None where it does not count."""
+    count = (delivery.properties.headers or {}).get("x-delivery-count")
+    return count if isinstance(count, int) else None
+
+
+def judge(delivery: Delivery, limit: int) -> Verdict:
+    """Judge a delivery.
+
+    Args:
+        delivery: about to be handed to the pool.
+        limit: deaths after which a message is dead-lettered (``worker_lost_max_deliveries``).
+    """
+    if not delivery.redelivered:
+        return RUN
+    lost, count = lost_count(delivery), deliveries(delivery)
+    if count is None:
+        return Verdict("dead", lost + 1) if lost + 1 >= limit else Verdict("mark", lost + 1)
+    if lost + count < limit - 1:
+        return RUN
+    return Verdict("dead", limit) if lost >= limit - 1 else Verdict("mark", limit - 1)
+
+
+class Held:
+    """What this worker had not started when it lost it, and may run without suspicion when it comes again."""
+
+    def __init__(self, window: int = 10_000) -> None:
+        self._window = window
+        self._counts: OrderedDict[Hashable, int | None] = OrderedDict()
+
+    def lose(self, delivery: Delivery) -> None:
+        """A delivery that had not started is the broker's again; one that is a suspect already stays one."""
+        if delivery.redelivered and not delivery.excused:
+            return
+        self._counts[delivery.identity] = deliveries(delivery)
+        if len(self._counts) > self._window:
+            self._counts.popitem(last=False)
+
+    def excuses(self, delivery: Delivery) -> bool:
+        """Was it here last? The broker's count, where there is one, tells whether others had it meanwhile."""
+        if delivery.identity not in self._counts:
+            return False
+        before, now = self._counts.pop(delivery.identity), deliveries(delivery)
+        return now is None or now <= (before or 0) + 1
+
+
+class Trials:
+    """Suspects take their last chance one after the other: the others must not be held, marked, when one kills.
+
+    Whoever holds a marked message when its worker dies is guilty on its return. So while one that was marked is on
+    its way through the queue and runs, the next one waits here, unmarked. Lives on the I/O thread.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Delivery] = []
+        self._on_trial: str | None = None
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._waiting)
+
+    def wait(self, delivery: Delivery) -> bool:
+        """Must this suspect wait for another one? Then it is kept here."""
+        if self._on_trial is not None:
+            self._waiting.append(delivery)
+        return self._on_trial is not None
+
+    def begin(self, message_id: str | None) -> None:
+        """A suspect was marked and sent again under this message id."""
+        self._on_trial = message_id
+
+    def end(self, message_id: str | None) -> list[Delivery]:
+        """If this is the suspect on trial, it is over; returns those that waited for it."""
+        if message_id is None or message_id != self._on_trial:
+            return []
+        return self.clear()
+
+    def clear(self) -> list[Delivery]:
+        """Nobody is on trial any more; returns those that waited."""
+        waiting, self._waiting, self._on_trial = self._waiting, [], None
+        return waiting

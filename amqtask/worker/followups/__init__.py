@@ -1,0 +1,1 @@
+"""What follows from a task, carried out and confirmed: messages, results, states; tried until it is done."""

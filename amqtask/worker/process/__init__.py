@@ -1,0 +1,1 @@
+"""The process around a worker, as the operating system sees it."""
