@@ -6,6 +6,7 @@ Which broker that is, :mod:`chosen_broker` says. What only RabbitMQ can do is ma
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -13,10 +14,18 @@ from pathlib import Path
 
 import pytest
 from chosen_broker import AGAIN, ON_DEV, own_node, shared_node
+from hypothesis import HealthCheck, settings
 from nodes import Node
 from worker_process import Site, new_site
 
 ONLY = "only on RabbitMQ: "
+
+# No test is timed: how long an example takes says what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup: programs that tests start would inherit it
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -54,7 +54,6 @@ def dev_broker() -> Iterator[DevBroker]:
 
 @settings(
     max_examples=40,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

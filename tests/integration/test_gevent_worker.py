@@ -21,7 +21,7 @@ def test_greenlets_wait_at_the_same_time_and_all_kinds_of_tasks_run(site, broker
     for name in ("note", "anote", "sends", "asends"):
         site.send(name, name)
     site.wait_done("note", "anote", "sends", "asends", "sends.inner", "asends.inner")
-    wait_for(lambda: broker_node.connections("green@here") == 2, timeout=15)
+    wait_for(lambda: broker_node.connections("green@here") == 2, timeout=60)  # each look starts a program
     site.open_gate()
     site.wait_done(*labels)
     assert worker.stop() == 0

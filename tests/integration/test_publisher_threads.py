@@ -104,7 +104,7 @@ def test_threads_share_one_connection(sender: SyncTransport, vhost_url: str, bro
         thread.start()
     for thread in threads:
         thread.join(20)
-    wait_for(lambda: broker_node.connections("shared-by-threads") == 1, timeout=15)
+    wait_for(lambda: broker_node.connections("shared-by-threads") == 1, timeout=60)  # each look starts a program
     named.close()
 
 

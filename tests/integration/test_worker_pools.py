@@ -77,4 +77,4 @@ def test_a_worker_has_two_connections_whatever_its_concurrency(place, broker_nod
     site, _, pool = place
     site.send("sends", f"{pool} connects")
     site.wait_done(f"{pool} connects.inner")
-    wait_for(lambda: broker_node.connections(f"{pool}@here") == 2, timeout=15)
+    wait_for(lambda: broker_node.connections(f"{pool}@here") == 2, timeout=60)  # each look starts a program

@@ -14,7 +14,7 @@ LOOKS = st.lists(
 
 
 @given(BOUNDS, LOOKS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_bounds_hold_and_busy_slots_stay(bounds: tuple[int, int], looks: list[tuple[int, int, int, float]]):
     most, fewest = bounds
     scaler, slots, arrived = Autoscaler(most, fewest), fewest, 0
@@ -29,7 +29,7 @@ def test_bounds_hold_and_busy_slots_stay(bounds: tuple[int, int], looks: list[tu
 
 
 @given(st.floats(0.5, 40), st.floats(0.01, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_steady_load_gets_enough_slots_soon_and_then_the_same(rate: float, runtime: float):
     """Simulated: tasks come at this rate and take so long; slots work through them for four minutes.
 

@@ -79,7 +79,7 @@ def hurt(world: World, what: str, number: int) -> None:
         active.leader.tick()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS)
 def test_every_due_time_is_sent_exactly_once_whatever_crashes(steps):
     world = World(entries({"schedule": 1, "catchup": "all"}, {"schedule": {"cron": "*/2 * * * * *"}, "catchup": "all"}))
@@ -98,7 +98,7 @@ def test_every_due_time_is_sent_exactly_once_whatever_crashes(steps):
     assert len(world.unacked) < 20, "the log grows"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS)
 def test_the_default_policy_never_sends_a_due_time_twice(steps):
     world = World(entries({"schedule": 1}, {"schedule": 0.7, "jitter": 0.5}, {"schedule": "@daily"}))
@@ -119,7 +119,7 @@ CALM = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(CALM, max_size=4), max_size=15))
 def test_a_leader_that_stays_leaves_nothing_out_however_busy_it_is(parts):
     world = World(entries({"schedule": 1}, {"schedule": 0.5, "jitter": 2}))
@@ -143,7 +143,7 @@ TAKEOVER = st.tuples(SHORT, KILL, GAP, FEW, SHORT, st.lists(st.one_of(SHORT, FEW
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(TAKEOVER, max_size=4))
 def test_whoever_takes_over_leaves_nothing_out_that_comes_due_from_its_first_record_on(parts):
     world = World(entries({"schedule": 0.1}, {"schedule": 1}, {"schedule": 1, "jitter": 0.9, "catchup": "none"}))
@@ -170,7 +170,7 @@ def due_between(entry, begun: float, since: float, until: float) -> set[float]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(STEP | CHANGES, max_size=80))
 def test_rows_that_change_meanwhile_are_sent_once_for_each_due_time_and_the_log_ends_as_the_table(steps):
     world = World({})

@@ -192,7 +192,7 @@ class World:
         raise AssertionError("does not come to an end")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 6),

@@ -72,4 +72,4 @@ class Confirms(RuleBasedStateMachine):
 
 
 TestConfirms = Confirms.TestCase
-TestConfirms.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestConfirms.settings = settings(max_examples=150, stateful_step_count=40)

@@ -15,9 +15,7 @@ from pamqp import commands, frame, header
 
 from amqtask.testing.devbroker import DevBroker
 
-LIMITS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+LIMITS = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 PROTOCOL = b"AMQP\x00\x00\x09\x01"
 
 _names = st.sampled_from(["", "q", "r", "amq.direct", "amq.topic", "x", "amq.gen-1", "n" * 120])

@@ -50,7 +50,7 @@ def load_or_refuse(text: str | bytes) -> None:
 
 
 @given(st.text() | st.lists(yaml_pieces, max_size=25).map("".join))
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=500)
 def test_any_text_is_a_topology_or_a_document_error(text: str) -> None:
     load_or_refuse(text)
 
@@ -120,7 +120,7 @@ documents = records(DOCUMENT)
 
 
 @given(documents)
-@settings(max_examples=400, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 def test_the_reader_and_the_schema_agree(document: dict[str, Any]) -> None:
     text = json.dumps(document)
     report = Report("r.yaml")
@@ -133,7 +133,7 @@ def test_the_reader_and_the_schema_agree(document: dict[str, Any]) -> None:
 
 
 @given(documents)
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_any_document_gives_a_topology_or_a_document_error_in_any_style(document: dict[str, Any]) -> None:
     load_or_refuse(yaml.safe_dump(document))
     load_or_refuse(json.dumps(document))

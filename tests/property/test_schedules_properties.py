@@ -98,7 +98,7 @@ LINES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_crontab_agrees_with_a_walker_that_looks_at_every_minute(data):
     name = data.draw(st.sampled_from(ZONES))
@@ -115,7 +115,7 @@ def test_crontab_agrees_with_a_walker_that_looks_at_every_minute(data):
         assert found == list(walked(line, zone, begin, end)), line
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     LINES,
     st.sampled_from(ZONES),
@@ -130,7 +130,7 @@ def test_latest_is_the_last_of_the_next_ones(line, name, after, seconds):
     assert local.latest(after, until) == last
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 400_000), st.sampled_from(ZONES), st.data())
 def test_a_relative_interval_moves_on_and_falls_on_whole_units(seconds, name, data):
     zone = ZoneInfo(name)
@@ -142,7 +142,7 @@ def test_a_relative_interval_moves_on_and_falls_on_whole_units(seconds, name, da
         at = due
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LINES, st.one_of(st.none(), st.sampled_from(ZONES)))
 def test_a_schedule_reads_its_own_plain_form_back(line, name):
     made = line if name is None else line.within(ZoneInfo(name))
@@ -150,7 +150,7 @@ def test_a_schedule_reads_its_own_plain_form_back(line, name):
 
 
 @pytest.mark.parametrize("field_name", ["minute", "hour", "day_of_week", "day_of_month", "month_of_year"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_fields_mean_the_same_as_to_celery(field_name, data):
     import celery.schedules

@@ -157,4 +157,4 @@ class RateWorker(Worker):
 
 TestPermits = Worker.TestCase
 TestRate = RateWorker.TestCase
-TestPermits.settings = TestRate.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestPermits.settings = TestRate.settings = settings(max_examples=40, stateful_step_count=40)
