@@ -7,6 +7,7 @@ from functools import cached_property
 from importlib import import_module as plain_import
 from typing import TYPE_CHECKING, Any
 
+from amqtask.app.core import AppCore
 from amqtask.errors import ConfigError
 from amqtask.signals import Signal
 from amqtask.symbols import import_module
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OnceSignal(Signal):
-    """A signal that an app sends once; who connects later is called at once."""
+    """A signal that an app sends once; a receiver that connects after that is called immediately."""
 
     def __init__(self, name: str, provides: str = "") -> None:
         super().__init__(name, provides)
@@ -54,20 +55,17 @@ class OnceSignal(Signal):
                 receiver(signal=self, sender=sender, **named)
 
 
-class SetUp:
-    """A part of :class:`amqtask.app.app.Amqtask`."""
-
-    if TYPE_CHECKING:
-        conf: Any
+class SetUp(AppCore):
+    """``app.autodiscover_tasks``, and the signals ``app.on_after_configure`` and ``app.on_after_finalize``."""
 
     @cached_property
     def on_after_configure(self) -> OnceSignal:
-        """Sent when the modules with tasks are imported: the place for ``sender.add_periodic_task(...)``."""
+        """Sent once the modules with tasks are imported: the place for ``sender.add_periodic_task(...)``."""
         return OnceSignal("on_after_configure", "source")
 
     @cached_property
     def on_after_finalize(self) -> OnceSignal:
-        """Sent after that."""
+        """Sent after :attr:`on_after_configure`."""
         return OnceSignal("on_after_finalize")
 
     @cached_property
@@ -102,12 +100,24 @@ class SetUp:
             self._discovery.append(discover)
 
     def discover(self) -> None:
-        """Import what :meth:`autodiscover_tasks` has put off."""
+        """Import what :meth:`autodiscover_tasks` has put off; what fails is tried again the next time."""
         while self._discovery:
-            self._discovery.pop(0)()
+            discover = self._discovery.pop(0)  # before: what is imported may ask for the same
+            try:
+                discover()
+            except BaseException:
+                self._discovery.insert(0, discover)
+                raise
 
     def finalize(self, auto: bool = False) -> None:
-        """The set-up is complete; who waits for that is told, once."""
+        """Say that the app is set up: sends both signals, once. Workers and the scheduler do so themselves.
+
+        Args:
+            auto: Celery's; means nothing here.
+
+        Raises:
+            Exception: a receiver's.
+        """
         del auto
         self.on_after_configure.send_once(self, source=self.conf)
         self.on_after_finalize.send_once(self)
@@ -118,6 +128,8 @@ def _django_apps() -> list[str]:
         apps = plain_import("django.apps").apps
     except ImportError:
         raise ConfigError("autodiscover_tasks(): name the packages; only Django knows them by itself") from None
+    if not apps.ready:
+        raise ConfigError("autodiscover_tasks(): name the packages, or call django.setup() first; it knows them then")
     return [config.name for config in apps.get_app_configs()]
 
 

@@ -42,7 +42,7 @@ def load_object(configuration: Configuration, source: object, namespace: str | N
     values: dict[str, Any] = {}
     unknown: list[str] = []
     written: dict[str, str] = {}
-    for name, value in _items(thing):
+    for name, value in _items(thing, f"{namespace.upper()}_" if namespace else ""):
         today = name_of_today(name, namespace)
         if today is None:
             unknown += [name] if _is_meant(name, value, namespace, thing) else []
@@ -112,7 +112,7 @@ def find_object(path: str) -> Any:
         return getattr(owner, last)
 
 
-def _items(thing: Any) -> Iterator[tuple[str, Any]]:
+def _items(thing: Any, start: str) -> Iterator[tuple[str, Any]]:
     if isinstance(thing, Mapping):
         yield from thing.items()
         return
@@ -120,5 +120,6 @@ def _items(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from thing.items()
         return
     for name in dir(thing):
-        if not name.startswith("_") and (name.isupper() or name.islower()):
+        # not the others: reading some of Django's settings warns
+        if name.startswith(start) and not name.startswith("_") and (name.isupper() or name.islower()):
             yield name, getattr(thing, name)
