@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amqtask import clock
+from amqtask import clock, unpatched
 from amqtask.cli.exits import CannotCreate
 
 if TYPE_CHECKING:
@@ -92,10 +91,11 @@ class Pidfile:
             draft.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the file if it is still this process's."""
+        """Remove the file if it is still this process's; and the socket, which a failure may have left."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             if int(self.path.read_text().split()[0]) == os.getpid():
                 self.path.unlink()
+                Path(self.socket).unlink(missing_ok=True)
         self._let_go()
 
     def _hold(self, draft: Path) -> None:
@@ -107,7 +107,7 @@ class Pidfile:
 
     def _let_go(self) -> None:
         if self._held >= 0:
-            os.close(self._held)
+            unpatched.close(self._held)
         self._held = -1
 
 
@@ -133,11 +133,11 @@ def _alone(folder: Path) -> Iterator[None]:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    time.sleep(0.01)
+                    unpatched.sleep(0.01)
         yield
     finally:
         if descriptor >= 0:
-            os.close(descriptor)
+            unpatched.close(descriptor)
 
 
 def alive(pid: int) -> bool:
