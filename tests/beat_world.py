@@ -46,7 +46,7 @@ class Process:
         task_id = occurrence_id("app", entry.name, due, asked)
         mark: dict[str, Any] = {"entry": entry.name, "due": due.isoformat()}
         if report:
-            mark["report"] = LOG
+            mark |= {"report": LOG, "at": datetime.fromtimestamp(self.world.now, tz=UTC).isoformat()}
         if asked is not None:
             mark["asked"] = asked
         headers = {"id": task_id, "task": entry.task, HEADER: mark, "BCC": [LOG]}
@@ -83,8 +83,8 @@ class World:
     def look(self) -> None:
         """The active process compares the table with the log."""
         if self.active is not None:
-            for name in {*self.table, *self.active.leader.state.rows}:
-                self.active.leader.row(name, self.table.get(name))
+            names = {*self.table, *self.active.leader.state.rows}
+            self.active.leader.rows({name: self.table.get(name) for name in names})
 
     def start(self, entries: Mapping[str, Entry] | None = None) -> Process:
         """A process of the world's program, or of one with other entries."""

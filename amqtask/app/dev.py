@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import json
 import logging
 import os
 import secrets
 import select
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from amqtask.broker.failures import dev_broker_gone
+from amqtask import clock
+from amqtask.broker.faults import dev_broker_gone
 from amqtask.broker.url import BrokerURL
 from amqtask.errors import AccessRefused, BrokerUnavailable
 
@@ -45,6 +48,9 @@ NOTICE = (
 START_TIMEOUT = 20.0
 """Seconds until it listens; it takes a fraction of one, but machines can be busy."""
 
+_SOCKETS = "amqtask-dev-*.sock"
+_STARTING = 60.0
+"""Age in seconds of a socket up to which its broker may not listen yet."""
 _END_TIMEOUT = 3.0
 _ANSWER_TIMEOUT = 10.0
 
@@ -110,7 +116,9 @@ def start(arguments: Sequence[str] = ()) -> Started:
 
 
 def _start(arguments: Sequence[str], stderr: int | None) -> Started:
-    control = Path(tempfile.gettempdir(), f"amqtask-dev-{secrets.token_hex(8)}.sock")
+    folder = Path(tempfile.gettempdir())
+    remove_dead_sockets(folder)
+    control = folder / _SOCKETS.replace("*", secrets.token_hex(8))
     process = subprocess.Popen(  # noqa: S603 -- our own command line
         [sys.executable, "-m", "amqtask.testing.devbroker", "--announce", "--control", str(control), *arguments],
         stdin=subprocess.PIPE,  # its end is the broker's end
@@ -131,6 +139,24 @@ def _start(arguments: Sequence[str], stderr: int | None) -> Started:
     _Tree.started = Started(url, process)
     atexit.register(_end)
     return _Tree.started
+
+
+def remove_dead_sockets(folder: Path) -> None:
+    """Remove the control sockets of dev brokers that were killed: of this user, of some age, and nobody listens."""
+    for path in folder.glob(_SOCKETS):
+        with contextlib.suppress(OSError):  # another process does the same
+            found = path.lstat()
+            if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
+                continue
+            if clock.wall() - found.st_mtime > _STARTING and _refuses(path):
+                path.unlink()
+
+
+def _refuses(path: Path) -> bool:
+    """Whether nobody has this socket open; one that is only too busy to answer does not refuse."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        return client.connect_ex(str(path)) == errno.ECONNREFUSED
 
 
 def _announcement(output: int) -> bytes:

@@ -8,47 +8,24 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from amqtask.app.core import AppCore
+from amqtask.config.zones import home_zone
 from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from amqtask.app.schedules import Schedules
-    from amqtask.app.wiring import Wiring
-    from amqtask.broker.interface import ConnectionOptions, Transport
-    from amqtask.broker.url import BrokerURL
-    from amqtask.canvas.planned import Sending
-    from amqtask.config.settings import Settings
+    from amqtask.canvas.plan import Sending
     from amqtask.schedules.entry import Entry
-    from amqtask.tasks.options import TaskOptions
-    from amqtask.tasks.registry import TaskRegistry
-    from amqtask.topology.model import Topology
     from amqtask.wire.message import Outgoing
 
 CLEANUP = "celery.backend_cleanup"
 """Task and entry that remove results that have expired, for stores that don't do so by themselves."""
 
-_OF_CALLS = frozenset({"expires", "queue", "priority"})
 
-
-class Periodic:
-    """A part of :class:`amqtask.app.app.Amqtask`."""
-
-    _wiring: Wiring
-    if TYPE_CHECKING:
-        tasks: TaskRegistry
-        main: str
-
-        @property
-        def settings(self) -> Settings: ...  # noqa: D102 -- the app's
-        @property
-        def topology(self) -> Topology: ...  # noqa: D102
-        @property
-        def transport(self) -> Transport: ...  # noqa: D102
-        @property
-        def broker_urls(self) -> tuple[BrokerURL, ...]: ...  # noqa: D102
-        @property
-        def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
+class Periodic(AppCore):
+    """``app.periodic`` and ``app.add_periodic_task`` to declare them, ``app.schedules`` to change them at run time."""
 
     @cached_property
     def _periodic(self) -> dict[str, dict[str, Any]]:
@@ -104,7 +81,8 @@ class Periodic:
             args: of the call; those of the signature when empty.
             kwargs: of the call; as ``args``.
             name: of the entry; the signature written out when None.
-            options: of the call; and ``catchup``, ``deadline``, ``overlap``, ``jitter``, ``tz``, ``relative``.
+            options: of the call; and ``catchup``, ``deadline``, ``overlap``, ``overlap_timeout``, ``jitter``, ``tz``,
+                ``relative``.
 
         Returns:
             The name of the entry.
@@ -145,9 +123,8 @@ class Periodic:
     def read_periodic(self) -> tuple[dict[str, Entry], list[str]]:
         """The declared entries that can be read, and what is wrong with the others."""
         from amqtask.schedules.entry import read_entry  # noqa: PLC0415 -- for the scheduler
-        from amqtask.schedules.zones import zone  # noqa: PLC0415
 
-        home = zone(self.settings.timezone)
+        home = home_zone(self.settings.timezone)
         of_settings: Mapping[str, Any] = self.settings.beat_schedule or {}
         of_file = self.topology.schedule
         found: dict[str, Entry] = {}
@@ -182,38 +159,34 @@ class Periodic:
         Raises:
             EncodeError, ConfigError, TypeError: as for ``apply_async``.
         """
-        return self._wiring.messages.build_sending(sending, self._options_of(route or sending.route_name), route=route)
-
-    def _options_of(self, task: str) -> TaskOptions:
-        from amqtask.tasks.options import TaskOptions  # noqa: PLC0415 -- loaded by every app
-
-        known = self.tasks.get(task)
-        return TaskOptions() if known is None else known.options
+        return self._wiring.messages.build_sending(
+            sending, self.tasks.options_of(route or sending.route_name), route=route
+        )
 
     @cached_property
     def schedules(self) -> Schedules:
         """The schedule at run time: ``app.schedules.add(...)``, ``pause``, ``run_now``, ``list``."""
         from amqtask.app.schedules import Schedules  # noqa: PLC0415 -- for those who change it
 
-        return Schedules(self)
+        return Schedules(self, self.periodic_tasks)
 
 
 def periodic_entry(
     schedule: Any, sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What ``beat_schedule`` would say of a signature, or of a task."""
-    from amqtask.schedules.entry import KEYS  # noqa: PLC0415 -- for apps with periodic tasks
+    """What ``beat_schedule`` would say of ``add_periodic_task`` with these arguments."""
+    from amqtask.schedules.entry import CALL_KEYS, KEYS, call_of  # noqa: PLC0415 -- for apps with periodic tasks
 
-    if not isinstance(getattr(sig, "task", None) or getattr(sig, "name", None), str):
+    if isinstance(sig, str):
         raise ConfigError(f"add_periodic_task() takes a signature or a task, not {sig!r}; for example task.s(1)")
-    own = getattr(sig, "options", None)
-    merged = {**(own if isinstance(own, dict) else {}), **options}
+    call = call_of(sig)
+    merged = {**call.get("options", {}), **options}
     merged.pop("task_id", None)
     return {
-        **{key: merged.pop(key) for key in KEYS if key in merged and key not in _OF_CALLS},
-        "task": getattr(sig, "task", None) or sig.name,
+        **{key: merged.pop(key) for key in KEYS if key in merged and key not in CALL_KEYS},
+        "task": call["task"],
         "schedule": schedule,
-        "args": tuple(args) or tuple(getattr(sig, "args", None) or ()),
-        "kwargs": dict(kwargs or getattr(sig, "kwargs", None) or {}),
+        "args": tuple(args) or tuple(call.get("args") or ()),
+        "kwargs": dict(kwargs or call.get("kwargs") or {}),
         "options": merged,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
 from amqtask.errors import BrokerUnavailable, ConfigError, Unroutable
@@ -22,31 +22,13 @@ from amqtask.wire.ids import new_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from amqtask.app.core import AppCore
     from amqtask.broker.admin import Admin
-    from amqtask.broker.interface import ConnectionOptions, Transport
-    from amqtask.broker.url import BrokerURL
-    from amqtask.config.settings import Settings
-    from amqtask.schedules.entry import Entry
 
 _ANSWER = 5.0
 """Seconds that a scheduler has to answer."""
 _LOOK = 0.01
-
-
-class SchedulesApp(Protocol):
-    """What is asked of an app here."""
-
-    main: str
-
-    @property
-    def settings(self) -> Settings: ...  # noqa: D102
-    @property
-    def transport(self) -> Transport: ...  # noqa: D102
-    @property
-    def broker_urls(self) -> tuple[BrokerURL, ...]: ...  # noqa: D102
-    @property
-    def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
-    def periodic_tasks(self) -> Mapping[str, Entry]: ...  # noqa: D102
+"""Seconds between looks for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +47,23 @@ class Found:
 
 
 class ScheduleLog:
-    """See the module. Thread-safe.
+    """Puts commands into the scheduler's log, and asks what it says. Thread-safe.
 
     Args:
         app: its settings and connections.
     """
 
-    def __init__(self, app: SchedulesApp) -> None:
+    def __init__(self, app: AppCore) -> None:
         self._app = app
 
-    def command(self, what: str, name: str, spec: Mapping[str, Any] | None = None) -> None:
+    def command(self, what: str, name: str, spec: Mapping[str, Any] | None = None, *, run: str | None = None) -> None:
         """Put a command into the log; returns when the broker has stored it.
 
         Args:
-            what: ``add``, ``update``, ``pause``, ``resume``, ``remove``, ``run_now``.
+            what: ``add``, ``update``, ``pause``, ``resume``, ``remove``, ``run_now``, ``release``.
             name: of the entry.
             spec: what it says.
+            run: id of the run that is released.
 
         Raises:
             ConfigError: JSON can't carry a value.
@@ -89,6 +72,8 @@ class ScheduleLog:
         data: dict[str, Any] = {"do": what, "name": name}
         if spec is not None:
             data["spec"] = spec
+        if run is not None:
+            data["run"] = run
         queue = log_name(self._app.settings.beat_queue, self._app.main)
         try:
             message = self._trust.signed(record_message(queue, "command", data))
@@ -114,13 +99,13 @@ class ScheduleLog:
             found = admin.queue_state(queue)
             if found is None:
                 return Found(State(), frozenset())
-            return self._asked(admin, queue) if found.consumers else self._peeked(admin, queue)
+            return self._ask(admin, queue) if found.consumers else self._peek(admin, queue)
 
     @property
     def _trust(self) -> LogTrust:
         return LogTrust(self._app.settings)
 
-    def _asked(self, admin: Admin, queue: str) -> Found:
+    def _ask(self, admin: Admin, queue: str) -> Found:
         reply_to = f"amqtask.beat.reply.{new_id()}"
         admin.declare(QueueDeclare(reply_to, durable=False, exclusive=True, auto_delete=True))
         trust = self._trust
@@ -133,12 +118,12 @@ class ScheduleLog:
         data = json.loads(answer.body)
         return Found(State.of_plain(data["state"]), frozenset(data["next"]), led=True)
 
-    def _peeked(self, admin: Admin, queue: str) -> Found:
+    def _peek(self, admin: Admin, queue: str) -> Found:
         records, trust = [], self._trust
         while (message := admin.get(queue)) is not None:
             record = read_record(message.properties, message.body)
             if record is not None and trust.passes(queue, message.properties, message.body):
                 records.append(record)
-        admin.nack_all()
+        admin.requeue()
         state = replayed(records)
         return Found(state, frozenset((*state.marks, *state.dynamic, *state.rows)))

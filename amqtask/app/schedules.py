@@ -13,25 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
 from amqtask.app.schedule_log import ScheduleLog
+from amqtask.config.zones import home_zone
 from amqtask.errors import AmqtaskError, BackendError, BrokerError, ConfigError, UnknownEntry
 from amqtask.plugins import did_you_mean
-from amqtask.schedules.entry import read_entry, spec_of
+from amqtask.schedules.entry import CALL_KEYS, call_of, read_entry, spec_of
 from amqtask.schedules.reading import read_schedule
 from amqtask.schedules.rows import read_row, row_of
-from amqtask.schedules.zones import zone, zone_name
+from amqtask.schedules.zones import zone_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from amqtask.app.schedule_log import SchedulesApp
+    from amqtask.app.core import AppCore
     from amqtask.schedules.entry import Entry
     from amqtask.schedules.state import State
     from amqtask.schedules.table import ScheduleTable
 
 logger = logging.getLogger("amqtask.schedules")
 
-_AMONG_OPTIONS = frozenset({"expires", "queue", "priority"})
+_PATIENCE = 30.0
+"""Seconds that a database has for each answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Scheduled:
         pending: the scheduler has not taken in what its row says, or refuses to; or the one that leads is of a program
             or a version that does not declare it. Its log tells why.
         running_since: when the run was due that the next one must not overlap, and that has not ended; else None.
+        run: its task id.
     """
 
     entry: Entry
@@ -56,6 +59,7 @@ class Scheduled:
     added: bool
     pending: bool = False
     running_since: datetime | None = None
+    run: str | None = None
 
     @property
     def name(self) -> str:
@@ -66,14 +70,16 @@ class Scheduled:
 class Schedules:
     """Periodic tasks at run time. Thread-safe. Each change returns when the broker, or the table, has stored it.
 
-    A call raises BrokerError when the broker does not take it, and BackendError when the table does not.
+    A call raises BrokerError when the broker does not take it, and BackendError when the table does not, or does not
+    answer within half a minute.
 
     Args:
         app: its settings and connections.
+        declared: gives what the program declares, by name.
     """
 
-    def __init__(self, app: SchedulesApp) -> None:
-        self._app, self._log = app, ScheduleLog(app)
+    def __init__(self, app: AppCore, declared: Callable[[], Mapping[str, Entry]]) -> None:
+        self._app, self._declared, self._log = app, declared, ScheduleLog(app)
 
     def add(self, name: str, task: Any, schedule: Any, **entry: Any) -> None:
         """Add a periodic task, or replace one that was added.
@@ -87,25 +93,18 @@ class Schedules:
         Raises:
             ConfigError: it is wrong, or the program declares one of this name.
         """
-        if name in self._app.periodic_tasks():
-            raise ConfigError(f"periodic task {name!r} is declared by the program; update() or pause() it")
-        call: dict[str, Any] = {}
-        if hasattr(task, "args"):  # a signature
-            own = {key: value for key, value in (task.options or {}).items() if key != "task_id"}
-            call = {"args": tuple(task.args or ()), "kwargs": dict(task.kwargs or {}), "options": own}
-        given = {
-            "task": task if isinstance(task, str) else getattr(task, "task", None) or task.name,
-            "schedule": schedule,
-            **call,
-            **entry,
-        }
+        if name in self._declared():
+            raise ConfigError(
+                f"periodic task {name!r} is declared by the program: choose another name, or change or pause that one"
+            )
+        given = {**call_of(task), "schedule": schedule, **entry}
         checked = spec_of(self._read(name, given))
         with self._table() as table:
             if table is None:
                 self._log.command("add", name, checked)
             else:
                 said = {key for key, value in given.items() if value not in (None, (), [], {})}
-                table.put(name, _row(name, _said(checked, said)))
+                table.put(name, _make_row(name, _pick(checked, said)))
 
     def update(self, name: str, **changes: Any) -> None:
         """Change some keys of a periodic task, added or declared; the others stay.
@@ -118,7 +117,7 @@ class Schedules:
             UnknownEntry: there is none of this name, as far as can be known.
             ConfigError: a value is wrong.
         """
-        declared = self._app.periodic_tasks().get(name)
+        declared = self._declared().get(name)
         with self._table() as table:
             rows = _rows_of(table)
             base = self._spec(name, declared, rows)
@@ -127,11 +126,11 @@ class Schedules:
             given = _changed(base or {"task": "x", "schedule": 60}, changes)
             if base is not None and "schedule" in changes and "tz" not in changes:
                 given["tz"] = _zone_of(base, declared)
-            plain = _said(spec_of(self._read(name, given)), changes.keys())
+            plain = _pick(spec_of(self._read(name, given)), changes.keys())
             if table is None or (name not in rows and declared is None):
                 self._log.command("update", name, plain)
             else:
-                table.change(name, _row(name, plain), insert=declared is not None)
+                table.change(name, _make_row(name, plain), insert=declared is not None)
 
     def pause(self, name: str) -> None:
         """Send it no more, until :meth:`resume`.
@@ -149,13 +148,13 @@ class Schedules:
         """Remove one that was added, or the changes to one that is declared."""
         with self._table() as table:
             if table is None or not table.delete(name):
-                self._must_be_there(name, {**self._app.periodic_tasks(), **_rows_of(table)})
+                self._require(name, {**self._declared(), **_rows_of(table)})
                 self._log.command("remove", name)
 
     def run_now(self, name: str) -> None:
         """Send it once, out of turn."""
         with self._table() as table:
-            self._must_be_there(name, {**self._app.periodic_tasks(), **_rows_of(table)})
+            self._require(name, {**self._declared(), **_rows_of(table)})
         self._log.command("run_now", name)
 
     def list(self) -> list[Scheduled]:
@@ -166,7 +165,7 @@ class Schedules:
         Raises:
             BrokerError: no connection, or the scheduler does not answer.
         """
-        declared, home = self._app.periodic_tasks(), zone(self._app.settings.timezone)
+        declared, home = self._declared(), home_zone(self._app.settings.timezone)
         log = self._log.look()
         state = log.state
         taken, state.rows = state.rows, self._rows(state, declared)
@@ -174,7 +173,8 @@ class Schedules:
         found = []
         for name, entry in sorted(state.entries(declared, home).items()):
             mark = state.marks.get(name)
-            after = now if mark is None else _dealt_with(entry, mark.last_due, now)
+            after = now if mark is None else _counted_from(entry, mark.last_due, now)
+            held = mark if mark is not None and mark.is_running(now.timestamp(), entry.overlap_timeout) else None
             found.append(
                 Scheduled(
                     entry,
@@ -183,16 +183,44 @@ class Schedules:
                     0 if mark is None else mark.runs,
                     name not in declared,
                     state.rows.get(name) != taken.get(name) or (log.led and name not in log.names),
-                    mark.began if mark is not None and mark.is_running(now.timestamp()) else None,
+                    None if held is None else held.began,
+                    None if held is None else held.running,
                 )
             )
         return found
+
+    def release(self, name: str, run: str | None = None) -> bool:
+        """Have its run count as ended, so that others may begin: of one whose message was purged or is lost.
+
+        Nothing tells that a message is lost: one that runs goes on, and may overlap with the next.
+
+        Args:
+            name: of the entry.
+            run: id of the run; another one, which has begun meanwhile, is left alone. None: whichever it is.
+
+        Returns:
+            Whether there was a run that held others up.
+
+        Raises:
+            UnknownEntry: there is none of this name.
+            BrokerError: the scheduler can't be asked, or the broker does not take it.
+        """
+        found = self._log.look()
+        mark = found.state.marks.get(name)
+        if mark is None or mark.running is None:
+            if name not in (known := {*self._declared(), *found.names}):
+                raise _unknown(name, known)
+            return False
+        if run not in (None, mark.running):
+            return False
+        self._log.command("release", name, run=mark.running)
+        return True
 
     # -- inside
 
     def _read(self, name: str, given: Mapping[str, Any]) -> Entry:
         tz = given.get("tz")
-        entry = read_entry(name, given, zone(self._app.settings.timezone))
+        entry = read_entry(name, given, home_zone(self._app.settings.timezone))
         if tz is None:
             return entry
         # what is kept says the zone with each schedule
@@ -206,44 +234,43 @@ class Schedules:
             return
         from amqtask.schedules.table import ScheduleTable  # noqa: PLC0415 -- needs SQLAlchemy
 
-        with closing(ScheduleTable(url, self._app.main)) as table:
+        with closing(ScheduleTable(url, self._app.main, _PATIENCE)) as table:
             yield table
 
     def _switch(self, name: str, what: str) -> None:
-        declared = self._app.periodic_tasks()
+        declared = self._declared()
         with self._table() as table:
             if table is None or not table.change(name, {"enabled": what == "resume"}, insert=name in declared):
-                self._must_be_there(name, {**declared, **_rows_of(table)})
+                self._require(name, {**declared, **_rows_of(table)})
                 self._log.command(what, name)
 
     def _spec(self, name: str, declared: Entry | None, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
         """What an entry says by now, as plain values; None if it is another program's."""
-        home = zone(self._app.settings.timezone)
+        home = home_zone(self._app.settings.timezone)
         if name in rows:
             return spec_of(read_row(name, rows[name], declared, home)[1])
         if declared is not None:
             return spec_of(declared)
-        state = self._must_be_there(name, rows)
+        state = self._require(name, rows)
         entry = None if state is None else state.entry(name, {}, home)
         return None if entry is None else spec_of(entry)
 
-    def _must_be_there(self, name: str, known: Mapping[str, Any]) -> State | None:
+    def _require(self, name: str, known: Mapping[str, Any]) -> State | None:
         """Raise UnknownEntry for what is neither here nor in the log; returns what is there, if it was looked for."""
         if name in known:
             return None
         try:
             found = self._log.look()
         except BrokerError as error:  # a frozen scheduler, or no right to ask: commands are kept all the same
-            logger.warning("Whether there is a periodic task %r can't be seen: %s", name, error)
+            logger.warning("Can't see whether there is a periodic task %r: %s", name, error)
             return None
         if name not in found.names | found.state.dynamic.keys():
-            hint = did_you_mean(name, {*known, *found.names})
-            raise UnknownEntry(f"there is no periodic task {name!r}{hint}")
+            raise _unknown(name, {*known, *found.names})
         return found.state
 
     def _rows(self, state: State, declared: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
         """What the table says now, which the scheduler may not have read yet."""
-        home, found = zone(self._app.settings.timezone), {}
+        home, found = home_zone(self._app.settings.timezone), {}
         try:
             with self._table() as table:
                 if table is None:
@@ -262,17 +289,21 @@ class Schedules:
         return found
 
 
+def _unknown(name: str, known: Iterable[str]) -> UnknownEntry:
+    return UnknownEntry(f"there is no periodic task {name!r}{did_you_mean(name, known)}")
+
+
 def _rows_of(table: ScheduleTable | None) -> Mapping[str, Mapping[str, Any]]:
     return {} if table is None else table.read()
 
 
-def _said(checked: Mapping[str, Any], keys: Any) -> dict[str, Any]:
+def _pick(checked: Mapping[str, Any], keys: Any) -> dict[str, Any]:
     """Of an entry as plain values, what these keys have said."""
-    among_options = _AMONG_OPTIONS & set(keys)
+    among_options = any(key in CALL_KEYS for key in keys)
     plain = {key: checked[key] for key in checked if key in keys or (key == "options" and among_options)}
     if "tz" in keys:
         plain["schedule"] = checked["schedule"]
-    for key, usual in (("enabled", True), ("jitter", None), ("deadline", None)):
+    for key, usual in (("enabled", True), ("jitter", None), ("deadline", None), ("overlap_timeout", None)):
         if key in keys:
             plain[key] = checked.get(key, usual)
     return plain
@@ -283,7 +314,7 @@ def _changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     given = {**base, **changes}
     if "options" not in changes:  # what has a key of its own stands there once
         options = base.get("options", {})
-        given["options"] = {key: value for key, value in options.items() if key not in _AMONG_OPTIONS & changes.keys()}
+        given["options"] = {key: value for key, value in options.items() if key not in CALL_KEYS or key not in changes}
     if changes.get("tz") is not None and "schedule" not in changes:
         specs = base["schedule"]
         given["schedule"] = [{key: value for key, value in one.items() if key != "tz"} for one in specs]
@@ -298,14 +329,14 @@ def _zone_of(base: Mapping[str, Any], declared: Entry | None) -> str | None:
     return None if declared is None or declared.tz is None else zone_name(declared.tz)
 
 
-def _row(name: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+def _make_row(name: str, plain: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return row_of(plain)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"periodic task {name!r} can't be kept: {error}") from None
 
 
-def _dealt_with(entry: Entry, last: datetime, now: datetime) -> datetime:
+def _counted_from(entry: Entry, last: datetime, now: datetime) -> datetime:
     """Where the next due time is counted from: an interval goes on from its last one, not from this moment."""
     if last < now and any(one.follows for one in entry.schedules):
         return entry.latest(last, now) or last

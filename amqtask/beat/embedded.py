@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from amqtask import clock
@@ -11,7 +10,10 @@ from amqtask.beat.service import start_beat
 from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amqtask.app.app import Amqtask
+    from amqtask.beat.service import Beat
 
 
 def check_beat(app: Amqtask) -> None:
@@ -25,22 +27,17 @@ def check_beat(app: Amqtask) -> None:
         raise ConfigError("\n".join(wrong))
 
 
-def run_beat(app: Amqtask, stop: threading.Event) -> None:
-    """Run a scheduler until ``stop`` is set.
+def run_beat(app: Amqtask, made: Callable[[Beat], None]) -> None:
+    """Run a scheduler until it is stopped.
 
     Args:
         app: its periodic tasks; the modules are imported here.
-        stop: ends it.
+        made: gets the scheduler before it runs.
 
     Raises:
         ConfigError, TopologyError, BrokerError: why it can't run.
     """
     app.load_tasks()
     beat = start_beat(app, embedded=True)
-
-    def watch() -> None:
-        stop.wait()
-        beat.stop()
-
-    threading.Thread(target=watch, name="amqtask-beat-stop", daemon=True).start()
+    made(beat)
     beat.run()

@@ -14,9 +14,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from amqtask import clock
+from amqtask.config.zones import home_zone
 from amqtask.errors import AmqtaskError, BackendError
 from amqtask.schedules.rows import TABLE, read_row
-from amqtask.schedules.zones import zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,13 +31,13 @@ PATIENCE: Final = 60.0
 """Seconds for which a run that was asked for waits until its row is read."""
 _EVERY, _ROWS_PER_SECOND = 1.0, 1000
 """Seconds between two looks at least, and rows. All of them are compared, for who writes them by hand leaves no other
-trace; so many a second take less than one per cent of a processor."""
+trace; this many a second take less than one per cent of a processor."""
 _SLOWEST = PATIENCE / 2
 _AGAIN = 5.0
 """Seconds before a database is asked again that has failed."""
 _FROZEN = 30.0
 """Seconds without an answer after which that is told."""
-_AT_ONCE, _BREATH = 20, 0.005
+_AT_ONCE, _BREATH = 50, 0.005
 """Rows that are read or handed over in one go, and seconds without work in between."""
 
 
@@ -58,7 +58,7 @@ class Follower:
         self, app: Amqtask, leader: Leader, occurrences: Occurrences, call: Callable[[Callable[[], None]], object]
     ) -> None:
         self._leader, self._occurrences, self._call = leader, occurrences, call
-        self._declared, self._home = leader.declared, zone(app.settings.timezone)
+        self._declared, self._home = leader.declared, home_zone(app.settings.timezone)
         self._known: dict[str, tuple[Mapping[str, Any], dict[str, Any] | None]] = {}
         """Name -> row as it was read last, what it says; None if that can't be."""
         self._failing = False
@@ -181,11 +181,20 @@ class Follower:
 
     def _put(self, lead: int, some: Sequence[tuple[str, dict[str, Any] | None]], done: Callable[[], None]) -> None:
         """On the scheduler's loop."""
-        for name, said in some if lead == self._lead else ():  # else others led meanwhile, and know better
-            try:
-                self._leader.row(name, said)
-            except (AmqtaskError, TypeError, ValueError) as error:
-                self._refused(name, error)
-                if name in self._known:
-                    self._known[name] = (self._known[name][0], None)
+        if lead == self._lead:  # else others led meanwhile, and know better
+            self._hand_over(dict(some))
         done()
+
+    def _hand_over(self, some: Mapping[str, dict[str, Any] | None]) -> None:
+        """All as one command; one by one, if that can't be sent."""
+        try:
+            self._leader.rows(some)
+        except (AmqtaskError, TypeError, ValueError) as error:
+            if len(some) > 1:
+                for name, said in some.items():
+                    self._hand_over({name: said})
+                return
+            (name,) = some
+            self._refused(name, error)
+            if name in self._known:
+                self._known[name] = (self._known[name][0], None)

@@ -17,23 +17,25 @@ from __future__ import annotations
 
 import heapq
 import logging
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from amqtask.beat.claims import Claims
+from amqtask.beat.effects import NotYet
 from amqtask.beat.overlaps import Overlaps
-from amqtask.beat.planning import moment, plan
+from amqtask.beat.planning import moment, plan_due
 from amqtask.errors import MessageTooLarge
-from amqtask.schedules.records import Record, read_record, record_message
+from amqtask.schedules.records import LogRecord, read_record, record_message
 from amqtask.schedules.state import State, read_snapshot, replayed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime, tzinfo
 
+    from amqtask.beat.effects import BeatEffects
     from amqtask.schedules.entry import Entry
     from amqtask.schedules.records import Kind
     from amqtask.schedules.state import Mark
-    from amqtask.wire.message import Outgoing, PropertiesLike
+    from amqtask.wire.message import PropertiesLike
 
 logger = logging.getLogger("amqtask.beat")
 
@@ -52,40 +54,6 @@ _AT_ONCE = 500
 """Entries in one tick."""
 
 Phase = Literal["away", "standby", "reading", "leading"]
-
-
-class NotYet(Exception):
-    """An occurrence can't be sent now; :meth:`Leader.rewind` follows when it can."""
-
-
-class Effects(Protocol):
-    """What the leader has done for it."""
-
-    def publish(self, message: Outgoing) -> None:
-        """Publish on the channel that consumes the log; its fate need not be told."""
-
-    def acknowledge(self, tag: int) -> None:
-        """Acknowledge every delivery up to this tag."""
-
-    def send(self, entry: Entry, due: datetime, *, report: bool, asked: str | None) -> str:
-        """Publish an occurrence with a copy for the log; returns its task id.
-
-        Raises:
-            NotYet: its queue is being declared.
-            AmqtaskError, TypeError: it can't be sent, now or ever.
-        """
-
-    def cancel(self, task_id: str) -> None:
-        """Revoke a run that has not ended."""
-
-    def answer(self, reply_to: str, data: Mapping[str, object]) -> None:
-        """Answer a question about the schedule."""
-
-    def leading(self) -> None:
-        """This process leads from now on."""
-
-    def written(self, data: Mapping[str, object]) -> None:
-        """This snapshot was written."""
 
 
 class Leader:
@@ -107,7 +75,7 @@ class Leader:
         app: str,
         declared: Mapping[str, Entry],
         zone: tzinfo,
-        effects: Effects,
+        effects: BeatEffects,
         now: Callable[[], float],
         patience: float = 0.0,
     ) -> None:
@@ -125,7 +93,7 @@ class Leader:
         """It is not told yet that another process leads."""
         self._present = 0.0
         """Since when this process has been there to send, and its clock as it is."""
-        self._log: list[Record] = []
+        self._log: list[LogRecord] = []
         self._opened_at = 0.0
         self._tag = 0
         """Of the last delivery."""
@@ -160,7 +128,7 @@ class Leader:
         self._tag = tag
         if record is None:
             logger.error("The scheduler's queue %s holds a message that is not its own; it is dropped", self.queue)
-            record = Record("claim", "")
+            record = LogRecord("claim", "")
         self._last_id = record.id or self._last_id
         if self.phase == "leading":
             self._take(record)
@@ -206,14 +174,17 @@ class Leader:
             self._look(name)
         self._run_asked()
 
-    def row(self, name: str, spec: Mapping[str, object] | None) -> None:
-        """A table says this of an entry, or has no row of it any more: that goes into the log, as commands do.
+    def rows(self, said: Mapping[str, Mapping[str, object] | None]) -> None:
+        """What a table says of these entries, None of those whose rows are gone: that goes into the log as one command.
 
         Raises:
             MessageTooLarge: it can't be sent.
         """
-        if self.phase == "leading" and self.state.rows.get(name) != spec:
-            self._put("command", {"do": "row", "name": name, "spec": spec, "declared": name in self.declared})
+        rows = {name: spec for name, spec in said.items() if self.state.rows.get(name) != spec}
+        if self.phase == "leading" and rows:
+            self._put(
+                "command", {"do": "rows", "rows": rows, "declared": [name for name in rows if name in self.declared]}
+            )
 
     def table_was_read(self) -> None:
         """What was asked for and is not there yet will not come."""
@@ -242,7 +213,7 @@ class Leader:
         self._write()
         self._effects.leading()
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: LogRecord) -> None:
         """A record that has come while leading: an own one comes back, or somebody asks for something."""
         if record.kind == "snapshot":
             upto = self._snapshots.pop(record.id, 0)
@@ -261,9 +232,11 @@ class Leader:
             self._new += 1
             self.state.apply(record)
             if record.kind == "command":
-                do, name = record.data.get("do"), str(record.data.get("name"))
-                self._changed(name)
-                if name not in self.entries and do not in ("remove", "row", "run_now"):  # that may wait for a row
+                do, name, rows = record.data.get("do"), str(record.data.get("name")), record.data.get("rows")
+                self._changed([name] if do != "rows" else list(rows) if isinstance(rows, dict) else [])
+                if do == "release":
+                    self._ended(name)
+                if name not in self.entries and do not in ("remove", "rows", "run_now"):  # that may wait for a row
                     logger.warning("%s: there is no periodic task %r", do, name)
             elif record.kind == "ended":
                 self._ended(str(record.data.get("entry")))
@@ -287,7 +260,7 @@ class Leader:
             logger.error(told, len(self.entries), self.queue, error)  # noqa: TRY400
         self._effects.written(data)
 
-    def _answer(self, record: Record) -> None:
+    def _answer(self, record: LogRecord) -> None:
         if record.reply_to:
             wakes = {name: self._wakes.get(name) for name in self.entries}
             self._effects.answer(record.reply_to, {"state": self.state.plain(), "next": wakes})
@@ -305,19 +278,24 @@ class Leader:
             self._look(name)
         self._run_asked()
 
-    def _changed(self, name: str) -> None:
-        """This one may be another; to plan ten thousand anew takes long."""
-        before, entry = self.entries.get(name), self.state.entry(name, self.declared, self._zone)
-        self._wakes.pop(name, None)
-        if entry is None:
-            self.entries.pop(name, None)
-        else:
+    def _changed(self, names: Iterable[str]) -> None:
+        """These may be others; to plan ten thousand anew takes long."""
+        found, begun = [], {}
+        for name in names:
+            before, entry = self.entries.pop(name, None), self.state.entry(name, self.declared, self._zone)
+            self._wakes.pop(name, None)
+            if entry is None:
+                continue
             self.entries[name] = entry
-            if self.state.meet([entry], self._now()):  # the next leader is to count from the same moment
-                mark = self.state.marks[name]
-                self._put("skipped", {"entry": name, "due": mark.last, "begins": mark.fingerprint})
             # paused it has missed what there was
-            self._look(name, None if before is not None and before.enabled else self._now())
+            found.append((name, None if before is not None and before.enabled else self._now()))
+            if self.state.meet([entry], self._now()):
+                mark = self.state.marks[name]
+                begun[name] = (mark.last, mark.fingerprint)
+        if begun:  # the next leader is to count from the same moment
+            self._put("skipped", {"begun": begun})
+        for name, present in found:
+            self._look(name, present)
         self._run_asked()
 
     def _run_asked(self) -> None:
@@ -339,9 +317,10 @@ class Leader:
         entry = self.entries.get(name)
         if entry is None or not entry.enabled:
             return
+        self._ended(name)  # while nobody led, or before its queue was there
         now, mark = self._now(), self.state.marks[name]
         try:
-            planned = plan(entry, mark, moment(now), moment(self._present if present is None else present))
+            planned = plan_due(entry, mark, moment(now), moment(self._present if present is None else present))
         except Exception:  # one entry must not keep the others from being sent, nor the next leader from leading
             logger.exception("Periodic task %s can't be planned, and is left out", name)
             return
@@ -360,7 +339,7 @@ class Leader:
 
     def _occur(self, entry: Entry, mark: Mark, due: datetime) -> bool:
         """One due time has come."""
-        busy = mark.is_running(self._now())
+        busy = mark.is_running(self._now(), entry.overlap_timeout)
         if busy and entry.overlap == "skip":
             self._overlaps.skipped(entry, mark, due)
             # the next leader must not take it for missed, and catch up on it
@@ -368,9 +347,12 @@ class Leader:
         elif busy and entry.overlap == "buffer_one":
             self._overlaps.held(entry, mark, due)
             mark.buffered = due.timestamp()
+            self._put("skipped", {"entry": entry.name, "due": mark.buffered, "buffered": True})
         else:
             if busy and entry.overlap == "cancel_previous" and mark.running is not None:
                 self._effects.cancel(mark.running)
+            if not busy:
+                self._overlaps.begins(entry, mark)
             return self._send(entry, due)
         mark.last = due.timestamp()
         return True
@@ -393,8 +375,9 @@ class Leader:
             logger.exception("Periodic task %s could not be sent: %s", entry.name, error)  # noqa: TRY401
             task_id = ""
         data = {"entry": entry.name, "due": due.timestamp(), "id": task_id, "asked": asked, "report": report}
+        data["at"] = self._now()
         if not task_id:
             data.pop("report")
-        self.state.apply(Record("sent", "", {key: value for key, value in data.items() if value is not None}))
+        self.state.apply(LogRecord("sent", "", {key: value for key, value in data.items() if value is not None}))
         self._new += 1
         return True

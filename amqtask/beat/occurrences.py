@@ -12,8 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from amqtask.canvas.plan import plan
-from amqtask.canvas.planned import Sending, derived_ids
+from amqtask import clock
+from amqtask.canvas.plan import Sending, derived_ids
+from amqtask.canvas.planning import plan
 from amqtask.canvas.starting import STARTS, composition, single_message, start_message
 from amqtask.errors import AmqtaskError, ConfigError
 from amqtask.plugins import did_you_mean
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from amqtask.app.app import Amqtask
-    from amqtask.canvas.planned import PlanContext
+    from amqtask.canvas.plan import PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.schedules.entry import Entry
     from amqtask.wire.message import Outgoing
@@ -76,7 +77,7 @@ class Occurrences:
         """
         mark: dict[str, Any] = {"entry": entry.name, "due": due.isoformat()}
         if report:
-            mark[REPORT] = self._queue
+            mark |= {REPORT: self._queue, "at": clock.utcnow().isoformat()}
         if asked is not None:
             mark["asked"] = asked
         given = {key: value for key, value in entry.options.items() if value is not None}

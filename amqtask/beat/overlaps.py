@@ -1,7 +1,8 @@
 """What is told of runs that have not ended when the next due time comes. Owns these log lines.
 
 Only the record of a run's end frees what comes after it. When its message was purged nobody writes one, and whether it
-is gone can't be asked: it may be in a worker's hands, or wait for its retry. So an operator is told, and decides.
+is gone can't be asked: it may be in a worker's hands, or wait for its retry. So an operator is told, and decides, or
+time does (``overlap_timeout``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from amqtask.durations import format_duration
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +38,14 @@ class Overlaps:
         logger.info("Periodic task %s: skipped, the run before has not ended", entry.name)
         self.held(entry, mark, due)
 
+    def begins(self, entry: Entry, mark: Mark) -> None:
+        """An occurrence is sent, for the run before has ended, or counts as ended by now."""
+        if mark.running is not None and entry.overlap != "allow":
+            logger.warning(
+                "Periodic task %s: its run %s, due %s, counts as ended after %s, for nobody has told its end",
+                entry.name, mark.running, mark.began.isoformat(), _longest(entry),
+            )  # fmt: skip
+
     def held(self, entry: Entry, mark: Mark, due: datetime) -> None:
         """An occurrence waits for the end of the run before it."""
         run, since = mark.running, mark.began
@@ -46,7 +57,12 @@ class Overlaps:
             return
         self._told[entry.name] = run
         logger.warning(
-            "Periodic task %s: its run %s, due %s, has not ended, and until then, or for a day, no other one is sent. "
-            "If its message was purged or is lost, run 'amqtask schedule run-now %s': all goes on when that has ended",
-            entry.name, run, since.isoformat(), entry.name,
+            "Periodic task %s: its run %s, due %s, has not ended, and until then no other one is sent; it counts as "
+            "ended after %s. If no worker has it ('amqtask inspect query_task %s') and no retry of it waits, its "
+            "message was purged or is lost: 'amqtask schedule release %s' lets the others go on",
+            entry.name, run, since.isoformat(), _longest(entry), run, entry.name,
         )  # fmt: skip
+
+
+def _longest(entry: Entry) -> str:
+    return "a day" if entry.overlap_timeout is None else format_duration(entry.overlap_timeout)

@@ -35,7 +35,7 @@ _STEP = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DuePlan:
     """What to do about one entry.
 
     Attributes:
@@ -59,31 +59,31 @@ def offset(entry: Entry, due: datetime) -> timedelta:
     return entry.jitter * (int.from_bytes(digest, "big") / 2**64)
 
 
-def plan(entry: Entry, mark: Mark, now: datetime, present: datetime) -> Plan:
+def plan_due(entry: Entry, mark: Mark, now: datetime, present: datetime) -> DuePlan:
     """What is to be done about an entry at this moment; somebody has been there to do it since ``present``."""
     after = mark.last_due
     if after > now and after - now > _ahead(entry, after):
-        return Plan(last=now, wake=_fires(entry, now))
+        return DuePlan(last=now, wake=_fires(entry, now))
     first = entry.next(after)
     if first is None:
-        return Plan()
+        return DuePlan()
     fires = first + offset(entry, first)
     if fires > now:
-        return Plan(wake=fires)
+        return DuePlan(wake=fires)
     if entry.catchup == "all" or (fires >= present and now - fires <= _BUSY):
         return _all(entry, first, now)
     there = timedelta(0) <= now - present <= _BUSY  # else what has come due since then is as late as the rest
     newest = _newest(entry, after, first, present if there else now)
     late = _too_late(entry, newest, now)
-    missed = Plan(() if late else (newest,), newest, _fires(entry, newest), 1 if late else int(newest != first))
+    missed = DuePlan(() if late else (newest,), newest, _fires(entry, newest), 1 if late else int(newest != first))
     following = entry.next(newest)
     if not there or following is None or following + offset(entry, following) > now:
         return missed
     rest = _all(entry, following, now)
-    return Plan((*missed.due, *rest.due), rest.last, rest.wake, missed.missed + rest.missed)
+    return DuePlan((*missed.due, *rest.due), rest.last, rest.wake, missed.missed + rest.missed)
 
 
-def _all(entry: Entry, first: datetime, now: datetime) -> Plan:
+def _all(entry: Entry, first: datetime, now: datetime) -> DuePlan:
     found: list[datetime] = []
     due: datetime | None = _begin(entry, first, now)
     missed = int(due != first)
@@ -95,7 +95,7 @@ def _all(entry: Entry, first: datetime, now: datetime) -> Plan:
         else:
             found.append(due)
         due = entry.next(due)
-    return Plan(tuple(found), last, None if due is None else due + offset(entry, due), missed)
+    return DuePlan(tuple(found), last, None if due is None else due + offset(entry, due), missed)
 
 
 def _begin(entry: Entry, first: datetime, now: datetime) -> datetime | None:

@@ -16,24 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask import clock, signals
 from amqtask.app.checking import check_settings
-from amqtask.beat.announcing import DueEvents
+from amqtask.beat.beat_queues import BeatQueues
+from amqtask.beat.due_events import DueEvents
+from amqtask.beat.effects import NotYet
 from amqtask.beat.follower import PATIENCE, Follower
-from amqtask.beat.keeping import StateFile
-from amqtask.beat.leader import Leader, NotYet
-from amqtask.beat.line import Line
+from amqtask.beat.full_queues import FullQueues
+from amqtask.beat.leader import Leader
+from amqtask.beat.log_channel import LogChannel
 from amqtask.beat.mailbox import Mailbox
 from amqtask.beat.occurrences import Occurrences, targets
-from amqtask.beat.places import Places
 from amqtask.beat.planning import lateness
-from amqtask.beat.pulse import Pulse
-from amqtask.broker.failures import is_gone
+from amqtask.beat.pulse import Proof, Pulse
+from amqtask.beat.state_file import StateFile
+from amqtask.broker.codes import ACCESS_REFUSED
+from amqtask.broker.faults import is_gone
 from amqtask.broker.link import Link
 from amqtask.broker.pika_driver import new_loop
+from amqtask.config.zones import home_zone
 from amqtask.control.client import names_of
-from amqtask.errors import AccessRefused, ConfigError, DevBrokerGone, MessageTooLarge, TopologyError
+from amqtask.errors import AccessRefused, BrokerUnavailable, ConfigError, DevBrokerGone, MessageTooLarge, TopologyError
 from amqtask.schedules.records import HEADER, log_name, record_message
 from amqtask.schedules.trust import LogTrust, left_out
-from amqtask.schedules.zones import zone
 from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
@@ -55,14 +58,11 @@ HEARTBEAT = 10
 _CLOCK_SET = 2.0
 """Seconds by which wall clock and elapsed time may differ between two looks before it counts as set."""
 _AGAIN = 1.0
-"""Seconds before the channel is opened again, and before a message is sent again that a full queue refused."""
+"""Seconds before the channel is opened again."""
 _SOON = 0.1
 """The same for the one that has led."""
 _DECLARE_AGAIN = 10.0
 """Seconds before a queue that could not be declared is tried again."""
-_TRIES = 30
-_REFUSED = 403
-_REFUSED_KEPT = 10_000
 _UNNAMED = frozenset({"amqtask", "celery"})
 """What apps are called that were given no name."""
 
@@ -93,7 +93,7 @@ class Beat:
         self._targets = self._occurrences.check(self.entries.values(), clock.utcnow())
         self._longest = min(settings.beat_max_loop_interval or LONGEST_SLEEP, LONGEST_SLEEP)
         self._loop = new_loop()
-        self._places = Places(app, self.queue, self._loop)
+        self._queues = BeatQueues(app, self.queue, self._loop)
         usual = app.connection_options
         shorter = min(usual.heartbeat, HEARTBEAT) if usual.heartbeat else 0
         self._options = replace(usual, name=f"{app.main} (beat)", heartbeat=shorter)
@@ -102,7 +102,7 @@ class Beat:
             self._loop, app.broker_urls, self._options, on_up=self._connected, on_down=self._down, strategy=strategy
         )
         patience = 0.0 if settings.beat_schedule_store is None else PATIENCE
-        self.leader = Leader(self.queue, app.main, self.entries, zone(settings.timezone), self, _now, patience)
+        self.leader = Leader(self.queue, app.main, self.entries, home_zone(settings.timezone), self, _now, patience)
         self._follower = Follower(app, self.leader, self._occurrences, self._loop.call_soon_threadsafe)
         filename = settings.beat_schedule_filename
         self._file = None if filename is None else StateFile(filename)
@@ -111,14 +111,15 @@ class Beat:
         self._events = DueEvents(app, self._loop, self._options)
         self.pulse = Pulse()
         """What health checks and metrics look at."""
-        self._line: Line | None = None
+        self.proof = Proof(self.pulse, self.call_soon)
+        self._channel: LogChannel | None = None
         self._mailbox: Mailbox | None = None
         if answers and settings.beat_enable_remote_control:
             node = f"beat@{socket.gethostname()}"
             self._mailbox = Mailbox(self._loop, node, names_of(settings), settings.accept_content, Signer(settings))
         self._timer: object = None
         self._was_ready = False
-        self._refused: dict[str, int] = {}
+        self._full = FullQueues(self._loop, self._channel_now)
         self._missing: set[str] = set()
         self._declaring = False
         self._trust = LogTrust(settings)
@@ -135,8 +136,15 @@ class Beat:
         """
         self._link.start()
         self._follower.start()
-        self._loop.run()
-        self._loop.close()
+        try:
+            self._loop.run()
+        except BaseException:  # nobody serves the connection any more: another one must not wait for its heartbeats
+            self._follower.stop()
+            self._events.release()
+            self._link.release()
+            raise
+        finally:
+            self._loop.close()
         if self.failure is not None:
             raise self.failure
 
@@ -179,15 +187,15 @@ class Beat:
                 logger.error("Can't begin yet: %s", error)
                 self._loop.call_later(_AGAIN, partial(self._again, connection))
 
-        self._places.prepare(connection, self._targets, prepared)
+        self._queues.prepare(connection, self._targets, prepared)
 
     def _again(self, connection: Connection) -> None:
         if connection is self._link.connection:
             self._up(connection)
 
     def _open(self, connection: Connection) -> None:
-        self._line = Line(self, self.queue, self._options)
-        self._line.open(connection)
+        self._channel = LogChannel(self, self.queue, self._options)
+        self._channel.open(connection)
 
     def _down(self, error: BrokerError) -> None:
         if isinstance(error, DevBrokerGone) or (isinstance(error, AccessRefused) and not self._was_ready):
@@ -195,9 +203,9 @@ class Beat:
         elif not self._was_ready:
             logger.warning("Can't begin yet: %s; trying until it works", error)
 
-    def line_open(self, line: Line) -> None:
-        """See LineOwner; so for the others below."""
-        if line is not self._line:
+    def channel_open(self, channel: LogChannel) -> None:
+        """See LogChannelOwner; so for the others below."""
+        if channel is not self._channel:
             return
         self._was_ready = self.pulse.connected = True
         self.leader.opened()
@@ -205,9 +213,9 @@ class Beat:
             self._on_ready()
         self._tick()
 
-    def line_delivers(self, line: Line, tag: int, properties: PropertiesLike, body: bytes) -> None:
+    def channel_delivers(self, channel: LogChannel, tag: int, properties: PropertiesLike, body: bytes) -> None:
         """A message of the log."""
-        if line is not self._line:
+        if channel is not self._channel:
             return
         before = self.leader.phase
         if not self._trust.passes(self.queue, properties, body):
@@ -216,24 +224,24 @@ class Beat:
         if before == "leading" or self.leader.phase == "leading":
             self._tick()
 
-    def line_refused(self, message: Outgoing) -> None:
+    def channel_refused(self, message: Outgoing) -> None:
         """The log has its copy of an occurrence; what is missing is the task's."""
         headers = message.properties.headers or {}
         if HEADER not in headers:
             if message.routing_key == self.queue:  # else it was an answer, and who asked has gone
-                logger.error("Queue %s does not take what the scheduler writes; has it a limit?", self.queue)
-                self._restart_line()
+                logger.error("Queue %s does not take what the scheduler writes; does it have a limit?", self.queue)
+                self._restart_channel()
             return
         plain = message._replace(
             properties=message.properties._replace(headers={key: one for key, one in headers.items() if key != "BCC"})
         )
-        self._refused_again(plain)
+        self._full.again(plain)
 
-    def line_closed(self, line: Line, code: int, text: str) -> None:
+    def channel_closed(self, channel: LogChannel, code: int, text: str) -> None:
         """Begin anew, on this connection if it stands."""
-        if line is not self._line:
+        if channel is not self._channel:
             return
-        self._line, self.pulse.connected, self.pulse.leading = None, False, False
+        self._channel, self.pulse.connected, self.pulse.leading = None, False, False
         led = self.leader.phase == "leading"
         if led:
             logger.warning("No longer leading: %s", text)
@@ -242,29 +250,21 @@ class Beat:
             self._fail(
                 TopologyError(f"there is no queue {self.queue}; with topology_mode 'declare' it is made: {text}")
             )
-        elif code == _REFUSED and not self._was_ready:
+        elif code == ACCESS_REFUSED and not self._was_ready:
             self._fail(AccessRefused(f"the scheduler can't read its queue {self.queue}: {text}"))
-        elif code >= _REFUSED and not led:
+        elif code >= ACCESS_REFUSED and not led:
             logger.error("Can't read the queue %s yet: %s", self.queue, text)
         connection = self._link.connection
         if connection is not None and self.failure is None:
             # if the log was deleted, the one who knows what was in it is to be the first that makes it again
             self._loop.call_later(_SOON if led else _AGAIN, partial(self._again, connection))
 
-    def _restart_line(self) -> None:
-        if self._line is not None:
-            self._line.close()
+    def _channel_now(self) -> LogChannel | None:
+        return self._channel
 
-    def _refused_again(self, message: Outgoing) -> None:
-        own, line = str(message.properties.message_id), self._line
-        tries = self._refused[own] = self._refused.pop(own, 0) + 1
-        if len(self._refused) > _REFUSED_KEPT:
-            del self._refused[next(iter(self._refused))]
-        if tries > _TRIES:
-            logger.error("Queue %s is full; a periodic task is given up after %d tries", message.routing_key, _TRIES)
-            return
-        logger.warning("Queue %s is full: it refuses a periodic task; trying again", message.routing_key)
-        self._loop.call_later(_AGAIN, lambda: line.publish(message) if line is not None else None)
+    def _restart_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
 
     # -- time
 
@@ -282,19 +282,19 @@ class Beat:
         pause = self._longest if wait is None else min(wait, self._longest)
         self._timer = self._loop.call_later(pause, self._tick)
 
-    # -- what the leader has done (Effects)
+    # -- what the leader has done (BeatEffects)
 
     def publish(self, message: Outgoing) -> None:
-        """See Effects; so for the others below."""
-        if self._line is not None:
+        """See BeatEffects; so for the others below."""
+        if self._channel is not None:
             if HEADER not in (message.properties.headers or {}):
                 message = self._trust.signed(message)
-            self._line.publish(message)
+            self._channel.publish(message)
 
     def acknowledge(self, tag: int) -> None:
         """A snapshot has it."""
-        if self._line is not None:
-            self._line.acknowledge(tag)
+        if self._channel is not None:
+            self._channel.acknowledge(tag)
 
     def send(self, entry: Entry, due: datetime, *, report: bool, asked: str | None) -> str:
         """One occurrence."""
@@ -321,14 +321,15 @@ class Beat:
         self._declaring, queues = True, [*self._targets, *self._missing]
 
         def done(error: AmqtaskError | None) -> None:
-            if error is not None:
+            if error is None:
+                self._targets = queues
+            elif not isinstance(error, BrokerUnavailable):  # with the next connection they are seen to anyway
                 logger.error("Not all of the queues %s of periodic tasks are there: %s", ", ".join(queues), error)
                 self._loop.call_later(_DECLARE_AGAIN, self._declared)
                 return
-            self._targets = queues
             self._declared()
 
-        self._places.see(connection, queues, done)
+        self._queues.see(connection, queues, done)
 
     def _declared(self) -> None:
         waiting, self._missing, self._declaring = bool(self._missing), set(), False

@@ -84,11 +84,11 @@ class Field:
             raise ConfigError(f"{self.name}: {term!r} is none of 5, 1-5, */5, 1-9/2" + self._example())
         step = int(found["step"] or 1)
         if step < 1:
-            raise ConfigError(f"{self.name}: {term!r} has steps of nothing")
+            raise ConfigError(f"{self.name}: {term!r}: a step must be 1 or more")
         whole = range(self.least, self.most + 1)
         if found["first"] == "*":
             if found["last"]:
-                raise ConfigError(f"{self.name}: {term!r} is no range")
+                raise ConfigError(f"{self.name}: {term!r} is not a range")
             return whole[::step]
         first = self._number(found["first"])
         if not found["last"]:
@@ -106,7 +106,7 @@ class Field:
         else:
             place = _place(text, self.names)
             if place is None:
-                raise ConfigError(f"{self.name}: {text!r} is no number{did_you_mean(text.lower(), self.names)}")
+                raise ConfigError(f"{self.name}: {text!r} is not a number{did_you_mean(text.lower(), self.names)}")
             number = place + self.least
         if not self.least <= number <= self.most:
             raise ConfigError(f"{self.name}: {number} is not from {self.least} to {self.most}")

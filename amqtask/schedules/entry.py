@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from amqtask.config.zones import zone
 from amqtask.durations import parse_duration
 from amqtask.errors import ConfigError
 from amqtask.plugins import did_you_mean
 from amqtask.schedules.interval import schedule as interval
 from amqtask.schedules.reading import read_schedule
-from amqtask.schedules.zones import zone
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -30,10 +30,11 @@ IN_TIME: Final = timedelta(minutes=1)
 
 KEYS: Final = (
     "task", "schedule", "args", "kwargs", "options", "relative", "tz", "jitter", "catchup", "deadline", "overlap",
-    "expires", "queue", "priority", "enabled",
+    "overlap_timeout", "expires", "queue", "priority", "enabled",
 )  # fmt: skip
 _NOTHING: Final = timedelta(0)
-_AMONG_OPTIONS = ("expires", "queue", "priority")
+CALL_KEYS: Final = ("expires", "queue", "priority")
+"""Those of them that are options of the call."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Entry:
         catchup: of due times that were missed, because nobody was there to send them: send none, the last, or all.
         deadline: how late an occurrence may be sent; None: any time, or a minute when ``catchup`` is none.
         overlap: while the run before has not ended: send anyway, skip, send one as soon as it has, or cancel it.
+        overlap_timeout: how long after its due time a run counts as ended although nobody said so; None: a day.
         enabled: False pauses the entry.
         tz: zone of the schedules that name none.
         where: place of its declaration, for messages.
@@ -65,6 +67,7 @@ class Entry:
     catchup: CatchUp = "one"
     deadline: timedelta | None = None
     overlap: Overlap = "allow"
+    overlap_timeout: timedelta | None = None
     enabled: bool = True
     tz: tzinfo | None = None
     where: str = field(default="", compare=False)
@@ -109,9 +112,11 @@ def read_entry(name: str, given: Any, zone_of_app: tzinfo, where: str = "") -> E
         raise ConfigError(f"{place}periodic task {name!r}: {error}") from None
 
 
-def _read(name: str, given: Any, zone_of_app: tzinfo, where: str) -> Entry:
+def _read(name: Any, given: Any, zone_of_app: tzinfo, where: str) -> Entry:
+    if not isinstance(name, str) or not name:
+        raise ConfigError("the name of a periodic task must be a text, and not empty")
     if not isinstance(given, Mapping):
-        raise ConfigError(f"a mapping with 'task' and 'schedule' is wanted, not {given!r}")
+        raise ConfigError(f"a mapping with 'task' and 'schedule' is required, got {given!r}")
     for key in given:
         if key not in KEYS:
             raise ConfigError(
@@ -135,6 +140,7 @@ def _read(name: str, given: Any, zone_of_app: tzinfo, where: str) -> Entry:
         _one_of("catchup", given.get("catchup") or "one", get_args(CatchUp)),
         _deadline(given.get("deadline")),
         _one_of("overlap", given.get("overlap") or "allow", get_args(Overlap)),
+        _overlap_timeout(given),
         _flag(given, "enabled", usual=True),
         own,
         where,
@@ -146,10 +152,29 @@ def _called(given: Mapping[str, Any]) -> Mapping[str, Any]:
     sig = given.get("task")
     if not isinstance(sig, Mapping) or not isinstance(sig.get("task"), str):
         return given
-    written = {key for key in _AMONG_OPTIONS if given.get(key) is not None}
-    own = {key: value for key, value in (sig.get("options") or {}).items() if key not in written | {"task_id"}}
-    call = {key: given.get(key) or sig.get(key) for key in ("args", "kwargs")}
-    return {**given, "task": sig["task"], **call, "options": {**own, **_kwargs("options", given.get("options"))}}
+    written = {key for key in CALL_KEYS if given.get(key) is not None}
+    call = call_of(sig)
+    own = {key: value for key, value in call["options"].items() if key not in written}
+    said = {key: given[key] for key in ("args", "kwargs") if given.get(key)}
+    return {**given, **call, **said, "options": {**own, **_kwargs("options", given.get("options"))}}
+
+
+def call_of(task: Any) -> dict[str, Any]:
+    """What an entry says of the call: ``task``, the name; of a signature ``args``, ``kwargs`` and ``options``, too.
+
+    Args:
+        task: a task, its name, a signature or the dict of one.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if isinstance(task, Mapping) and isinstance(task.get("task"), str):
+        options = {name: value for name, value in (task.get("options") or {}).items() if name != "task_id"}
+        return {"task": task["task"], "args": task.get("args"), "kwargs": task.get("kwargs"), "options": options}
+    name = task if isinstance(task, str) else getattr(task, "name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"a signature or a task is required, got {task!r}; write for example task.s(1)")
+    return {"task": name}
 
 
 def _schedules(given: Any, relative: bool, tz: tzinfo) -> tuple[Schedule, ...]:
@@ -183,7 +208,7 @@ def _kwargs(name: str, given: Any) -> dict[str, Any]:
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     options = _kwargs("options", given.get("options"))
-    for name in _AMONG_OPTIONS:
+    for name in CALL_KEYS:
         if given.get(name) is not None:
             if options.get(name) is not None:
                 raise ConfigError(f"{name!r} is given twice, once among the options")
@@ -211,6 +236,13 @@ def _deadline(given: Any) -> timedelta | None:
     read = _duration("deadline", given)
     if read == _NOTHING:
         raise ConfigError("'deadline': nothing is sent less than 0s late; leave it out to send at any time")
+    return read
+
+
+def _overlap_timeout(given: Mapping[str, Any]) -> timedelta | None:
+    read = _duration("overlap_timeout", given.get("overlap_timeout"))
+    if read == _NOTHING:
+        raise ConfigError("'overlap_timeout': with 0s runs may overlap; write overlap: allow")
     return read
 
 
@@ -243,7 +275,7 @@ def spec_of(entry: Entry) -> dict[str, Any]:
         "catchup": entry.catchup,
         "overlap": entry.overlap,
     }
-    for name in ("jitter", "deadline"):
+    for name in ("jitter", "deadline", "overlap_timeout"):
         if value := getattr(entry, name):
             found[name] = value.total_seconds()
     if not entry.enabled:

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from amqtask.config.zones import zone
 from amqtask.errors import ConfigError
 from amqtask.plugins import did_you_mean
 from amqtask.schedules.base import Schedule
 from amqtask.schedules.cron import crontab
 from amqtask.schedules.interval import schedule
 from amqtask.schedules.solar import solar
-from amqtask.schedules.zones import zone
 
 _KEYS = ("every", "relative", "cron", "solar", "lat", "lon", "tz")
 
@@ -69,4 +69,4 @@ def _of_celery(given: Any) -> Schedule:
         return solar(given.event, given.lat, given.lon)
     if isinstance(every := getattr(given, "run_every", None), timedelta):
         return schedule(every, bool(getattr(given, "relative", False)))
-    raise ConfigError(f"{given!r} is no schedule; write seconds, a timedelta, crontab(...), solar(...) or a cron line")
+    raise ConfigError(f"{given!r} is not a schedule; write seconds, timedelta, crontab(...), solar(...) or a cron line")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from amqtask.topology.declarations import QueueDeclare
@@ -43,7 +44,7 @@ def log_queue(name: str) -> QueueDeclare:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LogRecord:
     """One message of the log.
 
     Attributes:
@@ -88,7 +89,7 @@ def record_message(queue: str, kind: Kind, data: Mapping[str, Any], reply_to: st
     )
 
 
-def read_record(properties: PropertiesLike, body: bytes) -> Record | None:
+def read_record(properties: PropertiesLike, body: bytes) -> LogRecord | None:
     """The record that a message is; None for one that is none."""
     headers = properties.headers or {}
     sent = headers.get(HEADER)
@@ -97,16 +98,23 @@ def read_record(properties: PropertiesLike, body: bytes) -> Record | None:
         task_id = headers.get("id")
         due = _seconds(sent.get("due"))
         if isinstance(task_id, str) and isinstance(sent.get("entry"), str) and due is not None:
-            return Record("sent", own, {**sent, "due": due, "id": task_id})
+            return LogRecord("sent", own, {**sent, "due": due, "id": task_id, "at": _seconds(sent.get("at")) or due})
         return None
     kind = (getattr(properties, "type", None) or "").removeprefix(_TYPE)
     if kind not in _KINDS:
         return None
     try:
-        data = json.loads(body)
-    except ValueError:
+        data = json.loads(body, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError):
         return None
-    return Record(cast("Kind", kind), own, data, properties.reply_to) if isinstance(data, dict) else None
+    return LogRecord(cast("Kind", kind), own, data, properties.reply_to) if isinstance(data, dict) else None
+
+
+def _finite(text: str) -> float:
+    """A number of the log; others can be read, but no snapshot could say them."""
+    if isfinite(number := float(text)):
+        return number
+    raise ValueError(f"{text} is not JSON")
 
 
 def _seconds(due: object) -> float | None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 TABLE: Final = "amqtask_schedules"
 COLUMNS: Final = (
-    "task", "schedule", "tz", "args", "kwargs", "options", "jitter", "catchup", "deadline", "overlap", "enabled",
+    "task", "schedule", "tz", "args", "kwargs", "options", "jitter", "catchup", "deadline", "overlap",
+    "overlap_timeout", "enabled",
 )  # fmt: skip
 """Of an entry, beside its name."""
 
@@ -79,7 +80,7 @@ def _value(key: str, value: Any) -> Any:
 
 def _json(key: str, text: str) -> Any:
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not JSON")
 
     try:
         return json.loads(text, parse_constant=refuse)
@@ -112,7 +113,7 @@ def row_of(said: Mapping[str, Any]) -> dict[str, Any]:
             row["schedule"], row["tz"] = _written(value)
         elif key in _JSON:
             row[key] = json.dumps(value, allow_nan=False)
-        elif key == "jitter" or (key == "deadline" and value is not None):
+        elif key == "jitter" or (key in ("deadline", "overlap_timeout") and value is not None):
             row[key] = format_duration(timedelta(seconds=value or 0))
         else:
             row[key] = value

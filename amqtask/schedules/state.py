@@ -16,17 +16,17 @@ from amqtask.schedules.entry import read_entry, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import tzinfo
+    from datetime import timedelta, tzinfo
 
     from amqtask.schedules.entry import Entry
-    from amqtask.schedules.records import Record
+    from amqtask.schedules.records import LogRecord
 
 logger = logging.getLogger("amqtask.beat")
 
 _KEPT = 1000
 """Commands to run something at once that are remembered as done."""
 _RUNS_FOR = 86_400.0
-"""Seconds after which a run counts as ended although nobody said so."""
+"""Seconds after which a run counts as ended although nobody said so, unless its entry says how many."""
 _FORGOTTEN = 30 * 86_400.0
 """Seconds after which an entry that nobody declares any more is forgotten: a deployment may be rolled back."""
 
@@ -43,6 +43,7 @@ class Mark:
         buffered: the due time that waits for its end.
         seen: when it was last among the entries.
         runs: how often it was sent.
+        sent_at: when ``running`` was sent, which may be long after it was due.
     """
 
     last: float
@@ -52,6 +53,7 @@ class Mark:
     buffered: float | None = None
     seen: float = 0.0
     runs: int = 0
+    sent_at: float = 0.0
 
     @property
     def last_due(self) -> datetime:
@@ -63,9 +65,15 @@ class Mark:
         """``running_since`` as a moment."""
         return datetime.fromtimestamp(self.running_since, tz=UTC)
 
-    def is_running(self, now: float) -> bool:
-        """Whether the run that must not be overlapped counts as going on at this time, in seconds since the epoch."""
-        return self.running is not None and now - self.running_since < _RUNS_FOR
+    def is_running(self, now: float, timeout: timedelta | None) -> bool:
+        """Whether the run that must not be overlapped counts as going on.
+
+        Args:
+            now: seconds since the epoch.
+            timeout: the entry's ``overlap_timeout``.
+        """
+        longest = _RUNS_FOR if timeout is None else timeout.total_seconds()
+        return self.running is not None and now - max(self.running_since, self.sent_at) < longest
 
 
 @dataclass(slots=True)
@@ -92,36 +100,45 @@ class State:
     asked: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
 
-    def apply(self, record: Record) -> None:
+    def apply(self, record: LogRecord) -> None:
         """Take in what has happened; what no scheduler writes is left out, lest it ends every one that reads it."""
         try:
             self._apply(record)
         except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
             logger.error("A record of the scheduler's log is left out (%s): %r", record.kind, error)  # noqa: TRY400
 
-    def _apply(self, record: Record) -> None:
+    def _apply(self, record: LogRecord) -> None:
         data = record.data
         if record.kind == "sent":
             self._sent(data)
         elif record.kind == "ended":
-            mark = self.marks.get(str(data.get("entry")))
-            if mark is not None and mark.running == data.get("id"):
-                mark.running = None
+            self._ended(str(data.get("entry")), data.get("id"))
         elif record.kind == "skipped":
-            self._skipped(str(data.get("entry")), _time(data.get("due", 0.0)), data.get("begins"))
+            self._skipped(data)
         elif record.kind == "command":
             self._command(record.id, str(data.get("do")), str(data.get("name")), data)
 
-    def _skipped(self, name: str, due: float, begins: str | None) -> None:
-        """Up to this time everything is dealt with; ``begins`` is the fingerprint of a schedule that begins then."""
+    def _ended(self, name: str, run: Any) -> None:
         mark = self.marks.get(name)
-        if begins is not None and (mark is None or mark.fingerprint != begins):
+        if mark is not None and mark.running == run:
+            mark.running = None
+
+    def _skipped(self, data: Mapping[str, Any]) -> None:
+        """Up to a time everything of an entry is dealt with; or several have begun, each with its schedule, at one."""
+        for name, (began, fingerprint) in data.get("begun", {}).items():
+            mark = self.marks.get(name)
             if mark is None:
-                self.marks[name] = Mark(due, begins, seen=due)
-            elif due >= mark.last:
-                mark.last, mark.fingerprint = due, begins
-        elif mark is not None:
+                self.marks[name] = Mark(_time(began), str(fingerprint), seen=began)
+            elif mark.fingerprint == fingerprint:
+                mark.last = max(mark.last, _time(began))
+            elif _time(began) >= mark.last:
+                mark.last, mark.fingerprint = began, str(fingerprint)
+        mark = self.marks.get(str(data.get("entry")))
+        if mark is not None:
+            due = _time(data.get("due", 0.0))
             mark.last = max(mark.last, due)
+            if data.get("buffered") and due > mark.running_since:  # else it was sent meanwhile
+                mark.buffered = max(mark.buffered or due, due)
 
     def _sent(self, data: Mapping[str, Any]) -> None:
         name, due, asked = data["entry"], _time(data["due"]), data.get("asked")
@@ -136,14 +153,15 @@ class State:
             return
         mark.runs += 1
         if data.get("report"):
-            mark.running, mark.running_since = data["id"], due
-            if mark.buffered is not None and mark.buffered <= due:
-                mark.buffered = None
+            mark.running, mark.running_since, mark.sent_at = data["id"], due, _time(data.get("at", due))
+        if mark.buffered is not None and (mark.buffered == due or (data.get("report") and mark.buffered < due)):
+            mark.buffered = None
 
     def _command(self, own: str, what: str, name: str, data: Mapping[str, Any]) -> None:
         spec = data.get("spec")
-        if what == "row":
-            self._row(name, spec, declared=bool(data.get("declared")))
+        if what == "rows":
+            for row, said in data["rows"].items():
+                self._row(row, said, declared=row in data["declared"])
         elif what == "add" and isinstance(spec, dict):
             self.dynamic[name] = spec
             self.rows.pop(name, None)  # until the table is read again, if there still is one; so for the others
@@ -152,6 +170,8 @@ class State:
             where[name] = {**where.get(name, {}), **spec}
         elif what == "remove":
             self._remove(name)
+        elif what == "release":
+            self._ended(name, data.get("run"))
         elif what in ("pause", "resume"):
             if name in self.rows:
                 self.rows[name] = {**self.rows[name], "enabled": what == "resume"}
@@ -250,6 +270,7 @@ class State:
             "marks": {
                 name: [
                     mark.last, mark.fingerprint, mark.running, mark.running_since, mark.buffered, mark.seen, mark.runs,
+                    mark.sent_at,
                 ]
                 for name, mark in self.marks.items()
             },
@@ -294,6 +315,7 @@ def _mark(
     buffered: Any = None,
     seen: Any = 0.0,
     runs: Any = 0,
+    sent_at: Any = 0.0,
     *_later: Any,  # a later version may know more; one can go back to this one
 ) -> Mark:
     return Mark(
@@ -304,6 +326,7 @@ def _mark(
         None if buffered is None else _time(buffered),
         _time(seen),
         int(runs),
+        _time(sent_at),
     )
 
 
@@ -311,7 +334,7 @@ def _specs(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: dict(spec) for name, spec in found.items()}
 
 
-def replayed(records: Iterable[Record], base: State | None = None) -> State:
+def replayed(records: Iterable[LogRecord], base: State | None = None) -> State:
     """The state that a log amounts to.
 
     The last snapshot counts, and every record but those that it says it has taken in: they stand before the record that
@@ -334,7 +357,7 @@ def replayed(records: Iterable[Record], base: State | None = None) -> State:
     return state
 
 
-def read_snapshot(record: Record) -> State | None:
+def read_snapshot(record: LogRecord) -> State | None:
     """The state in a snapshot; None, with a log line, for one that no scheduler writes."""
     try:
         return State.of_plain(record.data)

@@ -5,6 +5,8 @@ It is made when it is missing. Apps may share it: each sees the rows with its ow
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amqtask.broker.url import mask
@@ -37,11 +39,13 @@ _rows = sa.Table(
     sa.Column("catchup", sa.String(16)),
     sa.Column("deadline", sa.String(32)),
     sa.Column("overlap", sa.String(32)),
+    sa.Column("overlap_timeout", sa.String(32)),
     sa.Column("enabled", sa.Boolean),
     sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
     sa.UniqueConstraint("app", "name", name=f"{TABLE}_app_name"),
 )
-"""Each column but the keys may be NULL. ``changed_at`` is for people; nothing depends on it."""
+"""Each column but the keys may be NULL, or missing: a table may be older than this version, or somebody's own.
+``changed_at`` is for people; nothing depends on it."""
 
 
 class ScheduleTable:
@@ -50,17 +54,18 @@ class ScheduleTable:
     Args:
         url: setting ``beat_schedule_store``; nothing is connected yet.
         app: name of the application.
+        patience: seconds that each call below may take, whatever the driver does; None: as long as that takes.
 
     Raises:
         ConfigError: the URL, its dialect or its driver won't do.
     """
 
-    def __init__(self, url: str, app: str) -> None:
+    def __init__(self, url: str, app: str, patience: float | None = None) -> None:
         if not url.startswith("db+"):
             raise ConfigError(f"{_SETTING} {mask(url)!r}: write db+ before a URL of SQLAlchemy's")
         self.where = mask(url)
         """The URL without passwords, for messages."""
-        self._app = app
+        self._app, self._patience = app, patience
         self._engine = engine_for(url, 1, _SETTING)
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _read_any_text)
@@ -76,10 +81,15 @@ class ScheduleTable:
             BackendError: the database can't be reached, or has failed.
         """
         # without the types of the columns: one value that does not fit must not hide the other rows
-        values = [sa.type_coerce(_rows.c[name], sa.types.NullType()) for name in COLUMNS]
-        query = sa.select(_rows.c.name, *values).where(_rows.c.app == self._app)
-        found = self._do("read", lambda connection: connection.execute(query).all(), make=make)
-        return {str(name): dict(zip(COLUMNS, rest, strict=True)) for name, *rest in found}
+        query: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(_rows).where(_rows.c.app == self._app)
+
+        def read(connection: sa.Connection) -> dict[str, dict[str, Any]]:
+            result = connection.execute(query)
+            keys = list(result.keys())
+            name, picked = keys.index("name"), [(key, keys.index(key)) for key in COLUMNS if key in keys]
+            return {str(row[name]): {key: row[place] for key, place in picked} for row in result}
+
+        return self._do("read", read, make=make)
 
     def put(self, name: str, row: Mapping[str, Any]) -> None:
         """Insert a row, or replace the one of this name.
@@ -87,7 +97,7 @@ class ScheduleTable:
         Raises:
             BackendError: as above.
         """
-        self._write(name, {**dict.fromkeys(COLUMNS), **row}, insert=True)
+        self._write(name, row, insert=True, replace=True)
 
     def change(self, name: str, row: Mapping[str, Any], *, insert: bool) -> bool:
         """Change some columns of a row.
@@ -121,19 +131,40 @@ class ScheduleTable:
     def _is(self, name: str) -> tuple[Any, ...]:
         return (_rows.c.app == self._app, _rows.c.name == name)
 
-    def _write(self, name: str, row: Mapping[str, Any], *, insert: bool) -> bool:
-        values = {**row, "changed_at": sa.func.now()}
-
+    def _write(self, name: str, row: Mapping[str, Any], *, insert: bool, replace: bool = False) -> bool:
         def write(connection: sa.Connection) -> bool:
+            there = {column["name"] for column in sa.inspect(connection).get_columns(TABLE)}
+            values: dict[str, Any] = {key: None for key in COLUMNS if replace and key in there}
+            values |= {key: value for key, value in row.items() if key in there or value is not None}
+            if "changed_at" in there:
+                values["changed_at"] = sa.func.now()
             if connection.execute(sa.update(_rows).where(*self._is(name)).values(values)).rowcount:
                 return True
             if insert:  # somebody else's insert is a conflict, and then an update
-                connection.execute(sa.insert(_rows).values({**values, "app": self._app, "name": name}))
+                connection.execute(sa.insert(_rows).inline().values({**values, "app": self._app, "name": name}))
             return insert
 
         return self._do("write to", write)
 
     def _do(self, doing: str, work: Callable[[sa.Connection], T], *, make: bool = True) -> T:
+        if self._patience is None:
+            return self._done(doing, work, make=make)
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(self._done(doing, work, make=make))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=run, name="amqtask-schedules", daemon=True).start()  # no driver can be interrupted
+        try:
+            return answer.result(self._patience)
+        except TimeoutError:
+            said = "no answer" if doing == "read" else "no answer, and it may still be done later"
+            raise BackendError(f"can't {doing} table {TABLE} of {self.where}: {said} ({self._patience:g} s)") from None
+
+    def _done(self, doing: str, work: Callable[[sa.Connection], T], *, make: bool) -> T:
         for left in reversed(range(_ATTEMPTS)):
             try:
                 if make and not self._is_there:

@@ -1,33 +1,12 @@
-"""Time zones of schedules by name, and the way between wall clocks and UTC around their jumps. Owns both."""
+"""The way between wall clocks and UTC around their jumps, and what a zone is called. Owns both."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
-from zoneinfo import ZoneInfo, available_timezones
-
-from amqtask.errors import ConfigError
-from amqtask.plugins import did_you_mean
-
-
-@lru_cache(maxsize=256)
-def zone(name: str) -> tzinfo:
-    """The time zone of this name.
-
-    Raises:
-        ConfigError: this machine does not know it; names the nearest.
-    """
-    if name.upper() == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        hint = did_you_mean(name, available_timezones())
-        raise ConfigError(f"{name!r} is no time zone that this machine knows{hint}") from None
 
 
 def zone_name(zone: tzinfo) -> str:
-    """The name that :func:`zone` reads back; of other zones (a fixed offset) what they call themselves."""
+    """The name by which :mod:`amqtask.config.zones` finds it; of others (a fixed offset) what they call themselves."""
     return getattr(zone, "key", None) or str(zone)
 
 

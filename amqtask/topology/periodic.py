@@ -112,6 +112,7 @@ PERIODIC = Record(
             "While the run before has not ended: send it anyway, skip it, send one afterwards, or cancel that run.",
             default="allow",
         ),
+        "overlap_timeout": Key(Duration("2h"), "When a run counts as ended although nobody said so.", default="a day"),
         "enabled": Key(Flag(), "false pauses it.", default="true"),
     },
     one_of=("every", "cron", "solar"),

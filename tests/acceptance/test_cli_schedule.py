@@ -114,9 +114,9 @@ app.add_periodic_task(Hangs(60), refresh.s(), name="hangs")
 def test_a_wrong_entry_is_an_error_at_the_start_with_its_line(site):
     (site.folder / "routing.yaml").write_text(ROUTING.replace("mon-fri", "mon-fry"))
     error = site.run("-A", "shop", "beat", code=78).stderr
-    assert "routing.yaml:4:3: periodic task 'report': day_of_week: 'fry' is no number" in error
+    assert "routing.yaml:4:3: periodic task 'report': day_of_week: 'fry' is not a number" in error
     started = site.run("-A", "shop", "worker", "-B", "-P", "solo", code=78)
-    assert "'fry' is no number" in started.stderr
+    assert "'fry' is not a number" in started.stderr
     assert "shop.refresh" not in started.stdout  # no banner: it has never been up
 
 

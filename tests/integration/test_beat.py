@@ -266,7 +266,7 @@ def test_the_next_run_of_an_interval_is_counted_from_the_last_one(make):
     assert listed.next.timestamp() - due == 2.0
 
 
-def test_a_queue_that_was_deleted_is_made_again_and_the_scheduler_goes_on(make):
+def test_a_queue_that_was_deleted_is_made_again_and_the_scheduler_goes_on(make, caplog):
     app = make(every(0.2))
     with beating(app) as beat:
         wait_for(lambda: beat.pulse.sent_count)
@@ -276,20 +276,21 @@ def test_a_queue_that_was_deleted_is_made_again_and_the_scheduler_goes_on(make):
         wait_for(lambda: leads(beat))
         sent = beat.pulse.sent_count
         wait_for(lambda: beat.pulse.sent_count > sent)
+    assert "No longer leading: the broker has ended the consumer of amqtask.beat.beats" in caplog.text
 
 
 def test_who_asks_and_goes_away_does_not_cost_the_lead(make):
     app = make(every(60))
     with beating(app) as beat:
         wait_for(lambda: leads(beat))
-        opened = beat._line
+        opened = beat._channel
         with Admin(app.broker_urls, app.connection_options) as admin:
             admin.publish(record_message("amqtask.beat.beats", "query", {}, "nobody.here"))
             admin.publish(record_message("amqtask.beat.beats", "command", {"do": "run_now", "name": "tick"}))
         wait_for(lambda: beat.pulse.sent_count)
         wait_for(lambda: not opened.unconfirmed)
         assert leads(beat)
-        assert beat._line is opened
+        assert beat._channel is opened
 
 
 def test_an_entry_added_for_a_queue_that_nobody_has_made_is_sent_there(make):
@@ -371,3 +372,10 @@ def test_a_log_that_several_could_read_is_an_error_where_it_may_not_be_declared(
     with beating(app) as beat, beating(make(every(60), topology_mode=mode)) as other:
         wait_for(lambda: leads(beat))
         assert not leads(other)
+
+
+def test_a_scheduler_that_ends_while_it_declares_queues_complains_of_nothing(make, caplog):
+    with beating(make(every(60))) as beat:
+        wait_for(lambda: leads(beat))
+        beat.call_soon(lambda: (beat._declare(), beat.stop()))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

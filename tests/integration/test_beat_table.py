@@ -16,8 +16,8 @@ from amqtask.app import schedule_log
 from amqtask.beat import follower, leader
 from amqtask.beat.service import start_beat
 from amqtask.broker.admin import Admin
+from amqtask.config.zones import zone
 from amqtask.errors import BrokerUnavailable, UnknownEntry
-from amqtask.schedules.zones import zone
 from amqtask.wire.ids import new_id
 
 pytestmark = pytest.mark.rabbitmq

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from beat_world import LOG, World
 
+from amqtask.config.zones import zone
 from amqtask.schedules.entry import read_entry
 from amqtask.schedules.records import record_message
 from amqtask.schedules.state import State
-from amqtask.schedules.zones import zone
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,19 @@ def test_a_record_that_no_scheduler_writes_ends_none(kind, data, caplog):
     assert len(made.sent("one")) == 3
     assert State.of_plain(made.active.leader.state.plain()) == made.active.leader.state
     assert "left out" in caplog.text or kind == "command"
+
+
+@pytest.mark.parametrize("args", ["[" * 100_000, "[NaN]", "[1e999]"])
+def test_what_no_snapshot_could_say_is_dropped(args, caplog):
+    made = World({"one": read_entry("one", {"task": "t", "schedule": 10}, zone("UTC"))})
+    made.start()
+    made.settle()
+    body = '{"do":"add","name":"two","spec":{"task":"t","schedule":60,"args":' + args + "}}"
+    made.put(record_message(LOG, "command", {})._replace(body=body.encode()))
+    made.settle()
+    made.cut(made.active)
+    made.start()
+    made.now += 70
+    made.settle()
+    assert made.sent("one")
+    assert "is not its own" in caplog.text

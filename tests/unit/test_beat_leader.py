@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from beat_world import LOG, after, tell, world
 
-from amqtask.beat.leader import NotYet
+from amqtask.beat.effects import NotYet
 from amqtask.errors import ConfigError
 from amqtask.schedules.entry import read_entry, spec_of
 from amqtask.schedules.records import record_message
@@ -255,7 +255,7 @@ def test_what_can_not_be_sent_yet_is_sent_when_it_can(monkeypatch):
 
 
 def test_the_state_of_a_later_version_can_be_read():
-    marks = {"one": [10.0, "f", None, 0.0, None, 5.0, 3, "what a later version knows"]}
+    marks = {"one": [10.0, "f", None, 0.0, None, 5.0, 3, 0.0, "what a later version knows"]}
     assert State.of_plain({"marks": marks}).marks["one"].runs == 3
 
 

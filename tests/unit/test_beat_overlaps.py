@@ -101,3 +101,97 @@ def test_a_run_that_takes_an_hour_or_ten_intervals_is_nothing_to_warn_of(caplog)
     for _ in range(4):
         after(made, 6 * 3600)
     assert not any("daily" in warning for warning in warnings_of(caplog))
+
+
+def test_an_entry_says_after_what_time_a_run_counts_as_ended_although_nobody_said_so(caplog):
+    made = world(
+        one={"schedule": 600, "overlap": "skip", "overlap_timeout": "30m"}, usual={"schedule": 600, "overlap": "skip"}
+    )
+    after(made, 600)
+    for _ in range(5):
+        after(made, 600)
+    assert (len(made.sent("one")), len(made.sent("usual"))) == (2, 1)
+    assert "counts as ended after 30m" in caplog.text
+    made.cut(made.active)
+    made.start()
+    made.settle()
+    after(made, 600)
+    assert len(made.sent("one")) == 3
+
+
+@pytest.mark.parametrize(("policy", "runs"), [("skip", 1), ("buffer_one", 2)])
+def test_a_run_that_is_released_by_hand_holds_up_no_other(policy, runs):
+    made = world(one={"schedule": 10, "overlap": policy})
+    after(made, 10)
+    first = last_id(made)
+    after(made, 10)
+    tell(made, "command", do="release", name="one", run="another one, which has ended meanwhile")
+    assert len(made.sent("one")) == 1
+    tell(made, "command", do="release", name="one", run=first)
+    assert len(made.sent("one")) == runs  # what waited for its end is sent at once
+    made.cut(made.active)
+    made.start()
+    made.settle()
+    assert len(made.sent("one")) == runs
+    if policy == "skip":
+        after(made, 10)
+        assert len(made.sent("one")) == 2
+
+
+@pytest.mark.parametrize("takes_in", [0, 61])
+@pytest.mark.parametrize("catchup", ["none", "one"])
+def test_what_waits_for_the_end_of_a_run_is_sent_by_the_next_leader_whenever_that_end_comes(catchup, takes_in):
+    for meanwhile in (True, False):
+        made = world(one={"schedule": 100, "overlap": "buffer_one", "catchup": catchup})
+        after(made, 100)
+        first = last_id(made)
+        after(made, takes_in)  # with a snapshot, or without
+        after(made, 100 - takes_in)
+        after(made, 80)
+        made.cut(made.active)
+        if meanwhile:
+            made.put(record_message(LOG, "ended", {"entry": "one", "id": first}))
+        made.start()
+        made.settle()
+        if not meanwhile:
+            tell(made, "ended", entry="one", id=first)
+        assert len(made.sent("one")) == 2
+        made.cut(made.active)
+        made.start()
+        made.settle()
+        assert len(made.sent("one")) == 2
+
+
+def test_what_waited_is_sent_once_though_its_record_comes_back_after_the_end():
+    made = world(one={"schedule": 100, "overlap": "buffer_one"})
+    after(made, 100)
+    made.put(record_message(LOG, "ended", {"entry": "one", "id": last_id(made)}))
+    made.now += 100
+    made.active.leader.tick()
+    made.settle()
+    assert len(made.sent("one")) == 2
+    tell(made, "ended", entry="one", id=last_id(made))
+    assert len(made.sent("one")) == 2
+
+
+def test_a_run_that_is_sent_long_after_its_due_time_has_all_its_time():
+    made = world(one={"schedule": 3600, "overlap": "skip", "catchup": "all", "overlap_timeout": "30m"})
+    made.cut(made.active)
+    made.now += 5 * 3600 + 10
+    made.start()
+    made.settle()
+    made.cut(made.active)
+    made.start()
+    made.settle()
+    assert len(made.sent("one")) == 1
+
+
+def test_the_end_of_a_run_that_was_released_does_not_end_the_one_after_it():
+    made = world(one={"schedule": 10, "overlap": "skip"})
+    after(made, 10)
+    first = last_id(made)
+    tell(made, "command", do="release", name="one", run=first)
+    after(made, 10)
+    tell(made, "ended", entry="one", id=first)
+    after(made, 10)
+    assert len(made.sent("one")) == 2

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from amqtask.beat.planning import AT_ONCE, offset, plan
+from amqtask.beat.planning import AT_ONCE, offset, plan_due
 from amqtask.schedules.entry import read_entry
 from amqtask.schedules.state import Mark
 
@@ -22,7 +22,7 @@ def entry(schedule=10, **more):
 
 
 def planned(one, seconds, last=0.0, present=None):
-    return plan(one, Mark(at(last).timestamp()), at(seconds), at(seconds if present is None else present))
+    return plan_due(one, Mark(at(last).timestamp()), at(seconds), at(seconds if present is None else present))
 
 
 def test_before_its_time_nothing_is_sent_and_the_next_look_is_when_it_comes():
@@ -91,7 +91,7 @@ def test_jitter_that_is_longer_than_the_interval_leaves_nothing_out():
     one, now, found = entry(10, jitter=25), 0.0, []
     mark = Mark(at(0).timestamp())
     for _ in range(20):
-        step = plan(one, mark, at(now), at(0))
+        step = plan_due(one, mark, at(now), at(0))
         found += step.due
         mark.last = mark.last if step.last is None else step.last.timestamp()
         now = (step.wake - START).total_seconds()

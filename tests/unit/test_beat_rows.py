@@ -20,7 +20,7 @@ def world(**given) -> World:
 
 
 def say(made: World, name: str, spec) -> None:
-    made.active.leader.row(name, spec)
+    made.active.leader.rows({name: spec})
     made.settle()
 
 
@@ -55,7 +55,7 @@ def test_a_row_is_an_entry_for_the_next_leader_too_and_gone_with_all_it_has_done
 def test_a_row_as_it_was_is_not_written_again():
     made = world()
     say(made, "r", ROW)
-    made.active.leader.row("r", dict(ROW))
+    made.active.leader.rows({"r": dict(ROW)})
     assert not made.active.outbox
 
 
@@ -127,7 +127,7 @@ def test_a_process_that_does_not_lead_writes_nothing():
     standby = made.start()
     made.settle()
     standby.outbox.clear()
-    standby.leader.row("r", ROW)
+    standby.leader.rows({"r": ROW})
     assert not standby.outbox
 
 
@@ -141,3 +141,19 @@ def test_what_came_at_run_time_is_counted_from_there_by_the_next_leader_too():
     made.start()
     made.settle()
     assert [len(made.sent(name)) for name in ("added", "d", "r")] == [1, 1, 1]
+
+
+def test_many_rows_are_two_records_and_the_next_leader_knows_all_of_them():
+    made = world(d={"schedule": 3600})
+    before = len(made.unacked)
+    made.active.leader.rows({**{f"r{number}": ROW for number in range(30)}, "d": {"args": [1]}, "gone": None})
+    made.settle()
+    assert len(made.unacked) == before + 2  # the rows, and from when they are counted
+    pass_on(made)
+    assert (len(made.active.leader.entries), entry(made, "d").args) == (31, (1,))
+    made.now += 10
+    made.settle()
+    assert len(made.sent("r7")) == 1
+    made.active.leader.rows(dict.fromkeys(made.active.leader.state.rows))
+    made.settle()
+    assert list(made.active.leader.entries) == ["d"]

@@ -7,9 +7,9 @@ from datetime import UTC, timedelta
 import pytest
 
 from amqtask import ConfigError, crontab, solar
+from amqtask.config.zones import zone
 from amqtask.schedules.entry import read_entry, spec_of
 from amqtask.schedules.rows import read_row, row_of
-from amqtask.schedules.zones import zone
 
 DECLARED = read_entry("r", {"task": "t", "schedule": 60, "args": [1], "queue": "q", "catchup": "all"}, UTC)
 
@@ -73,13 +73,13 @@ def test_a_number_is_seconds():
         ({"task": "t", "schedule": "{every: 3}"}, "'schedule' is not JSON"),
         ({"task": "t", "schedule": "1h", "args": "1, 2"}, r"""'args' is not JSON .* write for example \["a", 1\]"""),
         ({"task": "t", "schedule": "1h", "args": '{"a": 1}'}, "'args' must be a list"),
-        ({"task": "t", "schedule": "1h", "kwargs": '{"a": NaN}'}, "NaN is no JSON"),
+        ({"task": "t", "schedule": "1h", "kwargs": '{"a": NaN}'}, "NaN is not JSON"),
         ({"task": "t", "schedule": "1h", "options": b"\xff"}, "'options' must be a text"),
         ({"task": "t", "schedule": "1h", "overlap": "skipp"}, "did you mean 'skip'"),
         ({"task": "t", "schedule": "1h", "enabled": "maybe"}, "'enabled' must be 1 or 0"),
         ({"task": "t", "schedule": "1h", "tz": "Asian/Shanghai"}, "did you mean 'Asia/Shanghai'"),
         ({"tz": "Asia/Shanghai"}, "'tz' without 'schedule'"),
-        ({"task": "t", "schedule": '{"every": 60, "tz": [5]}'}, "'\\[5\\]' is no time zone"),
+        ({"task": "t", "schedule": '{"every": 60, "tz": [5]}'}, "'\\[5\\]' is not a time zone"),
         ({"task": "t", "schedule": '{"every": 1%s}' % ("0" * 400)}, "too large"),
         ({"task": "t", "schedule": "1h", "args": "[" * 100_000}, "recursion"),
     ],

@@ -14,23 +14,30 @@ from amqtask import logs
 from amqtask.cli.command import Command
 from amqtask.cli.output import count
 from amqtask.cli.process_options import ProcessOptions, process_options
-from amqtask.cli.worker_options import FORMAT_OPTION, HEALTH_OPTION, LEVEL_OPTION, chosen_settings, sets
+from amqtask.cli.worker_options import (
+    FORMAT_OPTION,
+    HEALTH_OPTION,
+    LEVEL_OPTION,
+    METRICS_OPTION,
+    chosen_settings,
+    sets,
+)
+from amqtask.errors import AmqtaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amqtask.beat.service import Beat
     from amqtask.cli.daemon import Program
     from amqtask.cli.setup import Setup
     from amqtask.config.settings import Settings
-    from amqtask.worker.health import Health
-    from amqtask.worker.watchdog import LoopGuard
+    from amqtask.worker.health.server import Health, HealthServer
+    from amqtask.worker.health.watchdog import LoopGuard
+    from amqtask.worker.http_server import HttpServer
 
 logger = logging.getLogger("amqtask.beat")
 
 _PROCESS = tuple(field.name for field in dataclasses.fields(ProcessOptions))
-_FROZEN = 5.0
-"""Seconds without a look at the clock after which it counts as broken; there is one each second."""
 _LOOKS = 3
 """Looks at whether the loop turns, in the time after which the process is ended."""
 
@@ -57,6 +64,7 @@ _LOOKS = 3
     help="Where the state is kept: there is only token, the broker. Another class is an error.",
 )
 @HEALTH_OPTION
+@METRICS_OPTION
 @LEVEL_OPTION
 @FORMAT_OPTION
 @process_options
@@ -111,13 +119,7 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
     handlers: dict[signal.Signals, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), stop)
     handlers |= {signal.SIGUSR1: _tell_stacks, signal.SIGUSR2: signal.SIG_IGN}
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    server = None
-    path = None if program.pidfile is None else program.pidfile.socket
-    if settings.worker_health is not None or path is not None:
-        from amqtask.worker.health import HealthServer  # noqa: PLC0415
-
-        server = HealthServer(_asked(running), settings.worker_health, path)
-        server.start()
+    servers = _servers(running, settings, program)
     logger.info("%s; waiting for the lead", count(len(running.entries), "periodic task"))
     # a thread of its own: signal handlers run on the main one, which must not be in the middle of the loop's work
     thread = threading.Thread(target=_guarded(running), name="amqtask-beat")
@@ -128,12 +130,12 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
     try:
         while thread.is_alive():
             thread.join(0.5)
-            if watched and not _frozen(running):
+            if watched and not running.proof.problem():
                 notify("WATCHDOG=1")
     finally:
         if guard is not None:
             guard.stop()
-        if server is not None:
+        for server in servers:
             server.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -141,9 +143,26 @@ def _run(make: Callable[[Callable[[], None]], Beat], settings: Settings, program
         raise running.failure
 
 
+def _servers(running: Beat, settings: Settings, program: Program) -> Sequence[HealthServer | HttpServer]:
+    """What answers from now on, whatever the loop does."""
+    path = None if program.pidfile is None else program.pidfile.socket
+    servers: list[HealthServer | HttpServer] = []
+    if settings.worker_metrics is not None:
+        from amqtask.worker.metrics.beat import beat_server  # noqa: PLC0415 -- most do without
+
+        servers.append(beat_server(running.pulse, len(running.entries), settings.worker_metrics))
+    if settings.worker_health is not None or path is not None:
+        from amqtask.worker.health.server import HealthServer  # noqa: PLC0415
+
+        servers.append(HealthServer(_asked(running), settings.worker_health, path))
+    for server in servers:
+        server.start()
+    return servers
+
+
 def _guard(running: Beat, timeout: float, program: Program) -> LoopGuard | None:
     """Ends the process when its loop hangs: something outside starts a fresh one, and another one leads meanwhile."""
-    from amqtask.worker.watchdog import LoopGuard  # noqa: PLC0415 -- --help needs none of it
+    from amqtask.worker.health.watchdog import LoopGuard  # noqa: PLC0415 -- --help needs none of it
 
     if not timeout:
         return None
@@ -164,27 +183,20 @@ def _guarded(running: Beat) -> Callable[[], None]:
             running.run()
         except Exception as error:
             running.failure = error
+        except SystemExit as error:  # which would end this thread without a word
+            running.failure = AmqtaskError(f"code of a periodic task has ended the scheduler: SystemExit({error.code})")
 
     return run
 
 
 def _asked(running: Beat) -> Callable[[Callable[[Health], None]], None]:
-    from amqtask.worker.health import Health  # noqa: PLC0415
+    from amqtask.worker.health.server import Health  # noqa: PLC0415
 
     def ask(answer: Callable[[Health], None]) -> None:
-        frozen = _frozen(running)
+        frozen = running.proof.problem()
         answer(Health(frozen, frozen or ("" if running.pulse.connected else "no connection to the broker")))
 
     return ask
-
-
-def _frozen(running: Beat) -> str:
-    """Why it counts as broken; empty when it does not."""
-    from amqtask import clock  # noqa: PLC0415
-
-    pulse = running.pulse
-    since = clock.monotonic() - pulse.last_tick if pulse.last_tick else 0.0
-    return f"no look at the clock for {since:.0f} s" if pulse.connected and since > _FROZEN else ""
 
 
 COMMAND = beat

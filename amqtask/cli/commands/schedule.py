@@ -101,14 +101,31 @@ def _coming(found: list[Scheduled], number: int) -> Iterator[tuple[datetime, Sch
     "--overlap", type=click.Choice(["allow", "skip", "buffer_one", "cancel_previous"]),
     help="While the run before has not ended.",
 )  # fmt: skip
+@click.option(
+    "--overlap-timeout", metavar="DURATION", callback=read_seconds,
+    help="When a run counts as ended although nobody said so.  [default: a day]",
+)  # fmt: skip
 @click.pass_obj
 def add(setup: Setup, /, name: str, task: str, every: float | None, cron: str | None, **given: Any) -> None:
     """Add the periodic task NAME, which sends TASK; or replace one that was added."""
     if (every is None) == (cron is None):
         raise click.UsageError("Give either --every or --cron.")
     entry = {key: value for key, value in given.items() if value not in (None, [], {})}
-    _app(setup).schedules.add(name, task, {"cron": cron} if every is None else every, **entry)
+    app, when = _app(setup), {"cron": cron} if every is None else every
+    _check(app, name, {"task": task, "schedule": when, **entry})
+    app.schedules.add(name, task, when, **entry)
     print(f"{name} added")
+
+
+def _check(app: Amqtask, name: str, given: dict[str, Any]) -> None:
+    """As the scheduler does with what the program declares: it could only tell its log."""
+    from amqtask import clock  # noqa: PLC0415 -- --help needs none of it
+    from amqtask.beat.occurrences import Occurrences  # noqa: PLC0415
+    from amqtask.config.zones import home_zone  # noqa: PLC0415
+    from amqtask.schedules.entry import read_entry  # noqa: PLC0415
+
+    entry = read_entry(name, given, home_zone(app.settings.timezone))
+    Occurrences(app, "").check([entry], clock.utcnow())
 
 
 def _changing(name: str, help_text: str, done: str, change: Callable[[Any], Callable[[str], None]]) -> None:
@@ -127,6 +144,28 @@ _changing(
     lambda schedules: schedules.remove,
 )  # fmt: skip
 _changing("run-now", "Send it once, out of turn.", "is to run", lambda schedules: schedules.run_now)
+
+
+@schedule.command("release", short_help="Have its run count as ended.")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Even if a worker says that it has the run.")
+@click.pass_obj
+def release(setup: Setup, name: str, force: bool) -> None:
+    """Have the run of NAME count as ended that holds up others (overlap): its message was purged, or is lost.
+
+    The broker does not tell whether a message is lost. Workers are asked first whether they have it; a retry that waits
+    for its time, and a worker that does not answer, are not seen.
+    """
+    app = _app(setup)
+    known = next((one for one in app.schedules.list() if one.name == name), None)
+    run = None if known is None else known.run
+    if run is not None and not force:
+        answers = app.control.inspect().query_task(run) or {}
+        if having := [node for node, found in answers.items() if found]:
+            raise click.UsageError(f"{', '.join(having)} has its run {run}; --force releases it all the same")
+    # one that has begun since then is nobody's mistake
+    released = (known is None or run is not None) and app.schedules.release(name, run)
+    print(f"{name} released" if released else f"no run of {name} holds up others")
 
 
 def _app(setup: Setup) -> Amqtask:
@@ -180,6 +219,7 @@ def _plain(one: Scheduled) -> dict[str, Any]:
         "added": one.added,
         "pending": one.pending,
         "running_since": None if one.running_since is None else one.running_since.isoformat(),
+        "run": one.run,
     }
 
 

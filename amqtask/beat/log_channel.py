@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("amqtask.beat")
 
 
-class LineOwner(Protocol):
-    """Told what happens on a line."""
+class LogChannelOwner(Protocol):
+    """Told what happens on a channel."""
 
-    def line_open(self, line: Line) -> None:
+    def channel_open(self, channel: LogChannel) -> None:
         """It consumes from now on."""
 
-    def line_delivers(self, line: Line, tag: int, properties: PropertiesLike, body: bytes) -> None:
+    def channel_delivers(self, channel: LogChannel, tag: int, properties: PropertiesLike, body: bytes) -> None:
         """A message of the log."""
 
-    def line_refused(self, message: Outgoing) -> None:
+    def channel_refused(self, message: Outgoing) -> None:
         """The broker did not put a message into all of its queues."""
 
-    def line_closed(self, line: Line, code: int, text: str) -> None:
+    def channel_closed(self, channel: LogChannel, code: int, text: str) -> None:
         """The channel is gone; code 0 for the connection's end."""
 
 
-class Line:
-    """See the module. Begins with :meth:`open`, ends with ``line_closed``. Not thread-safe.
+class LogChannel:
+    """See the module. Begins with :meth:`open`, ends with ``channel_closed``. Not thread-safe.
 
     Args:
         owner: told what happens.
@@ -44,16 +44,23 @@ class Line:
         options: for the limits of messages.
     """
 
-    def __init__(self, owner: LineOwner, queue: str, options: ConnectionOptions) -> None:
+    def __init__(self, owner: LogChannelOwner, queue: str, options: ConnectionOptions) -> None:
         self._owner, self._queue, self._options = owner, queue, options
         self._channel: ConfirmChannel | None = None
         self._frame_max = 0
+        self._why = ""
+        """Why it was closed here."""
         self._ledger: ConfirmLedger[Outgoing] = ConfirmLedger()
 
     def open(self, connection: Connection) -> None:
         """Open the channel on this connection and consume."""
         self._frame_max = connection.frame_max
         connection.open_confirm_channel(self)
+
+    @property
+    def is_open(self) -> bool:
+        """What is published now reaches the broker, unless the channel breaks."""
+        return self._channel is not None and self._channel.is_open
 
     @property
     def unconfirmed(self) -> int:
@@ -94,10 +101,10 @@ class Line:
         consuming.add_on_cancel_callback(self._cancelled)
         consuming.basic_consume(
             self._queue,
-            lambda _channel, method, properties, body: self._owner.line_delivers(
+            lambda _channel, method, properties, body: self._owner.channel_delivers(
                 self, method.delivery_tag, properties, body
             ),
-            callback=lambda _frame: self._owner.line_open(self),
+            callback=lambda _frame: self._owner.channel_open(self),
         )
 
     def on_ack(self, tag: int, multiple: bool) -> None:
@@ -105,12 +112,12 @@ class Line:
         for message, returned in self._ledger.on_ack(tag, multiple):
             if returned is not None:
                 logger.warning("A message of the scheduler reached no queue: %s", returned)
-                self._owner.line_refused(message)
+                self._owner.channel_refused(message)
 
     def on_nack(self, tag: int, multiple: bool) -> None:
         """Not taken by one of its queues at least."""
         for message, _ in self._ledger.on_nack(tag, multiple):
-            self._owner.line_refused(message)
+            self._owner.channel_refused(message)
 
     def on_return(self, text: str, exchange: str, routing_key: str, properties: PropertiesLike, body: bytes) -> None:
         """Reached no queue; the ack follows."""
@@ -121,8 +128,9 @@ class Line:
     def on_closed(self, code: int, text: str) -> None:
         """The channel is gone."""
         self._channel = None
-        self._owner.line_closed(self, code, text)
+        self._owner.channel_closed(self, code, self._why or text)
 
     def _cancelled(self, _frame: Any) -> None:
+        self._why = f"the broker has ended the consumer of {self._queue}"
         logger.warning("The broker has ended the consumer of %s; beginning anew", self._queue)
         self.close()

@@ -66,6 +66,10 @@ class DueEvents:
         event = make(DUE, self._hostname, self._clock, fields)
         self._publisher.publish(message(self._exchange, routing_key(DUE), self._hostname, event), _PATIENCE, _ignored)
 
+    def release(self) -> None:
+        """Close the connection at once; for a loop that does not run any more."""
+        self._publisher.release()
+
     def stop(self, done: Callable[[], None]) -> None:
         """Close the connection, then call back."""
         self._publisher.stop(done)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from amqtask.broker.codes import ACCESS_REFUSED
 from amqtask.broker.declare import declare_steps, verify_steps
 from amqtask.errors import TopologyError
 from amqtask.schedules.records import log_queue
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from amqtask.errors import AmqtaskError
     from amqtask.topology.declarations import Step
 
-_REFUSED = 403
 _TIMES, _PAUSE = 3, 0.2
 """How often an exclusive consumer is asked for, and the seconds between."""
 
 
-class Places:
+class BeatQueues:
     """See the module.
 
     Args:
@@ -96,7 +96,7 @@ class _Probe:
     def _closed(self, code: int, text: str) -> None:
         del text
         self._refusals += 1
-        if code == _REFUSED and self._refusals < _TIMES:
+        if code == ACCESS_REFUSED and self._refusals < _TIMES:
             self._loop.call_later(_PAUSE, self.begin)
             return
         wrong = TopologyError(
