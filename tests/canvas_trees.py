@@ -272,9 +272,11 @@ def first_errbacks(tree):
         return names_of(tree.errbacks)
     if isinstance(tree, Group):
         return [name for task in flat_members(tree) for name in first_errbacks(task)]
-    if isinstance(tree, Chord):
-        return first_errbacks(tree.body)
+    if isinstance(tree, Chord):  # those of its own are with its body
+        return [*first_errbacks(Group(tree.header)), *first_errbacks(tree.body)]
     first, *rest = real_steps(tree.steps)
     if not rest or not ends_in_group(first):
         return first_errbacks(first)
-    return first_errbacks(Chain(rest) if isinstance(first, Group) else body_and(first.body, rest))
+    if isinstance(first, Group):
+        return first_errbacks(Chord(first.tasks, Chain(rest)))
+    return first_errbacks(Chord(first.header, body_and(first.body, rest)))

@@ -15,8 +15,8 @@ from amqtask.canvas.after import (
     chord_failed,
     context_of,
 )
-from amqtask.canvas.plan import PlanContext, plan
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, CHAIN_SKIPPED
+from amqtask.canvas.plan import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, CHAIN_SKIPPED, PlanContext
+from amqtask.canvas.planning import plan
 from amqtask.canvas.replacing import more, position, replacement
 from amqtask.canvas.shapes import ACCUMULATE, options
 from amqtask.canvas.skipping import skipped, skips
@@ -247,7 +247,7 @@ class World:
             return
         parts = sorted(chord["parts"].values(), key=lambda part: part[0])
         assert [index for index, _, _ in parts] == list(range(len(parts)))
-        context = chord_context(member.group_id, self.context, task_id, root_id)
+        context = chord_context(member.chord, member.group_id, self.context, task_id)
         if all(state == "SUCCESS" for _, state, _ in parts):
             self.start(chord_body(member.chord, [value for _, _, value in parts], context))
         else:

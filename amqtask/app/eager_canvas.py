@@ -1,23 +1,26 @@
 """Signatures of every kind run here, step by step, as ``apply()`` and ``task_always_eager`` want them. Owns the walk.
 
 The tasks themselves run as eager calls do (:mod:`amqtask.app.eager`). A failure ends a chain, and a chord before its
-body; errbacks get the id of the failed task, as they would from a worker that does not know them.
+body; errbacks get the id of the failed task or, if they take it, the exception itself.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from amqtask.canvas.after import Errback, body_errbacks
 from amqtask.canvas.emit import sending
 from amqtask.canvas.normal import normal
-from amqtask.canvas.planned import PlanContext
+from amqtask.canvas.plan import PlanContext
 from amqtask.canvas.shapes import body, kind, listed, members, merged_call, merged_options
 from amqtask.errors import ChordError
+from amqtask.execution.errbacks import call, takes_exception
 from amqtask.results.eager import EagerResult
 from amqtask.results.group import GroupResult
 from amqtask.tasks.context import current
-from amqtask.tasks.options import SEND_OPTIONS, TaskOptions
+from amqtask.tasks.options import SEND_OPTIONS
 from amqtask.wire.ids import new_id
+from amqtask.wire.message import TaskMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from amqtask.canvas.shapes import Shape
     from amqtask.tasks.registry import TaskRegistry
 
-_NO_OPTIONS = TaskOptions()
 _LATER = frozenset({"countdown", "eta"})
 """Nobody waits here."""
 
@@ -55,14 +57,14 @@ def walk(
     """
     given = dict(options)
     throw = given.pop("throw", None)
-    return _Walk(eager, tasks, throw).any(normal(sig), args, kwargs, given)
+    return _Walk(eager, tasks, throw).run(normal(sig), args, kwargs, given)
 
 
 class _Walk:
     def __init__(self, eager: Eager, tasks: TaskRegistry, throw: bool | None) -> None:
         self._eager, self._tasks, self._throw = eager, tasks, throw
 
-    def any(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    def run(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
         which = kind(sig)
         if which == "chain":
             return self._chain(sig, args, kwargs)
@@ -75,25 +77,31 @@ class _Walk:
     def _task(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
         merged = merged_options(sig.get("options") or {}, options)
         callbacks, errbacks = listed(merged.get("link")), listed(merged.get("link_error"))
-        task = self._tasks.get(sig["task"])
-        result = self._eager.run_sending(
-            _sending(sig, args, kwargs, merged), _NO_OPTIONS if task is None else task.options, self._throw
-        )
+        step = _make_sending(sig, args, kwargs, merged)
+        result = self._eager.run_sending(step, self._tasks.options_of(step.task), self._throw)
         if result.successful():
             for callback in callbacks:
-                self.any(normal(callback), (result.result,), {}, {})
+                self.run(normal(callback), (result.result,), {}, {})
         else:
-            for errback in errbacks:
-                self.any(normal(errback), (result.id,), {}, {})
+            message = TaskMessage(step.task, result.id, args=tuple(step.args), kwargs=dict(step.kwargs))
+            self._failed(errbacks, message, result.result, result.traceback)
         return result
+
+    def _failed(self, errbacks: Sequence[Shape], message: TaskMessage, error: Any, traceback: str | None) -> None:
+        for errback in map(normal, errbacks):
+            task = self._tasks.get(errback["task"])
+            if task is not None and isinstance(error, BaseException) and takes_exception(task, errback):
+                call(task, Errback(errback, message.id), message, error, traceback)
+            else:
+                self.run(errback, (message.id,), {}, {})
 
     def _chain(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         result: Any = None
         for place, step in enumerate(members(sig)):
             given, named = (args, kwargs) if place == 0 else ((_value(result),), {})
-            following = self.any(step, given, named, {})
+            following = self.run(step, given, named, {})
             if place:
-                _first(following).parent = result
+                _first_step(following).parent = result
             result = following
             if not _succeeded(result):
                 break
@@ -101,7 +109,7 @@ class _Walk:
 
     def _group(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         given, _ = merged_call(sig, args, {})
-        results = [self.any(member, given, kwargs, {}) for member in members(sig)]
+        results = [self.run(member, given, kwargs, {}) for member in members(sig)]
         return GroupResult(str(sig["options"].get("task_id") or new_id()), results)
 
     def _chord(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -112,19 +120,19 @@ class _Walk:
         group = self._group({**header, "args": ()}, given, kwargs)
         failed = next((one for one in group.results if not _succeeded(one)), None)
         if failed is None:
-            result = self.any(then, (_value(group),), {}, {})
-            _first(result).parent = group
+            result = self.run(then, (_value(group),), {}, {})
+            _first_step(result).parent = group
             return result
         error = ChordError(f"Dependency {failed.id} raised {failed.result!r}")
         if self._throw:
             raise error
         task_id = str(then["options"].get("task_id") or new_id())
-        for errback in listed(then["options"].get("link_error")):
-            self.any(normal(errback), (task_id,), {}, {})
+        for _, errbacks in body_errbacks(then):
+            self._failed(errbacks, TaskMessage(then["task"], task_id), error, None)
         return EagerResult(task_id, then["task"], "FAILURE", error=error)
 
 
-def _sending(sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], merged: Mapping[str, Any]) -> Sending:
+def _make_sending(sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], merged: Mapping[str, Any]) -> Sending:
     """What would be sent, without what follows from it: the walk sees to that."""
     context, task = PlanContext(), current()
     if task is not None and task.id is not None:
@@ -142,7 +150,7 @@ def _value(result: Any) -> Any:
     return [_value(one) for one in result.results] if isinstance(result, GroupResult) else result.result
 
 
-def _first(result: Any) -> Any:
+def _first_step(result: Any) -> Any:
     """The handle of the first of the steps that a result stands for."""
     while result.parent is not None:
         result = result.parent

@@ -12,10 +12,9 @@ from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amqtask.canvas.normal import normal
-from amqtask.canvas.plan import plan
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIPPED, Plan, PlanContext, derived_ids, result_name
+from amqtask.canvas.plan import CHAIN_MORE, CHAIN_SKIPPED, Plan, PlanContext, derived_ids, result_name
+from amqtask.canvas.planning import plan
 from amqtask.canvas.shapes import (
-    ACCUMULATE,
     Shape,
     body,
     extended,
@@ -121,17 +120,23 @@ def context_of(message: TaskMessage, base: PlanContext, reply_to: str | None, pu
     return changed(base, new_id=new_id, reply_to=reply_to, root_id=root_id, parent_id=message.id)
 
 
-def chord_context(group_id: str, base: PlanContext, parent_id: str, root_id: str | None) -> PlanContext:
+def chord_context(chord: Shape, group_id: str, base: PlanContext, last: str | None = None) -> PlanContext:
     """The context in which the body of a chord is planned, or its failure; the same whoever does it.
 
     Args:
+        chord: the body's signature, as the members carry it.
         group_id: of the header.
         base: what is the same for every task of this worker.
-        parent_id: of the member that ended last.
-        root_id: of that member.
+        last: id of the last member of the header, which the body follows; at Celery it is whichever has ended last.
     """
-    new_id = derived_ids(group_id, purpose="chord")
-    return changed(base, new_id=new_id, parent_id=parent_id, root_id=root_id or parent_id)
+    given, first = options(chord), next(unreached(chord), None)
+    return changed(
+        base,
+        new_id=derived_ids(group_id, purpose="body"),
+        reply_to=given.get("reply_to") or (None if first is None else first.reply_to),
+        root_id=given.get("root_id") or last,
+        parent_id=given.get("parent_id") or last,
+    )
 
 
 def member_of(message: TaskMessage) -> Member | None:
@@ -199,7 +204,7 @@ def chord_failed(chord: Shape, context: PlanContext, in_process: Callable[[Shape
     """
     calls: list[Errback] = []
     plans: list[Plan] = []
-    for task_id, errbacks in _body_errbacks(chord):
+    for task_id, errbacks in body_errbacks(chord):
         more, sent = _errbacks(errbacks, task_id, context, in_process)
         calls += more
         plans += sent
@@ -271,20 +276,22 @@ def _meaningful(linked: list[Shape], what: str, task_id: str) -> list[Shape]:
     return found
 
 
-def _body_errbacks(sig: Shape) -> Iterator[tuple[str, list[Shape]]]:
-    """The errbacks of a body, by the ids they are called with: of the task that would have run first."""
+def body_errbacks(sig: Shape) -> Iterator[tuple[str, list[Shape]]]:
+    """The errbacks of a body that can never run, by the ids they are called with: of what would have run first.
+
+    Those of a chord are with its body; with its header, if that was a group before something followed it.
+
+    Args:
+        sig: frozen.
+    """
     which = kind(sig)
     own = listed(options(sig).get("link_error"))
-    then = body(sig) if which == "chord" else None
-    if which == "chain":
-        first = members(sig)[:1]
-    elif then is not None and then["task"] != ACCUMULATE:
-        first = [then]
-    else:  # a group, maybe with the task that collects its results, which has the errbacks of what it stands for
-        first = [*members(sig), *([] if then is None else [then])]
     if which == "task":
         yield str(options(sig).get("task_id")), own
         return
+    then = body(sig) if which == "chord" else None
+    first = members(sig)[:1] if which == "chain" else [*members(sig), *([] if then is None else [then])]
     for inner in first:
-        for task_id, errbacks in _body_errbacks(inner):
-            yield task_id, extended(errbacks, own)
+        theirs = own if then is None or inner is then else []
+        for task_id, errbacks in body_errbacks(inner):
+            yield task_id, extended(errbacks, theirs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from amqtask.canvas.shapes import is_shape, kind, members
+from amqtask.canvas.shapes import is_shape, kind, listed, members
 from amqtask.canvas.signature import Signature, maybe_signature, shapes_of, types
 
 if TYPE_CHECKING:
@@ -21,23 +21,33 @@ class chord(Signature):  # noqa: N801 -- Celery's name
         header: signatures (any iterable), or a group.
         body: a signature; may be given when it is called: ``chord(header)(body)``.
         app: that sends it.
+        on_error: an errback, or a list of them: as :meth:`link_error`.
         **options: for the body and for every member; ``countdown`` and ``eta`` for the members.
 
     Raises:
-        TypeError: ``on_error``, which is a method: a chord whose member fails can do nothing but fail.
+        TypeError: ``on_error`` is no signature: a chord whose member fails can do nothing but fail.
     """
 
     def __init__(
-        self, header: Any, body: Any = None, args: Sequence[Any] = (), app: CanvasApp | None = None, **options: Any
+        self,
+        header: Any,
+        body: Any = None,
+        args: Sequence[Any] = (),
+        app: CanvasApp | None = None,
+        *,
+        on_error: Any = None,
+        **options: Any,
     ) -> None:
-        if "on_error" in options:
-            raise TypeError("a chord takes no option on_error: it fails when a member does; see its method on_error")
         if is_shape(header):
             tasks = shapes_of([members(header)]) if kind(header) in ("group", "chain") else shapes_of([[header]])
         else:
             tasks = shapes_of([header])
         kwargs = {"kwargs": {}, "header": tasks, "body": maybe_signature(body)}
         super().__init__("celery.chord", args, kwargs, options, subtask_type="chord", app=app)
+        for errback in listed(on_error):
+            if not is_shape(errback):
+                raise TypeError(f"on_error of a chord is an errback, such as task.s(), not {errback!r:.100}")
+            self.link_error(errback)
 
     @property
     def tasks(self) -> Any:
@@ -72,12 +82,15 @@ class chord(Signature):  # noqa: N801 -- Celery's name
         return Signature.apply_async(new, args, given, **options)
 
     def link(self, callback: Any) -> Any:
-        """Link a callback to the body."""
-        return self.body.link(callback)
+        """Link a callback to the body, also to one that is given later."""
+        return super().link(callback) if self.body is None else self.body.link(callback)
 
     def link_error(self, errback: Any) -> Any:
-        """Link an errback to the body: it is called, once, whichever member fails."""
-        self.body.link_error(errback)
+        """Link an errback to the body, also to one that is given later: it is called, once, whichever member fails."""
+        if self.body is None:
+            super().link_error(errback)
+        else:
+            self.body.link_error(errback)
         return errback
 
     def set_immutable(self, immutable: bool) -> None:

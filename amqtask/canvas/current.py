@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 _current: Callable[[], CanvasApp | None] = lambda: None  # noqa: E731 -- a weak reference to nothing
 
 
-def make_current(app: CanvasApp) -> None:
+def set_current_app(app: CanvasApp) -> None:
     """Signatures that are bound to no app use this one from now on, as long as it lives."""
     global _current  # noqa: PLW0603 -- one per process is the point
     _current = weakref.ref(app)
 
 
-def is_current(app: CanvasApp) -> bool:
+def is_current_app(app: CanvasApp) -> bool:
     """Whether signatures that are bound to no app use this one."""
     return _current() is app
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.canvas.normal import PLACE, options_of, passed_on, place
 from amqtask.canvas.parking import cut
-from amqtask.canvas.planned import CHORD_OPTION, CHORD_QUEUE_PREFIX, NAME_MAX, ChordStart, Plan, PlanContext, Sending
+from amqtask.canvas.plan import CHORD_OPTION, CHORD_QUEUE_PREFIX, NAME_MAX, ChordStart, Plan, PlanContext, Sending
 from amqtask.canvas.shapes import (
     CELERYS_OWN,
     Shape,
     body,
+    first_task,
     kind,
     listed,
     members,
@@ -106,7 +107,7 @@ class Emitter:
         assert then is not None
         group_id = options_in(header)["task_id"]
         then = self._shortened(then, options)
-        self._prepare_body(then, options, group_id)
+        self._prepare_body(then, options, group_id, tasks)
         args, _ = merged_call({**sig, "kwargs": {}}, args, {})
         if not tasks:
             root = {"root_id": options["root_id"]} if options.get("root_id") else {}
@@ -140,7 +141,7 @@ class Emitter:
         options["chain"] = self._cut(rest)[::-1]
         return first
 
-    def _prepare_body(self, then: Shape, options: dict[str, Any], group_id: str) -> None:
+    def _prepare_body(self, then: Shape, options: dict[str, Any], group_id: str, tasks: list[Shape]) -> None:
         """Put into the body what it will need when its time comes."""
         where = {name: options[name] for name in PLACE if options.get(name) is not None}
         after = options.get("chain")
@@ -152,8 +153,11 @@ class Emitter:
                 own.setdefault(name, value)
         if after:
             own["chain"] = list(after)
-        if root_id := options.get("root_id") or self._context.root_id:
-            own.setdefault("root_id", root_id)
+        if own.get("root_id") is None:
+            # of a chord that nothing goes before: the root of its last member, which will be the parent of the body
+            first = options_in(first_task(tasks[-1])).get("task_id") if tasks else None
+            if root_id := options.get("root_id") or self._context.root_id or first:
+                own["root_id"] = root_id
         last = members(then)[-1] if kind(then) == "chain" else then
         if kind(last) == "task":
             options_of(last).setdefault("group_id", group_id)  # as Celery has it; without an index, and without a chord

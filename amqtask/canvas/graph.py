@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqtask.canvas.normal import normal
 from amqtask.canvas.shapes import Shape, body, kind, listed, members, options
@@ -55,23 +55,6 @@ def graph(sig: Shape) -> Graph:
     return new
 
 
-def result_graph(result: Any) -> Graph:
-    """Of a handle: the tasks that it, its parents and its members stand for.
-
-    Args:
-        result: an ``AsyncResult`` or ``GroupResult``; nothing is fetched.
-    """
-    new = Graph()
-    lineage = []
-    while result is not None:
-        lineage.append(result)
-        result = result.parent
-    sources: list[int] = []
-    for node in reversed(lineage):
-        sources = _draw_result(new, node, sources)
-    return new
-
-
 def _draw(new: Graph, sig: Shape, sources: list[int]) -> list[int]:
     """Add a signature; the numbers of the tasks that end it."""
     which = kind(sig)
@@ -87,23 +70,6 @@ def _draw(new: Graph, sig: Shape, sources: list[int]) -> list[int]:
     ends = [end for member in members(sig) for end in _draw(new, member, sources)]
     then = body(sig) if which == "chord" else None
     return ends if then is None else _draw(new, then, ends or sources)
-
-
-def _draw_result(new: Graph, result: Any, sources: list[int]) -> list[int]:
-    inner = getattr(result, "results", None)
-    if inner is None:
-        name = getattr(result, "name", None)
-        return [new.add(f"{name} {result.id}" if name else str(result.id), sources)]
-    ends: list[int] = []
-    for member in inner:
-        start, lineage = sources, []
-        while member is not None:
-            lineage.append(member)
-            member = member.parent  # noqa: PLW2901 -- up to the first step of this member
-        for node in reversed(lineage):
-            start = _draw_result(new, node, start)
-        ends += start
-    return ends
 
 
 def _quoted(text: str) -> str:

@@ -71,12 +71,13 @@ class group(Signature):  # noqa: N801 -- Celery's name
 
         Args:
             start: seconds.
-            stop: the longest of them, seconds; all further members get it.
+            stop: none is longer than this; those that would be have the longest that is not.
             step: seconds.
         """
-        for index, task in enumerate(self.tasks):
-            delay = start + index * step
-            task.set(countdown=delay if stop is None else min(delay, stop))
+        delay = start
+        for task in self.tasks:
+            task.set(countdown=delay)
+            delay += step if stop is None or delay + step <= stop else 0
         return self
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from amqtask.canvas.planned import CHORD_OPTION
+from amqtask.canvas.plan import CHORD_OPTION
 from amqtask.canvas.shapes import CELERYS_OWN, body, is_shape, kind, listed, members, options, stamp_names
 from amqtask.plugins import did_you_mean
 

@@ -26,7 +26,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from amqtask.canvas.normal import PLACE
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_OVER, Parked, Sending, derived_ids, result_name
+from amqtask.canvas.plan import CHAIN_MORE, CHAIN_OVER, Parked, Sending, derived_ids, result_name
 from amqtask.canvas.shapes import DESTINATION, Shape, ends_in_group, first_task, is_shape, kind, members, options, shape
 from amqtask.errors import DecodeError, EncodeError
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
@@ -191,7 +191,7 @@ def _steps(serializer: Serializer, text: bytes) -> list[Shape]:
     except Exception as error:
         raise DecodeError(f"the steps of a chain can't be read: {error}") from error
     if not isinstance(steps, list) or not all(map(is_shape, steps)):
-        raise DecodeError("the steps of a chain can't be read: they are no signatures")
+        raise DecodeError("the steps of a chain can't be read: they are not signatures")
     return steps
 
 

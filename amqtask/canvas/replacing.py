@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from amqtask.canvas.after import member_of
 from amqtask.canvas.normal import add_errors, add_links, nest, normal, single
 from amqtask.canvas.parking import CHAIN_QUEUE_PREFIX, over
-from amqtask.canvas.plan import plan
-from amqtask.canvas.planned import NAME_MAX
+from amqtask.canvas.plan import NAME_MAX
+from amqtask.canvas.planning import plan
 from amqtask.canvas.shapes import chain_shape, kind, listed, members, options
 from amqtask.errors import ConfigError, DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amqtask.canvas.planned import Plan, PlanContext
+    from amqtask.canvas.plan import Plan, PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.wire.message import TaskMessage
 
@@ -118,5 +118,5 @@ def queue_of(message: TaskMessage) -> str:
     """
     queue = str(message.kwargs["queue"])
     if not queue.startswith(CHAIN_QUEUE_PREFIX) or len(queue.encode(errors="replace")) > NAME_MAX:
-        raise DecodeError(f"{queue[:100]!r} is no queue of a chain")
+        raise DecodeError(f"{queue[:100]!r} is not a queue of a chain")
     return queue

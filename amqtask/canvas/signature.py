@@ -18,7 +18,7 @@ from amqtask.canvas.handles import handle
 from amqtask.canvas.normal import normal, place
 from amqtask.canvas.option_names import check_names
 from amqtask.canvas.parts import Parts
-from amqtask.canvas.plan import plan
+from amqtask.canvas.planning import plan
 from amqtask.canvas.shapes import Shape, chain_shape, copied, is_shape, kind, listed, merged_call, merged_options, shape
 from amqtask.canvas.words import in_words
 
@@ -365,7 +365,7 @@ def shapes_of(tasks: Iterable[Any]) -> list[Any]:
         given = list(given[0])
     for item in given:
         if not is_shape(item):
-            raise TypeError(f"a signature is wanted, such as task.s(...), not {item!r:.100}")
+            raise TypeError(f"a signature is required, such as task.s(...), got {item!r:.100}")
     return [maybe_signature(item) for item in given]
 
 

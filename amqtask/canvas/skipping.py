@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from amqtask.canvas.plan import plan
-from amqtask.canvas.planned import CHAIN_SKIP, CHAIN_SKIPPED, Plan, Sending, derived_ids
+from amqtask.canvas.plan import CHAIN_SKIP, CHAIN_SKIPPED, Plan, Sending, derived_ids
+from amqtask.canvas.planning import plan
 from amqtask.canvas.shapes import DESTINATION, chain_shape, options, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from amqtask.canvas.planned import PlanContext
+    from amqtask.canvas.plan import PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.wire.message import TaskMessage
 

@@ -14,15 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from amqtask.canvas.normal import add_errors, add_links, normal, options_of, single
-from amqtask.canvas.plan import plan
-from amqtask.canvas.planned import Sending
+from amqtask.canvas.plan import Sending
+from amqtask.canvas.planning import plan
 from amqtask.canvas.shapes import CHUNKS, DESTINATION, body, copied, first_task, is_shape, kind, members, options, shape
 from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from amqtask.canvas.planned import Plan, PlanContext
+    from amqtask.canvas.plan import Plan, PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.wire.message import TaskMessage
 

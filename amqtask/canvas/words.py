@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def in_words(sig: Shape) -> str:
-    """``proj.add(2, 2)``, ``proj.add(2, 2) | add(4)``, ``group(...)``, ``%proj.xsum([...])``: Celery's words."""
+    """``add(2, 2)``, ``add(2, 2) | add(4)``, ``group([...])``, ``chord([...], xsum())``: as it would be written."""
     which = kind(sig)
     if which == "task":
         return f"{sig['task']}({_arguments(sig)})"

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask.canvas.after import Errback
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, CHAIN_SKIPPED
+from amqtask.canvas.plan import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, CHAIN_SKIPPED
 from amqtask.canvas.shapes import ERRBACK, Shape
 from amqtask.canvas.starting import COMPOSED, START, composition
 from amqtask.errors import BrokerError, ConfigError

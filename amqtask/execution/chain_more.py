@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from amqtask.broker.interface import Reachable
 from amqtask.canvas.after import context_of
 from amqtask.canvas.parking import find
 from amqtask.canvas.replacing import more, position, queue_of
@@ -20,12 +21,8 @@ from amqtask.tasks.context import current
 from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from amqtask.broker.admin import Admin
-    from amqtask.broker.interface import ConnectionOptions
-    from amqtask.broker.url import BrokerURL
-    from amqtask.canvas.planned import Plan, PlanContext
+    from amqtask.canvas.plan import Plan, PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.tasks.context import Context
     from amqtask.wire.message import TaskMessage
@@ -33,13 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class ChainApp(FollowupApp, Protocol):
+class ChainApp(FollowupApp, Reachable, Protocol):
     """What is asked of an app to go on with a chain."""
 
-    @property
-    def broker_urls(self) -> Sequence[BrokerURL]: ...  # noqa: D102
-    @property
-    def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
     def plan_context(self) -> PlanContext: ...  # noqa: D102
     def send(self, plan: Plan) -> None: ...  # noqa: D102
 

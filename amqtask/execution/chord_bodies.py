@@ -5,12 +5,9 @@ Whoever has counted the members (Redis, RabbitMQ, a retrying task of Celery's) a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from amqtask.canvas.after import chord_body, chord_failed, unreached
-from amqtask.canvas.planned import derived_ids
-from amqtask.canvas.shapes import options
+from amqtask.canvas.after import chord_body, chord_context, chord_failed
 from amqtask.canvas.skipping import skips
 from amqtask.errors import ChordError, DecodeError
 from amqtask.execution.documents import Asked, Documents, Ignoring
@@ -25,7 +22,6 @@ from amqtask.wire.message import TaskMessage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amqtask.canvas.planned import PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.execution.job import After
     from amqtask.execution.sendings import FollowupApp
@@ -64,7 +60,8 @@ class ChordBodies:
         for task_id, state, value in found:
             if state != SUCCESS:
                 return self.failed(chord, group_id, ChordError(f"Dependency {task_id} raised {to_exception(value)!r}"))
-        plan = chord_body(chord, [value for _, _, value in found], self._context(chord, group_id))
+        context = chord_context(chord, group_id, self._sendings.context(), found[-1][0] if found else None)
+        plan = chord_body(chord, [value for _, _, value in found], context)
         return self._sendings.after([plan])
 
     def failed(self, chord: Shape, group_id: str, error: ChordError) -> After:
@@ -75,7 +72,8 @@ class ChordBodies:
             group_id: of the header.
             error: why.
         """
-        followup = chord_failed(chord, self._context(chord, group_id), errbacks_of(self._tasks))
+        context = chord_context(chord, group_id, self._sendings.context())
+        followup = chord_failed(chord, context, errbacks_of(self._tasks))
         document = to_document(error, celery=self._celery)
         records: list[Record] = []
         parts: list[Part] = []
@@ -102,17 +100,6 @@ class ChordBodies:
         """
         document = to_document(error, celery=self._celery)
         return part._replace(state=FAILURE, result=self._documents.part(part.task_id, FAILURE, document))
-
-    def _context(self, chord: Shape, group_id: str) -> PlanContext:
-        given = options(chord)
-        body = next(iter(unreached(chord)), None)
-        return replace(
-            self._sendings.context(),
-            new_id=derived_ids(group_id, purpose="body"),
-            reply_to=given.get("reply_to") or (None if body is None else body.reply_to),
-            root_id=given.get("root_id"),
-            parent_id=given.get("parent_id"),
-        )
 
     def _read(self, result: bytes) -> tuple[str, str, Any]:
         try:

@@ -147,7 +147,7 @@ class Documents:
         if self._signer is not None:
             self.check_message(document, message.id)
             properties = Properties(content_type, encoding)
-            # not the correlation id: a task's signature does not cover it, so a stranger may have put another one there
+            # not the correlation id: a task's signature does not cover it, so others may have put another one there
             signature = self._signer.signature(properties, document, ANSWER, message.id)
         return Record(message.id, state, document, content_type, encoding, reply_to, correlation_id, final, signature)
 

@@ -17,7 +17,6 @@ from amqtask import clock
 from amqtask.errors import AmqtaskError, ContentRefused, EncodeError, Ignore, Reject, Retry, TaskRevoked
 from amqtask.execution import telling
 from amqtask.execution.chain_more import Skipped
-from amqtask.execution.failure import clip, describe, message
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import After, Kind, Outcome
 from amqtask.execution.next_attempt import needs_body, next_body, next_headers, next_key, signed_again
@@ -26,6 +25,7 @@ from amqtask.execution.sendings import FollowupApp, joined
 from amqtask.execution.thread_loops import ThreadLoops
 from amqtask.execution.window import no_window
 from amqtask.results.states import FAILURE, RETRY, REVOKED
+from amqtask.results.trimming import clip, describe, message
 from amqtask.tasks.context import Context, running
 from amqtask.tasks.retry import Decision, Verdict, next_delay
 from amqtask.wire.codec import decode, serializers

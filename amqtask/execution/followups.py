@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from amqtask.canvas.after import Followup, after_failure, after_success, context_of
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIPPED, CHORD_OPTION, Plan, result_name
+from amqtask.canvas.plan import CHAIN_MORE, CHAIN_SKIPPED, CHORD_OPTION, Plan, result_name
 from amqtask.canvas.shapes import options, shape
 from amqtask.canvas.skipping import skips
 from amqtask.canvas.starting import COMPOSED

@@ -1,4 +1,4 @@
-"""Errors of the broker that trying again does not mend. Owns which these are, for tasks that else try on for ever."""
+"""Errors of the broker that trying again does not mend. Owns which these are, for tasks that would try for ever."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
-from amqtask.canvas.planned import Sending
+from amqtask.canvas.plan import Sending
 from amqtask.canvas.shapes import listed
 from amqtask.errors import ConfigError, Retry
 from amqtask.tasks.limits import LIMIT_KEY
 from amqtask.wire.codec import encode_body, lean_headers, serializer_for
 from amqtask.wire.compression import compress
-from amqtask.wire.failure import FIRST_TIME, LOST
+from amqtask.wire.dead_headers import FIRST_TIME, LOST
 from amqtask.wire.message import Properties, strip_broker_headers
 from amqtask.wire.signing import SIGNATURE
 

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask import clock
 from amqtask.broker.content import check_short, encode_properties
-from amqtask.canvas.planned import Plan, Sending, derived_ids
+from amqtask.canvas.plan import Plan, Sending, derived_ids
 from amqtask.canvas.shapes import ERRBACK
 from amqtask.errors import AmqtaskError, ConfigError, EncodeError
 from amqtask.execution.job import After, Begin
 from amqtask.results.trimming import clip, type_path
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
 from amqtask.topology.delays import dead_name
-from amqtask.wire import failure
+from amqtask.wire import dead_headers
 from amqtask.wire.message import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from amqtask.canvas.after import Errback
-    from amqtask.canvas.planned import PlanContext
+    from amqtask.canvas.plan import PlanContext
     from amqtask.config.settings import Settings
     from amqtask.results.base import Backend
     from amqtask.tasks.task import Task
@@ -160,14 +160,14 @@ class Sendings:
         now = clock.utcnow().isoformat(timespec="milliseconds")
         headers = {
             **(message.properties.headers or {}),
-            failure.REASON: "unsendable",
-            failure.EXCEPTION: type_path(error),
-            failure.MESSAGE: clip(str(error), _TEXT),
-            failure.WORKER: worker,
-            failure.ATTEMPTS: 0,
-            failure.FIRST_TIME: now,
-            failure.LAST_TIME: now,
-            failure.QUEUE: queue,
+            dead_headers.REASON: "unsendable",
+            dead_headers.EXCEPTION: type_path(error),
+            dead_headers.MESSAGE: clip(str(error), _TEXT),
+            dead_headers.WORKER: worker,
+            dead_headers.ATTEMPTS: 0,
+            dead_headers.FIRST_TIME: now,
+            dead_headers.LAST_TIME: now,
+            dead_headers.QUEUE: queue,
         }
         properties = message.properties._replace(headers=headers, expiration=None)
         return (Outgoing(DEFAULT_EXCHANGE, dead_name(queue), properties, message.body),)

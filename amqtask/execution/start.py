@@ -19,7 +19,7 @@ from amqtask.tasks.context import current
 
 if TYPE_CHECKING:
     from amqtask.broker.interface import Transport
-    from amqtask.canvas.planned import Plan, PlanContext
+    from amqtask.canvas.plan import Plan, PlanContext
     from amqtask.canvas.shapes import Shape
     from amqtask.config.settings import Settings
     from amqtask.tasks.context import Context

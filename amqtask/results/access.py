@@ -88,7 +88,7 @@ class ResultAccess:
         """Read what :meth:`dump_group`, or Celery, has written. Raises DecodeError, ContentRefused."""
         value = load_value(document, self._accept)
         if not isinstance(value, dict) or "result" not in value:
-            raise DecodeError("what is stored is no group")
+            raise DecodeError("what is stored is not a group")
         return self.from_tuple(value["result"])
 
     def from_tuple(self, value: Any) -> ResultBase:

@@ -8,7 +8,7 @@ nothing of tasks, states or exceptions but what a :class:`Record` says.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from amqtask.errors import BackendError
 from amqtask.plugins import Registry
@@ -197,6 +197,14 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Close connections of coroutines, in their loop."""
+
+
+@runtime_checkable
+class Timely(Protocol):
+    """A backend that can be asked for so long only. Others are asked for as long as their store takes to answer."""
+
+    def fetch_by(self, task_ids: Sequence[str], deadline: float) -> Mapping[str, bytes] | None:
+        """:meth:`Backend.fetch`; None when there is no answer by ``deadline`` (monotonic), or soon after it."""
 
 
 backends: Registry[Callable[[str, Settings], Backend]] = Registry(

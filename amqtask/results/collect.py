@@ -69,7 +69,7 @@ def get_leaf(root: ResultBase) -> Any:
     return value
 
 
-class Graph(dict["ResultBase", list["ResultBase"]]):
+class DependencyGraph(dict["ResultBase", list["ResultBase"]]):
     """Each result, and what it has sent; in the order of :func:`iterdeps`."""
 
     def edges(self) -> Iterator[tuple[ResultBase, ResultBase]]:
@@ -91,9 +91,9 @@ class Graph(dict["ResultBase", list["ResultBase"]]):
         return "\n".join(["flowchart LR", *nodes, *arrows]) + "\n"
 
 
-def graph_of(root: ResultBase, intermediate: bool = True) -> Graph:
+def graph_of(root: ResultBase, intermediate: bool = True) -> DependencyGraph:
     """The graph below a result, as far as it is known."""
-    graph = Graph()
+    graph = DependencyGraph()
     for parent, node in iterdeps(root, intermediate):
         graph.setdefault(node, [])
         if parent is not None:

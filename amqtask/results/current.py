@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _find: Callable[[], Results | None] = lambda: None  # noqa: E731 -- replaced as a whole
 
 
-def provide(find: Callable[[], Results | None]) -> None:
-    """Say where they are from now on.
+def set_default_results(find: Callable[[], Results | None]) -> None:
+    """Handles that were made without an app ask here from now on.
 
     Args:
         find: the results of an app; None once it is gone. It should not keep the app alive.

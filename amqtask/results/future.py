@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from amqtask.errors import ResultGone, TaskRevoked
 from amqtask.results.absence import absent_state, explain
-from amqtask.results.collect import Graph, collect, get_leaf, graph_of, iterdeps
+from amqtask.results.collect import DependencyGraph, collect, get_leaf, graph_of, iterdeps
 from amqtask.results.current import current_results
 from amqtask.results.facts import Facts
 from amqtask.results.failures import to_exception
@@ -222,11 +222,11 @@ class AsyncResult(Facts, Generic[R_co]):
         return get_leaf(self)
 
     @property
-    def graph(self) -> Graph:
+    def graph(self) -> DependencyGraph:
         """What has sent what, as far as it has ended."""
         return graph_of(self)
 
-    def build_graph(self, intermediate: bool = False) -> Graph:
+    def build_graph(self, intermediate: bool = False) -> DependencyGraph:
         """:attr:`graph`; unless ``intermediate``, IncompleteStream is raised where a task has not ended."""
         return graph_of(self, intermediate)
 

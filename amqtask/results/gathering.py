@@ -75,10 +75,10 @@ class Gathering(Generic[L]):
         results = self._find()
         with self._wait(results) as wait:
             if self._failed is not None:
-                found = results.backend.fetch([*self._waiting, self._failed.id])
+                found = wait.fetch([*self._waiting, self._failed.id])
                 yield from self._take_stored(self._failed, found, results)
             if doubtful := self._doubtful(results):
-                _refuse_gone(doubtful, results.backend.fetch(doubtful), results)
+                _refuse_gone(doubtful, wait.fetch(doubtful), results)
             while self._waiting:
                 yield from self._take(wait.next())
 

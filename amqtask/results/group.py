@@ -66,7 +66,7 @@ class GroupResult(ResultSet[R_co]):
             return None
         group = access.load_group(document)
         if not isinstance(group, GroupResult):
-            raise DecodeError(f"what is stored of group {id} is no group")
+            raise DecodeError(f"what is stored of group {id} is not a group")
         return group
 
     def delete(self) -> None:

@@ -16,11 +16,11 @@ _denied: ContextVar[bool | None] = ContextVar("amqtask_join_denied", default=Non
 _inside_task: Callable[[], bool] = lambda: False  # noqa: E731 -- replaced as a whole
 
 
-def provide(inside_task: Callable[[], bool]) -> None:
-    """Say how to tell whether a task runs here: that is known further up.
+def set_inside_task(inside_task: Callable[[], bool]) -> None:
+    """Set how to tell whether a task runs here, which a layer above knows.
 
     Args:
-        inside_task: asked when someone is about to wait for a result.
+        inside_task: called when someone is about to wait for a result.
     """
     global _inside_task  # noqa: PLW0603 -- one answer per process
     _inside_task = inside_task
@@ -57,8 +57,8 @@ class allow_join_result(_Switch):  # noqa: N801
     _value = False
 
 
-def refused() -> bool:
-    """Whether waiting for a result is refused to the code that asks this."""
+def is_wait_refused() -> bool:
+    """Whether waiting for a result is refused to the code that runs here."""
     denied = _denied.get()
     return _inside_task() if denied is None else denied
 
@@ -69,7 +69,7 @@ def refuse_inside_task() -> None:
     Raises:
         RuntimeError: this is one, and no ``allow_join_result()`` surrounds the call.
     """
-    if refused():
+    if is_wait_refused():
         raise RuntimeError(
             "never wait for a result inside a task: the worker's slot is held meanwhile, and once every slot waits, "
             "nothing runs any more. Use a chain or a chord, or allow_join_result() if you are sure"

@@ -1,4 +1,4 @@
-"""The texts of an exception: its type, its message and its traceback. Owns trimming; survives hostile exceptions.
+"""An exception as short texts: its type, its message and its traceback. Owns trimming; survives hostile exceptions.
 
 User code may raise anything: exceptions whose ``str()`` raises or returns megabytes, chains that bite their tail, deep
 recursions. Nothing in here raises, and nothing it returns is longer than its limit or fails to be encoded.
@@ -6,6 +6,7 @@ recursions. Nothing in here raises, and nothing it returns is longer than its li
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,16 @@ _MACHINERY = (
     "/concurrent/futures/",
     "/contextlib.py",
 )
+
+
+def describe(error: BaseException) -> tuple[str, str, str]:
+    """Type path, message and traceback of an exception."""
+    kind, text, trace = "Exception", "an exception that can't be described", ""
+    with contextlib.suppress(BaseException):  # out of memory or stack, again; what is known by then is told
+        kind = type_path(error)
+        text = message(error)
+        trace = traceback(error)
+    return kind, text, trace
 
 
 def type_path(error: BaseException) -> str:

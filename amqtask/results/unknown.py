@@ -45,7 +45,7 @@ def unknown(path: str, args: tuple[Any, ...], text: str | None) -> RemoteError:
     """An exception that stands for one of a class that is not here.
 
     Args:
-        path: ``module.Name`` of the class, or what a stranger has written for it.
+        path: ``module.Name`` of the class, or what another client has written for it.
         args: of the exception.
         text: what its ``str()`` said, or None.
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from amqtask import clock
 from amqtask.errors import BackendError, ResultTimeout
+from amqtask.results.base import Timely
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -86,13 +87,23 @@ class Waiting:
             if metas := self._read(documents):
                 return metas
 
-    async def afetch(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+    def fetch(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """What is stored of some tasks now; who gives no time looks however long the backend takes.
 
         Raises:
             ResultTimeout: the backend has not told in time.
             BackendError: it can't be reached.
         """
+        backend = self._results.backend
+        if not self._least or self._deadline is None or not isinstance(backend, Timely):
+            return backend.fetch(ids)
+        found = backend.fetch_by(ids, self._deadline)
+        if found is None:
+            raise ResultTimeout(self._timeout_text())
+        return found
+
+    async def afetch(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Like :meth:`fetch`, without blocking the running loop."""
         import asyncio  # noqa: PLC0415 -- as above
 
         try:

@@ -14,7 +14,7 @@ from waiting import wait_for
 from amqtask import Amqtask, chain
 from amqtask.app.dead import DeadLetters
 from amqtask.broker.admin import Admin
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_SKIP
+from amqtask.canvas.plan import CHAIN_MORE, CHAIN_SKIP
 from amqtask.errors import AccessRefused
 from amqtask.worker.embedded import EmbeddedWorker
 from amqtask.worker.options import Requested, resolve

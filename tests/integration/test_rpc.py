@@ -13,15 +13,18 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from nodes import Node, RabbitNode
 from proxy import Proxy
-from publishing import declare, message, transport
+from publishing import OPTIONS, declare, message, transport
 from replies import Answerer, Desk, document
 from waiting import wait_for
 
+from amqtask.app.transport import BrokerTransport
 from amqtask.broker.publisher import Publisher
 from amqtask.broker.url import parse_urls
 from amqtask.config.settings import Settings
 from amqtask.errors import BackendError, ConfigError, PublishTimeout
+from amqtask.results.backends import rpc
 from amqtask.results.backends.rpc import RpcBackend
+from amqtask.results.base import Timely
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -168,6 +171,64 @@ def test_a_second_look_finds_the_answer_again(desk: Desk, answerer: Answerer):
     task_id = desk.send()
     answerer.answer(desk.backend.reply_to, task_id)
     assert set(desk.get(task_id)) == set(desk.get(task_id)) == set(desk.backend.fetch([task_id])) == {task_id}
+
+
+@pytest.mark.parametrize("asked", [lambda desk, one: desk.backend.fetch([one]), lambda desk, one: desk.get(one)])
+def test_after_a_failure_whoever_asks_anew_gets_the_answer_of_the_replay(desk: Desk, answerer: Answerer, asked):
+    task_id = desk.send()
+    for status in ("FAILURE", "FAILURE", "SUCCESS"):
+        answerer.answer(desk.backend.reply_to, task_id, status, status=status)
+        document = asked(desk, task_id)[task_id]
+        assert (json.loads(document) if isinstance(document, bytes) else document)["status"] == status
+
+
+def test_a_failure_that_is_here_is_told_when_the_queue_can_not_be_looked_into(
+    desk: Desk, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(rpc, "_AGAIN", 0.1)
+    task_id = desk.send()
+    answerer.answer(desk.backend.reply_to, task_id, status="FAILURE")
+    before = desk.backend.fetch([task_id])
+    assert json.loads(before[task_id])["status"] == "FAILURE"
+    away = BrokerTransport(parse_urls("amqp://nobody@127.0.0.1:1/"), OPTIONS, "round-robin")
+    desk.backend.bind(away)
+    assert desk.backend.fetch([task_id]) == before
+    assert desk.get(task_id)[task_id]["status"] == "FAILURE"
+    away.close()
+
+
+def test_a_hundred_failures_are_told_soon_while_the_queue_can_not_be_looked_into(
+    desk: Desk, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(rpc, "_AGAIN", 0.3)
+    ids = [desk.send() for _ in range(100)]
+    for task_id in ids:
+        answerer.answer(desk.backend.reply_to, task_id, status="FAILURE")
+    assert set(desk.get(*ids)) == set(ids)
+    away = BrokerTransport(parse_urls("amqp://nobody@127.0.0.1:1/"), OPTIONS, "round-robin")
+    desk.backend.bind(away)
+    started = time.monotonic()
+    assert all(desk.backend.fetch([task_id]) for task_id in ids)
+    assert time.monotonic() - started < 5
+    away.close()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_who_has_only_so_long_is_not_kept_by_a_queue_that_can_not_be_looked_into(
+    desk: Desk, answerer: Answerer, ended: bool
+):
+    """As ``get`` is, where what went before the task has failed."""
+    failed, task_id = desk.send(), desk.send()
+    answerer.answer(desk.backend.reply_to, failed, status="FAILURE")
+    assert set(desk.backend.fetch([failed])) == {failed}
+    away = BrokerTransport(parse_urls("amqp://nobody@127.0.0.1:1/"), OPTIONS, "round-robin")
+    desk.backend.bind(away)
+    assert isinstance(desk.backend, Timely)
+    started = time.monotonic()
+    found = desk.backend.fetch_by([failed] if ended else [failed, task_id], started + 0.3)
+    assert time.monotonic() - started < 3
+    assert (None if found is None else set(found)) == ({failed} if ended else None)
+    away.close()
 
 
 def test_a_group_of_a_thousand_is_awaited_with_one_watch(desk: Desk, answerer: Answerer):

@@ -44,6 +44,17 @@ def test_the_queue_is_there_before_the_first_task_can_be_answered(desk: Desk, an
     assert answerer.consumers(desk.backend.reply_to) == 0
 
 
+def test_after_a_failure_whoever_asks_anew_gets_the_answer_of_the_replay(desk: Desk, answerer: Answerer):
+    async def main() -> list[str]:
+        task_id, seen = await desk.asend(), []
+        for status in ("FAILURE", "SUCCESS"):
+            await asyncio.to_thread(answerer.answer, desk.backend.reply_to, task_id, status=status)
+            seen.append((await desk.aget(task_id))[task_id]["status"])
+        return seen
+
+    assert asyncio.run(main()) == ["FAILURE", "SUCCESS"]
+
+
 def test_the_loop_goes_on_while_coroutines_wait(desk: Desk, answerer: Answerer):
     async def main() -> float:
         ids = [await desk.asend() for _ in range(100)]

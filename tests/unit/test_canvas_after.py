@@ -20,9 +20,10 @@ from amqtask.canvas.after import (
 from amqtask.canvas.chain import chain
 from amqtask.canvas.chord import chord
 from amqtask.canvas.group import group
-from amqtask.canvas.plan import PlanContext, plan
+from amqtask.canvas.plan import PlanContext
+from amqtask.canvas.planning import plan
 from amqtask.canvas.replacing import addition, replacement
-from amqtask.canvas.shapes import ACCUMULATE
+from amqtask.canvas.shapes import ACCUMULATE, members
 from amqtask.canvas.signature import Signature
 from amqtask.errors import ConfigError
 from amqtask.wire.message import TaskMessage
@@ -131,7 +132,7 @@ def test_a_failed_chord_fails_its_body_and_what_follows_it():
     work = add(0) | chord([add(1)], add(2).on_error(add(9))) | add(3)
     step = first(work).embed["chain"]
     body = plan(step[-1], (1,), given={"chain": step[:-1]}, context=BASE).chords[0].body
-    followup = chord_failed(body, chord_context("g", BASE, "member", None))
+    followup = chord_failed(body, chord_context(body, "g", BASE))
     assert [one.task_id for one in followup.failed] == [body["options"]["task_id"], step[0]["options"]["task_id"]]
     (sent,) = followup.plans[0].sendings
     assert sent.args == (body["options"]["task_id"], 9)
@@ -140,17 +141,54 @@ def test_a_failed_chord_fails_its_body_and_what_follows_it():
 def test_a_failed_chord_in_a_header_is_counted_there():
     new = plan(chord([chord([add(1)], add(2)), add(3)], add(4)), context=BASE)
     inner = next(start for start in new.chords if start.body["args"] == (2,))
-    (failed,) = chord_failed(inner.body, chord_context(inner.group_id, BASE, "member", None)).failed
+    (failed,) = chord_failed(inner.body, chord_context(inner.body, inner.group_id, BASE)).failed
     assert failed.member.chord["args"] == (4,)
     assert failed.member.group_index == 0
 
 
 def test_the_members_of_a_body_that_is_a_group_fail_each_with_its_errbacks():
     body = plan(chord([add(1)], group(add(2).on_error(add(8)), add(3).on_error(add(9)))), context=BASE).chords[0].body
-    followup = chord_failed(body, chord_context("g", BASE, "member", None), in_process=lambda _sig: True)
+    followup = chord_failed(body, chord_context(body, "g", BASE), in_process=lambda _sig: True)
     ids = [member["options"]["task_id"] for member in body["kwargs"]["tasks"]]
     assert [one.task_id for one in followup.failed] == ids
     assert [(call.signature["args"], call.task_id) for call in followup.calls] == [((8,), ids[0]), ((9,), ids[1])]
+
+
+def test_errbacks_of_work_that_ends_in_a_group_hear_of_what_fails_before_it_with_something_behind_it_too():
+    work = chord([add(1)], group(add(2), add(3))).on_error(add(9))
+    for whole in (work | add(4), Signature.from_dict({**chain(), "kwargs": {"tasks": [work, add(4)]}})):
+        body = plan(whole, context=BASE).chords[0].body
+        followup = chord_failed(body, BASE, in_process=lambda _sig: True)
+        ids = [member["options"]["task_id"] for member in members(body)]
+        assert [(list(call.signature["args"]), call.task_id) for call in followup.calls] == [([9], one) for one in ids]
+
+
+CHORDS = {
+    "on_error=": lambda: chord([add(1)], add(2), on_error=add(9)),
+    "on_error=[...]": lambda: chord([add(1)], add(2), on_error=[add(9)]),
+    "link_error=": lambda: chord([add(1)], add(2), link_error=add(9)),
+    "on_error()": lambda: chord([add(1)], add(2)).on_error(add(9)),
+    "on_error=, with its body later": lambda: chord([add(1)], on_error=add(9)),
+    "on_error(), with its body later": lambda: chord([add(1)]).on_error(add(9)),
+}
+
+
+@pytest.mark.parametrize("work", CHORDS.values(), ids=CHORDS.keys())
+def test_an_errback_of_a_chord_hears_once_however_it_was_given(work):
+    sig = work()
+    if sig.body is None:
+        sig = sig.clone()
+        sig.body = add(2)
+    body = plan(sig, context=BASE).chords[0].body
+    followup = chord_failed(body, chord_context(body, "g", BASE), in_process=lambda _sig: True)
+    assert [(call.signature["args"], call.task_id) for call in followup.calls] == [((9,), body["options"]["task_id"])]
+
+
+def test_a_callback_of_a_chord_waits_for_a_body_that_is_given_later():
+    sig = chord([add(1)])
+    sig.link(add(9))
+    sig.body = add(2)
+    assert plan(sig, context=BASE).chords[0].body["options"]["link"] == [add(9)]
 
 
 # ---- replace, add_to_chord

@@ -18,7 +18,8 @@ from amqtask.canvas.chain import chain
 from amqtask.canvas.chord import chord
 from amqtask.canvas.group import group
 from amqtask.canvas.maps import chunks, xmap, xstarmap
-from amqtask.canvas.plan import PlanContext, Sending, plan
+from amqtask.canvas.plan import PlanContext, Sending
+from amqtask.canvas.planning import plan
 from amqtask.canvas.signature import Signature
 
 
@@ -206,3 +207,11 @@ def test_what_celery_sends_runs_like_what_we_send(work, seed):
         )
     its.work_off()
     assert its.ran == ours.ran
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"start": 1, "stop": 5, "step": 2}, {"start": 2, "stop": 4, "step": 3}, {"step": 0.5, "stop": 2.2}]
+)
+def test_members_are_spread_over_time_as_celerys_are(given):
+    ours, its = (n.group(s(n, "a") for _ in range(6)).skew(**given) for n in (Ours, Theirs))
+    assert [task["options"]["countdown"] for task in ours.tasks] == [task["options"]["countdown"] for task in its.tasks]

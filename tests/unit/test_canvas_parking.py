@@ -10,7 +10,8 @@ from signing_settings import PLAIN, keyed
 
 from amqtask.canvas.chain import chain
 from amqtask.canvas.parking import find, messages_of
-from amqtask.canvas.plan import PlanContext, plan
+from amqtask.canvas.plan import PlanContext
+from amqtask.canvas.planning import plan
 from amqtask.canvas.replacing import position
 from amqtask.canvas.signature import Signature
 from amqtask.errors import ConfigError, DecodeError, EncodeError
@@ -129,5 +130,5 @@ def test_an_argument_that_cannot_be_written_is_an_encode_error():
 
 @pytest.mark.parametrize("queue", ["orders", "", None, "amqtask.chord.g", "amqtask.chain." + "é" * 125])
 def test_only_the_queue_of_a_chain_is_read_for_what_leaves_it_is_gone(queue):
-    with pytest.raises(DecodeError, match="no queue of a chain"):
+    with pytest.raises(DecodeError, match="not a queue of a chain"):
         position(TaskMessage("amqtask.chain_more", "t", kwargs={"queue": queue, "segment": 1}))

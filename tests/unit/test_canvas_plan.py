@@ -14,8 +14,8 @@ from amqtask.canvas.chain import chain
 from amqtask.canvas.chord import chord
 from amqtask.canvas.group import group
 from amqtask.canvas.parking import SEGMENT
-from amqtask.canvas.plan import PlanContext, derived_ids, plan
-from amqtask.canvas.planned import CHAIN_MORE
+from amqtask.canvas.plan import CHAIN_MORE, PlanContext, derived_ids
+from amqtask.canvas.planning import plan
 from amqtask.canvas.shapes import ACCUMULATE
 from amqtask.canvas.signature import Signature
 from amqtask.errors import ConfigError

@@ -9,7 +9,7 @@ from kept import Kept, keep_in
 from recording import RecordingTransport
 
 from amqtask import Amqtask, chain, chord, group
-from amqtask.canvas.plan import plan
+from amqtask.canvas.planning import plan
 from amqtask.tasks.context import Context, running
 from amqtask.topology.chords import WATCH_TASK
 
@@ -114,5 +114,5 @@ def test_inside_of_a_task_and_for_celery_an_unknown_option_is_no_error(shop, cap
 
 
 def test_what_a_chord_does_when_a_member_fails_can_not_be_chosen():
-    with pytest.raises(TypeError, match="on_error"):
+    with pytest.raises(TypeError, match="on_error of a chord is an errback, such as task.s.., not 'collect'"):
         chord([], on_error="collect")

@@ -12,7 +12,8 @@ from amqtask.canvas.after import after_success, context_of
 from amqtask.canvas.chain import chain
 from amqtask.canvas.chord import chord
 from amqtask.canvas.group import group
-from amqtask.canvas.plan import PlanContext, plan
+from amqtask.canvas.plan import PlanContext
+from amqtask.canvas.planning import plan
 from amqtask.canvas.signature import Signature
 from amqtask.canvas.stamps import StampingVisitor
 from amqtask.wire.message import TaskMessage

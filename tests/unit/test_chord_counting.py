@@ -15,12 +15,11 @@ from amqtask.execution.chord_bodies import ChordBodies
 from amqtask.execution.job import Begin
 from amqtask.results.base import Part
 from amqtask.wire.signing import Signer
-from amqtask.worker.chords import counting as chords
-from amqtask.worker.chords import looks as chord_looks
+from amqtask.worker.chords import counting, looks
 from amqtask.worker.chords.beginnings import Beginnings
 from amqtask.worker.chords.body import BodySender
-from amqtask.worker.chords.counting import Chords
-from amqtask.worker.chords.looks import Looks
+from amqtask.worker.chords.counting import ChordCounter
+from amqtask.worker.chords.looks import ChordLooks
 from amqtask.worker.chords.messages import ChordMessages
 from amqtask.worker.followups.patient import Patient
 from amqtask.worker.followups.storing import Storing
@@ -43,7 +42,7 @@ PART = Part(BODY, "g", 0, "member", "SUCCESS", b'[1, "member", "SUCCESS", 1]')
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    for module, name in ((chord_looks, "PAUSE"), (chord_looks, "_REFUSED_PAUSE"), (chords, "PAUSE")):
+    for module, name in ((looks, "PAUSE"), (looks, "_REFUSED_PAUSE"), (counting, "PAUSE")):
         monkeypatch.setattr(module, name, 0.001)
 
 
@@ -96,27 +95,27 @@ def until(loop, condition):
 @pytest.mark.parametrize("text", AWAY, ids=["down", "stopped", "timeout"])
 def test_a_queue_that_is_away_with_its_node_is_asked_for_until_it_is_back(loop, text):
     broker, answers = Broker(loop, chord=[text, text, 3], other=1), []
-    looks = Looks(loop, lambda: broker)
-    looks.look(QUEUE, lambda ready: answers.append(("chord", ready)))
-    looks.look("other", lambda ready: answers.append(("other", ready)))
+    chord_looks = ChordLooks(loop, lambda: broker)
+    chord_looks.look(QUEUE, lambda ready: answers.append(("chord", ready)))
+    chord_looks.look("other", lambda ready: answers.append(("other", ready)))
     until(loop, lambda: len(answers) == 2)
     assert answers == [("other", 1), ("chord", 3)], "nobody waits for it but its own chord"
 
 
 def test_a_broker_that_is_silent_about_one_queue_answers_for_the_others(loop):
     broker, answers = Broker(loop, chord=[SILENCE, AWAY[2], 3], other=1), []
-    looks = Looks(loop, lambda: broker, patience=0.01)
-    looks.look(QUEUE, lambda ready: answers.append(("chord", ready)))
-    looks.look("other", lambda ready: answers.append(("other", ready)))
+    chord_looks = ChordLooks(loop, lambda: broker, patience=0.01)
+    chord_looks.look(QUEUE, lambda ready: answers.append(("chord", ready)))
+    chord_looks.look("other", lambda ready: answers.append(("other", ready)))
     until(loop, lambda: len(answers) == 2)
-    looks.look("other", lambda ready: answers.append(("again", ready)))
+    chord_looks.look("other", lambda ready: answers.append(("again", ready)))
     until(loop, lambda: len(answers) == 3)
     assert answers == [("other", 1), ("chord", 3), ("again", 1)]
 
 
 def test_a_queue_that_is_gone_is_told_at_once(loop):
     broker, answers = Broker(loop, chord=GONE), []
-    Looks(loop, lambda: broker).look(QUEUE, answers.append)
+    ChordLooks(loop, lambda: broker).look(QUEUE, answers.append)
     until(loop, lambda: answers)
     assert (answers, broker.asked) == ([None], [QUEUE])
 
@@ -130,7 +129,7 @@ class Bench:
         self.storing = Storing(loop, None)
         outbox = SimpleNamespace(publish=self.publish, declared=lambda _: False)
         patient = Patient(loop, outbox, 1.0)
-        self.chords = Chords(
+        self.chords = ChordCounter(
             loop,
             lambda: broker,
             patient=patient,

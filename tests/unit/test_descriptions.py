@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from amqtask.execution import failure
+from amqtask.results import trimming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def test_exception_raised_between_two_lines_keeps_its_type_and_its_frames() -> N
     assert error.__traceback__ is not None
     assert error.__traceback__.tb_next is not None
     assert error.__traceback__.tb_next.tb_lineno is None
-    kind, text, trace = failure.describe(error)
+    kind, text, trace = trimming.describe(error)
     assert (kind, text) == ("ValueError", "in the middle")
     assert f"line {_fails.__code__.co_firstlineno}, in _fails" in trace
 
@@ -41,5 +41,5 @@ def test_type_and_message_are_told_where_the_traceback_can_not_be_written(monkey
     def out_of_memory(*_: object) -> NoReturn:
         raise MemoryError
 
-    monkeypatch.setattr(failure, "traceback", out_of_memory)
-    assert failure.describe(raised(_fails)) == ("ValueError", "in the middle", "")
+    monkeypatch.setattr(trimming, "traceback", out_of_memory)
+    assert trimming.describe(raised(_fails)) == ("ValueError", "in the middle", "")

@@ -120,3 +120,38 @@ def test_stamps_are_seen_by_every_task_as_in_a_worker(app):
     with app.rebound(task_always_eager=True):
         stamped.s().set(headers={"plain": 1}).stamp(customer="bob").delay()
     assert seen == [({"customer": "bob"}, ("customer",), 1)] * 2
+
+
+@pytest.mark.parametrize(
+    "body_of",
+    [group, lambda first, last: first | last, lambda first, last: chord([first], last)],
+    ids=["group", "chain", "chord"],
+)
+def test_the_errbacks_of_a_body_of_any_kind_hear_of_its_chord(tasks, body_of):
+    body = body_of(tasks.xsum.s().on_error(tasks.note.s()), tasks.xsum.s())
+    result = chord([tasks.add.s(1, 1), tasks.fail.s()], body).apply()
+    assert result.failed()
+    assert tasks.seen == [result.id]
+
+
+@pytest.mark.parametrize("work_of", [lambda bad, _ok: bad, lambda bad, ok: chord([bad], ok), lambda bad, ok: bad | ok])
+def test_errbacks_that_take_the_exception_get_it(work_of):
+    app, heard = Amqtask("errbacks"), []
+
+    @app.task(name="bad")
+    def bad():
+        raise ValueError("no")
+
+    @app.task(name="ok")
+    def ok(value):
+        return value
+
+    @app.task(name="hear")
+    def hear(request, error, _traceback):
+        heard.append((request.id, str(error)))
+
+    work = work_of(bad.s(), ok.s())
+    result = work.on_error(hear.s()).apply()
+    ((task_id, text),) = heard
+    assert task_id == result.id
+    assert "no" in text

@@ -11,7 +11,8 @@ from worker_messages import delivery
 from amqtask import Amqtask, chain, chord, group
 from amqtask.canvas.after import after_failure, after_success
 from amqtask.canvas.maps import chunks
-from amqtask.canvas.plan import PlanContext, plan
+from amqtask.canvas.plan import PlanContext
+from amqtask.canvas.planning import plan
 from amqtask.canvas.signature import Signature
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Job, Kind

@@ -149,7 +149,7 @@ def test_a_handle_without_app_uses_the_app_made_last(store, monkeypatch):
     result = AsyncResult("t")
     with pytest.raises(NoResultBackend, match="app.AsyncResult"):
         result.get()
-    current.provide(lambda: store.results)
+    current.set_default_results(lambda: store.results)
     store.put("t", 5)
     assert AsyncResult("t").get(timeout=5) == 5
 
@@ -175,7 +175,7 @@ class Silent(PolledBackend):
         raise NotImplementedError
 
     def fetch(self, task_ids):
-        self.answers.wait(30)
+        self.answers.wait(10)
         return {}
 
     def close(self):
@@ -203,3 +203,29 @@ def test_coroutines_are_held_up_by_nobody_elses_question_and_not_for_long_beyond
     finally:
         backend.answers.set()
         backend.close()
+
+
+@pytest.mark.parametrize(("tracked", "timeout"), [(False, 0.1), (True, 1e-9)])
+def test_threads_are_not_held_up_for_long_beyond_their_timeouts(tracked, timeout):
+    backend = Silent()
+    settings = Settings(result_backend="silent://", result_track_sent=tracked)
+    results = ResultAccess(settings, lambda _url, _settings: backend)
+    started = time.monotonic()
+    try:
+        with pytest.raises(ResultTimeout):
+            AsyncResult(born_now(), results=results).get(timeout=timeout)
+        assert time.monotonic() - started < 2
+    finally:
+        backend.answers.set()
+        backend.close()
+
+
+def test_who_gives_no_time_looks_however_long_the_store_takes():
+    backend = Silent()
+    results = ResultAccess(Settings(result_backend="silent://"), lambda _url, _settings: backend)
+    threading.Timer(0.7, backend.answers.set).start()
+    started = time.monotonic()
+    with pytest.raises(ResultTimeout):
+        AsyncResult(born_now(), results=results).get(timeout=0)
+    assert time.monotonic() - started > 0.5
+    backend.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -19,6 +19,7 @@ from amqtask.errors import BackendError, ConfigError
 from amqtask.results import states
 from amqtask.results.backends._process import PerProcess
 from amqtask.results.backends._records import state_of
+from amqtask.results.backends._threads import DaemonThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,7 +33,7 @@ FIRST_INTERVAL, GROWTH, LAST_INTERVAL = 0.002, 1.5, 0.5
 """Seconds between two questions, and how they grow."""
 
 _THREADS = 4
-"""Threads per process and backend that ask the store for coroutines."""
+"""Threads per process and backend that ask the store for coroutines, and for threads that have only so long."""
 
 _LAST_LOOK = 0.5
 """Seconds that a look may take which was begun when a wait's time was up, or nearly."""
@@ -56,7 +57,7 @@ class PolledBackend(ABC):
         self.settings = settings
         self.transport_options = dict(settings.result_backend_transport_options or {})
         self._slowest = _interval(self.transport_options.get("poll_interval", LAST_INTERVAL))
-        self._threads = PerProcess(partial(ThreadPoolExecutor, _THREADS, "amqtask-results"))
+        self._threads = PerProcess(partial(DaemonThreads, _THREADS, "amqtask-results"))
 
     @property
     def where(self) -> str:
@@ -88,14 +89,17 @@ class PolledBackend(ABC):
         """Like :meth:`fetch`, in a thread."""
         return await self.in_thread(lambda: self.fetch(task_ids))
 
-    def fetch_soon(self, task_ids: Sequence[str]) -> Mapping[str, bytes] | None:
-        """:meth:`fetch`, for who has no time left; None when the store does not answer at once."""
-        asking = self._threads.get().submit(self.fetch, task_ids)
+    def fetch_by(self, task_ids: Sequence[str], deadline: float) -> Mapping[str, bytes] | None:
+        """:meth:`fetch`, in a thread: as :class:`amqtask.results.base.Timely`."""
         try:
-            return asking.result(_LAST_LOOK)
-        except TimeoutError:
+            asking = self._threads.get().submit(self.fetch, task_ids)
+        except RuntimeError:  # the interpreter is about to end, and makes no thread any more
+            return self.fetch(task_ids)
+        done, _ = wait([asking], max(deadline - clock.monotonic(), _LAST_LOOK))
+        if not done:
             asking.cancel()
             return None
+        return asking.result()
 
     async def afetch_by(self, task_ids: Sequence[str], deadline: float | None) -> Mapping[str, bytes] | None:
         """:meth:`afetch`; None when the store has not answered by ``deadline`` (monotonic), or soon after it."""
@@ -154,7 +158,13 @@ class PollingWatch:
         """News, or nothing when ``timeout`` seconds have passed."""
         deadline = None if timeout is None else clock.monotonic() + timeout
         while True:
-            news = self._news(self._backend.fetch(list(self._open))) if self._open else {}
+            news: Mapping[str, bytes] = {}
+            if self._open:  # who gives no time looks once, however long the store takes for that
+                ids, limit = list(self._open), deadline if timeout else None
+                found = self._backend.fetch(ids) if limit is None else self._backend.fetch_by(ids, limit)
+                if found is None:
+                    return {}
+                news = self._news(found)
             pause = self._next(deadline)
             if news or pause is None:
                 return news
@@ -165,7 +175,7 @@ class PollingWatch:
         deadline = None if timeout is None else clock.monotonic() + timeout
         while True:
             news: Mapping[str, bytes] = {}
-            if self._open:  # who gives no time looks once, however long the store takes for that
+            if self._open:  # as in wait()
                 found = await self._backend.afetch_by(list(self._open), deadline if timeout else None)
                 if found is None:
                     return {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CLAIM_SECONDS = 10
 """How long a claim holds unless its holder takes it again: many times what sending a body takes. When the holder dies,
-so much longer is waited for."""
+this much longer is waited for."""
 DONE_SECONDS = 300
 """How long late duplicates of a finished chord are recognised."""
 

@@ -30,8 +30,8 @@ class Source(Protocol):
     def fetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """The documents there are."""
 
-    def fetch_soon(self, task_ids: Sequence[str]) -> Mapping[str, bytes] | None:
-        """The same; None when they don't come at once."""
+    def fetch_by(self, task_ids: Sequence[str], deadline: float) -> Mapping[str, bytes] | None:
+        """The same; None when they have not come in time."""
 
     async def afetch_by(self, task_ids: Sequence[str], deadline: float | None) -> Mapping[str, bytes] | None:
         """The same, for coroutines; None when they have not come in time."""
@@ -82,9 +82,9 @@ class RedisWatch:
                 told = self._take()
             found: Mapping[str, bytes] | None = {}
             if self._must_fetch(told):
-                # where time ran out before anything was subscribed, the server may be silent
-                fetch = self._source.fetch if in_time or not timeout else self._source.fetch_soon
-                found = fetch(self._unfinished())
+                # a server that has subscribed in time answers; where there was no time for that, it may be silent
+                ids, limit = self._unfinished(), None if in_time or not timeout else deadline
+                found = self._source.fetch(ids) if limit is None else self._source.fetch_by(ids, limit)
             if found is None:
                 return self._news(told._replace(subscribed=self._fetched), {})
             if (news := self._news(told, found)) or not in_time:

@@ -11,22 +11,16 @@ A loop that was stopped without being closed keeps what was on its way to it unt
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from amqtask.broker.fork_lock import ForkLock
+from amqtask import clock
 from amqtask.broker.reply_box import ReplyBox
 from amqtask.broker.reply_queue import ReplyQueue
-from amqtask.errors import (
-    AmqtaskError,
-    BackendError,
-    ConfigError,
-    NoResultBackend,
-    SerializationError,
-)
+from amqtask.errors import AmqtaskError, BackendError, ConfigError, NoResultBackend, SerializationError
 from amqtask.results.backends._records import state_of
+from amqtask.results.backends._rpc_pump import Pump
 from amqtask.results.meta import load
 from amqtask.results.states import READY_STATES, SUCCESS
 from amqtask.wire.ids import born
@@ -46,11 +40,17 @@ _UNREAD_LIMIT = 64 * 1024 * 1024
 _LOOK = 10.0
 """Seconds that a look at what has arrived may take, connecting included."""
 
+_AGAIN = 2.0
+"""Seconds that a look may take where all have ended, some of them badly: a replay may have done better since.
+
+Where such a look fails, the next one is as long in coming: what is known of a thousand failures is told meanwhile.
+"""
+
+_LAST_LOOK = 0.5
+"""Seconds that a look may take which was begun when a wait's time was up, or nearly."""
+
 _HARMLESS = ("json", "msgpack")
 """Serializers that answers are looked into with before anybody has asked for them."""
-
-_PUMP_REST = 10.0
-"""Seconds after which a pump that nobody needs any more ends."""
 
 
 class SyncReplies(Protocol):
@@ -125,7 +125,8 @@ class RpcBackend:
         self._queue = ReplyQueue(self._box, expires, self._check)
         self._bound: Connections | None = None
         self._elsewhere: Callable[[], bool] = lambda: False
-        self._pump = _Pump(self)
+        self._pump = Pump(self)
+        self._rests_until = float("-inf")
 
     def bind(self, connections: Connections, *, elsewhere: Callable[[], bool] = lambda: False) -> None:
         """Use these connections; to be called once, before anything is sent through them.
@@ -170,23 +171,71 @@ class RpcBackend:
         Raises:
             BackendError: a task has not told its end, and the queue can't be looked into.
         """
-        if self._queue.wanted and not self._all_ended(task_ids):
-            with _as_backend_error():
-                self._connections.replies.look(lambda: self._all_ended(task_ids), _LOOK)
+        return self.fetched(task_ids, _LOOK)
+
+    def fetched(self, task_ids: Sequence[str], timeout: float) -> Mapping[str, bytes]:
+        """:meth:`fetch` within some seconds."""
+        if self._worth_a_look(task_ids):
+            with self._looking(task_ids):
+                self._connections.replies.look(lambda: self._all_well(task_ids), self._patience(task_ids, timeout))
             self._pump.check()
         return self._box.get(task_ids)
 
+    def fetch_by(self, task_ids: Sequence[str], deadline: float) -> Mapping[str, bytes] | None:
+        """As :class:`amqtask.results.base.Timely`."""
+        try:
+            return self.fetched(task_ids, max(deadline - clock.monotonic(), _LAST_LOOK))
+        except BackendError:
+            if clock.monotonic() < deadline:
+                raise
+            return None
+
     async def afetch(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Like :meth:`fetch`, without blocking the running loop."""
-        if self._queue.wanted and not self._all_ended(task_ids):
-            with _as_backend_error(), self._pump:
-                await self._connections.aio.look(lambda: self._all_ended(task_ids), _LOOK)
+        return await self.afetched(task_ids, _LOOK)
+
+    async def afetched(self, task_ids: Sequence[str], seconds: float) -> Mapping[str, bytes]:
+        """Like :meth:`fetched`, without blocking the running loop."""
+        if self._worth_a_look(task_ids):
+            with self._looking(task_ids), self._pump:
+                seconds = self._patience(task_ids, seconds)
+                await self._connections.aio.look(lambda: self._all_well(task_ids), seconds)
         return self._box.get(task_ids)
 
+    @contextmanager
+    def _looking(self, task_ids: Collection[str]) -> Iterator[None]:
+        try:
+            with _as_backend_error():
+                yield
+        except BackendError:
+            if not self._all_ended(task_ids):
+                raise
+            self._rests_until = clock.monotonic() + _AGAIN
+
+    def _worth_a_look(self, task_ids: Collection[str]) -> bool:
+        if not self._queue.wanted or self._all_well(task_ids):
+            return False
+        return clock.monotonic() >= self._rests_until or not self._all_ended(task_ids)
+
+    def _patience(self, task_ids: Collection[str], timeout: float) -> float:
+        return min(timeout, _AGAIN) if self._all_ended(task_ids) else timeout
+
     def _all_ended(self, task_ids: Collection[str]) -> bool:
-        """Is the last word on each of these here? After any other state, another one may wait in the queue."""
+        """Has each of these told its end?"""
+        return self._all_in(READY_STATES, task_ids)
+
+    def _all_well(self, task_ids: Collection[str]) -> bool:
+        """Is the last word on each of these here? After anything but a success, another state may wait in the queue."""
+        return self._all_in((SUCCESS,), task_ids)
+
+    @staticmethod
+    def ended_badly(here: Mapping[str, bytes]) -> list[str]:
+        """Which of these have told their end, and may tell a better one after a replay."""
+        return [task_id for task_id, document in here.items() if state_of(document) in READY_STATES - {SUCCESS}]
+
+    def _all_in(self, states: Collection[str], task_ids: Collection[str]) -> bool:
         found = self._box.peek(task_ids)
-        return all(task_id in found and state_of(found[task_id]) in READY_STATES for task_id in task_ids)
+        return all(task_id in found and state_of(found[task_id]) in states for task_id in task_ids)
 
     def watch(self, task_ids: Collection[str]) -> RpcWatch:
         """Begin to watch.
@@ -278,8 +327,9 @@ class RpcWatch:
     begun = False
     """Connections that are lost come back by themselves; what is raised is a refusal, which no patience changes."""
 
-    def __init__(self, backend: RpcBackend, watch: ReplyWatch, connections: Connections, pump: _Pump) -> None:
+    def __init__(self, backend: RpcBackend, watch: ReplyWatch, connections: Connections, pump: Pump) -> None:
         self._backend, self._watch, self._connections, self._pump = backend, watch, connections, pump
+        self._doubtful = backend.ended_badly(watch.news)
 
     def wait(self, timeout: float | None) -> Mapping[str, bytes]:
         """Documents that came since the last call; empty when ``timeout`` seconds passed.
@@ -290,7 +340,10 @@ class RpcWatch:
         Raises:
             BackendError: the broker refuses the connection, or the queue; or it can't be looked into.
         """
-        if self._watch.news:
+        if self._doubtful:
+            doubtful, self._doubtful = self._doubtful, []
+            self._backend.fetched(doubtful, timeout or _LOOK)
+        elif self._watch.news:
             pass
         elif timeout is not None and timeout <= 0:
             self._backend.fetch(tuple(self._watch.keys))
@@ -302,7 +355,10 @@ class RpcWatch:
 
     async def await_(self, timeout: float | None) -> Mapping[str, bytes]:  # noqa: ASYNC109 -- as wait()
         """Like :meth:`wait`, without blocking the running loop."""
-        if self._watch.news:
+        if self._doubtful:
+            doubtful, self._doubtful = self._doubtful, []
+            await self._backend.afetched(doubtful, timeout or _LOOK)
+        elif self._watch.news:
             pass
         elif timeout is not None and timeout <= 0:
             await self._backend.afetch(tuple(self._watch.keys))
@@ -314,47 +370,6 @@ class RpcWatch:
     def close(self) -> None:
         """Stop watching; harmless when closed."""
         self._watch.close()
-
-
-class _Pump:
-    """Drives the blocking connection while only coroutines wait, in a program that has used both.
-
-    Answers are spread over the consumers of the queue, and one of them may be a connection that no thread drives.
-    """
-
-    def __init__(self, backend: RpcBackend) -> None:
-        self._backend = backend
-        self._lock = ForkLock()
-        self._users = 0
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._users += 1
-        self.check()
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._users -= 1
-
-    def check(self) -> None:
-        """A coroutine begins to wait, or a thread that drove the connection has left it: is a pump needed?"""
-        if not self._users or not self._backend.needs_pump():
-            return
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="amqtask-replies", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            # those who wait get any error from their own connections
-            with suppress(AmqtaskError):
-                self._backend.pump(_PUMP_REST)
-            with self._lock:
-                if not self._users or not self._backend.needs_pump():
-                    self._thread = None
-                    return
 
 
 @contextmanager

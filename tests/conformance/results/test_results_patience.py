@@ -11,7 +11,9 @@ from proxy import Proxy
 from stores import record
 
 from amqtask import sql
-from amqtask.errors import BackendError
+from amqtask.errors import BackendError, ResultTimeout
+from amqtask.results.access import ResultAccess
+from amqtask.results.future import AsyncResult
 from amqtask.results.open import open_backend
 
 pytestmark = pytest.mark.parametrize("place", ["mariadb", "postgresql"], indirect=True)
@@ -46,6 +48,19 @@ def test_a_server_that_falls_silent_is_a_backend_error_and_is_asked_again_when_i
         proxy.thaw()
         proxy.refuse(False)
         assert backend.fetch([task_id])
+        backend.close()
+
+
+def test_whoever_waits_for_a_silent_server_gives_up_in_time(place, task_id):
+    with Proxy("127.0.0.1", urlsplit(place.url.removeprefix("db+")).port) as proxy:
+        backend = open_backend(proxy.url(place.url), place.settings())
+        backend.store([record(task_id, "STARTED")])
+        proxy.freeze()
+        handle = AsyncResult(task_id, results=ResultAccess(place.settings(), lambda _url, _settings: backend))
+        with soon(), pytest.raises(ResultTimeout):
+            handle.get(timeout=0.2)
+        proxy.thaw()
+        assert handle.state == "STARTED"
         backend.close()
 
 

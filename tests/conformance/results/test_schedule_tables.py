@@ -45,6 +45,20 @@ def test_rows_are_put_changed_read_and_deleted(table, place):
     assert list(table.read()) == ["One"]
 
 
+def test_a_table_of_an_older_version_lacks_only_its_columns(table, app):
+    table.read()
+    with table._engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE amqtask_schedules"))
+        connection.execute(
+            sa.text("CREATE TABLE amqtask_schedules (app VARCHAR(99), name VARCHAR(99), task TEXT, schedule TEXT)")
+        )
+    table.put("one", {"task": "tick", "schedule": "1h", "args": None})
+    assert table.read() == {"one": {"task": "tick", "schedule": "1h"}}
+    with pytest.raises(BackendError, match="overlap_timeout"):
+        table.put("one", {"task": "tick", "overlap_timeout": "1h"})
+    _rows.drop(table._engine)
+
+
 def test_many_who_write_one_row_at_once_make_one_row(place, app, table):
     def write(number):
         with closing(ScheduleTable(place.url, app)) as mine:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from amqtask import clock
 from amqtask.canvas.option_names import check_names
 from amqtask.canvas.parking import LIFETIME, messages_of
-from amqtask.canvas.planned import CHORD_OPTION, PlanContext, Sending
+from amqtask.canvas.plan import CHORD_OPTION, PlanContext, Sending
 from amqtask.canvas.shapes import DESTINATION, first_task
 from amqtask.execution.job import Begin
 from amqtask.tasks.context import current
-from amqtask.tasks.options import CELERY_SEND_OPTIONS, TaskOptions
+from amqtask.tasks.options import CELERY_SEND_OPTIONS
 from amqtask.topology.chords import WATCH_TASK, lifetime, watch_pause
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.codec import serializers
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from amqtask.app.messages import MessageBuilder
     from amqtask.app.producer import Producer
     from amqtask.broker.interface import Layout
-    from amqtask.canvas.planned import ChordStart, Plan
+    from amqtask.canvas.plan import ChordStart, Plan
     from amqtask.canvas.shapes import Shape
     from amqtask.config.settings import Settings
     from amqtask.results.access import ResultAccess
@@ -33,17 +33,23 @@ if TYPE_CHECKING:
     from amqtask.tasks.registry import TaskRegistry
     from amqtask.wire.message import Outgoing
 
-_NO_OPTIONS = TaskOptions()
 _LONG_CHAIN = 64
 """Steps that a message of a chain carries at most; see :mod:`amqtask.canvas.parking`."""
+_LARGE_GROUP = 1000
+"""Messages that coroutines send one by one at most: each has ``broker_confirm_timeout``, its turn's wait included."""
 
 
 @runtime_checkable
-class Beginner(Protocol):
-    """A transport that leads to a worker, which begins chords itself."""
+class BeginsChords(Protocol):
+    """A transport inside of a worker, which begins chords itself."""
 
     def begin(self, chords: Sequence[Begin], key: str) -> None:
-        """Make chords known; returns when they are."""
+        """Have chords begun; returns once they are.
+
+        Args:
+            chords: to begin.
+            key: the same whenever this is done again for the same message.
+        """
 
 
 class CanvasSender:
@@ -71,7 +77,7 @@ class CanvasSender:
         self._settings, self.tasks, self._messages, self._producer = settings, tasks, messages, producer
         self._results, self._backend, self._apply = results, backend, apply
         self._park_after = None if settings.interop == "celery" else _LONG_CHAIN  # Celery's workers know nothing of it
-        self._known = None if settings.interop == "celery" else CELERY_SEND_OPTIONS
+        self._known_options = None if settings.interop == "celery" else CELERY_SEND_OPTIONS
         self._signer = Signer(settings)
 
     @property
@@ -87,7 +93,7 @@ class CanvasSender:
             native_chords=self._backend is not None and self._backend.chords is not None,
             chord_expires=self._settings.chord_expires,
             park_after=self._park_after,
-            known=self._known,
+            known=self._known_options,
         )
         task = current()
         return context if task is None or task.id is None else context.within(task.id, task.root_id)
@@ -106,13 +112,13 @@ class CanvasSender:
         if chords:
             self._begin(chords, plan.sendings[0].id)
         self._producer().deliver(messages, plan.task_ids)
-        _note_children(plan)
+        _add_children(plan)
 
     async def asend(self, plan: Plan) -> None:
         """Like :meth:`send`, without blocking the running loop."""
         import asyncio  # noqa: PLC0415 -- whoever awaits this has loaded it
 
-        if plan.parked:  # thousands of messages, whose order counts
+        if plan.parked or len(plan.sendings) > _LARGE_GROUP:  # thousands of messages: as a batch, in order
             await asyncio.to_thread(self.send, plan)
             return
         self._check_arguments(plan)
@@ -120,7 +126,7 @@ class CanvasSender:
         if chords := self.begins(plan):
             await asyncio.to_thread(self._begin, chords, plan.sendings[0].id)
         await self._producer().adeliver(messages, plan.task_ids)
-        _note_children(plan)
+        _add_children(plan)
 
     def _check_arguments(self, plan: Plan) -> None:
         """What is sent now has all its arguments; later steps get more."""
@@ -135,9 +141,9 @@ class CanvasSender:
         Raises:
             TypeError: an option that nobody knows, as for sending it.
         """
-        if self._known is not None:
+        if self._known_options is not None:
             given = {name: value for name, value in options.items() if name != "throw"}
-            check_names(sig, given, self._known, lenient=current() is not None)
+            check_names(sig, given, self._known_options, lenient=current() is not None)
         return self._apply(sig, args, kwargs, options)
 
     def outgoing(self, plan: Plan, *, own_reply: bool = True) -> list[Outgoing]:
@@ -154,7 +160,7 @@ class CanvasSender:
         serializer = serializers.get(self._settings.task_serializer)
         made = [message for parked in plan.parked for message in messages_of(parked, serializer, self._signer)]
         made += [self._watch(start) for start in plan.chords if self._is_watched(start)]
-        made += [build(one, self._options_of(one.route_name), own_reply=own_reply) for one in plan.sendings]
+        made += [build(one, self.tasks.options_of(one.route_name), own_reply=own_reply) for one in plan.sendings]
         return made
 
     def _is_watched(self, start: ChordStart) -> bool:
@@ -173,16 +179,12 @@ class CanvasSender:
         options.update({name: first["options"][name] for name in DESTINATION if first["options"].get(name) is not None})
         watch = Sending(WATCH_TASK, (start.body,), named, options, {}, start.group_id)
         name = first["task"]
-        return self._messages.build_sending(watch, self._options_of(name), own_reply=False, route=name)
-
-    def _options_of(self, name: str) -> TaskOptions:
-        task = self.tasks.get(name)
-        return _NO_OPTIONS if task is None else task.options
+        return self._messages.build_sending(watch, self.tasks.options_of(name), own_reply=False, route=name)
 
     def _begin(self, chords: list[Begin], key: str) -> None:
         """Make chords known to whoever counts them; a task has its worker do that."""
         transport = self._producer().transport
-        if isinstance(transport, Beginner):
+        if isinstance(transport, BeginsChords):
             transport.begin(chords, key)
             return
         counting = None if self._backend is None else self._backend.chords
@@ -205,10 +207,10 @@ class CanvasSender:
         return [*begun, *(Begin(group_id, by, more=True) for group_id, by in plan.grows)]
 
 
-def _note_children(plan: Plan) -> None:
+def _add_children(plan: Plan) -> None:
     task = current()
     if task is not None and plan.tree is not None:
-        task.has_sent(plan.tree.as_tuple())
+        task.add_child(plan.tree.as_tuple())
 
 
 def chord_queue(begin: Begin) -> Layout:
