@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _OPTIONS = {item.name: item for item in fields(TaskOptions) if item.name not in ("name", "bind")}
-_CELERYS = frozenset(
+_ONLY_CELERY = frozenset(
     {
         "acks_on_failure",
         "acks_on_failure_or_timeout",
@@ -60,34 +60,31 @@ def annotate_all(tasks: TaskRegistry, annotations: Any) -> None:
 
 def annotate(task: Task[..., Any], annotations: Any) -> None:
     """Put annotations on one task; see :func:`annotate_all`."""
-    for values in _for(task, annotations):
+    for values in _values_for(task, annotations):
         options = {name: value for name, value in values.items() if name in _OPTIONS}
         if options:
-            task.options = replace(task.options, **_checked(task.name, options))
+            task.options = replace(task.options, **_check_options(task.name, options))
         for name, value in values.items():
             if name not in _OPTIONS:
-                _put(task, name, value)
+                _set_attribute(task, name, value)
 
 
-def _for(task: Task[..., Any], annotations: Any) -> Iterator[Mapping[str, Any]]:
+def _values_for(task: Task[..., Any], annotations: Any) -> Iterator[Mapping[str, Any]]:
     several = isinstance(annotations, list | tuple)
     listed: Iterable[Any] = annotations if several else (annotations,)
     for item in listed:
         if isinstance(item, Mapping):
             yield from (item[key] for key in ("*", task.name) if key in item)
-        else:
-            yield (getattr(item, "annotate", item)(task) if _can_annotate(item) else _refuse(item)) or {}
+            continue
+        annotator = getattr(item, "annotate", item)
+        if not callable(annotator):
+            raise ConfigError(
+                f"setting task_annotations: a mapping or an object with annotate(task) is required, got {item!r}"
+            )
+        yield annotator(task) or {}
 
 
-def _can_annotate(item: Any) -> bool:
-    return callable(getattr(item, "annotate", item))
-
-
-def _refuse(item: Any) -> Mapping[str, Any]:
-    raise ConfigError(f"setting task_annotations: a mapping or an object with annotate(task) is wanted, not {item!r}")
-
-
-def _checked(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _check_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         made = task_options(False, options)
     except (ConfigError, TypeError) as error:
@@ -95,16 +92,16 @@ def _checked(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(made, name) for name in options}
 
 
-def _put(task: Task[..., Any], name: str, value: Any) -> None:
-    if not hasattr(task, name) and name not in _CELERYS:
-        near = did_you_mean(name, {*_OPTIONS, *_CELERYS})
+def _set_attribute(task: Task[..., Any], name: str, value: Any) -> None:
+    if not hasattr(task, name) and name not in _ONLY_CELERY:
+        near = did_you_mean(name, {*_OPTIONS, *_ONLY_CELERY})
         raise ConfigError(f"setting task_annotations: {task.name}: there is no option {name!r}{near}")
-    if name in _CELERYS:
-        _told(name)
+    if name in _ONLY_CELERY:
+        _warn_without_effect(name)
     setattr(task, name, MethodType(value, task) if isinstance(value, FunctionType) else value)
 
 
 @cache
-def _told(name: str) -> None:
+def _warn_without_effect(name: str) -> None:
     """Say so once, not for every task."""
     _log.warning("setting task_annotations: %s has no effect here; it is only kept as an attribute of the task", name)

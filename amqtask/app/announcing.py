@@ -33,8 +33,8 @@ _MAY_CHANGE = ("priority", "correlation_id", "reply_to", "expiration", "message_
 """Properties that receivers of ``before_task_publish`` may change in ``properties``."""
 
 
-class Announcing:
-    """Before a message is sent. Thread-safe.
+class BeforePublish:
+    """Tells middleware, and the receivers of ``before_task_publish``, of a message. Thread-safe.
 
     Args:
         middleware: of the app.
@@ -45,16 +45,22 @@ class Announcing:
 
     @property
     def wanted(self) -> bool:
-        """Is there anybody to be told?"""
+        """Whether there is anybody to be told."""
         return bool(signals.before_task_publish.receivers or self._middleware)
 
-    def before(self, task: TaskMessage, destination: Destination, properties: Properties) -> Properties:
-        """This is about to be sent. Returns its properties with the changes that were made to them.
+    def tell(self, task: TaskMessage, destination: Destination, properties: Properties) -> Properties:
+        """Tell of a message that is about to be sent.
 
         Args:
             task: what it says.
             destination: where it goes.
             properties: as they would be sent.
+
+        Returns:
+            The properties, with what was changed by those who were told.
+
+        Raises:
+            Exception: a middleware's; the message is not to be sent.
         """
         exchange, routing_key = destination
         headers = dict(properties.headers or {})
@@ -79,8 +85,8 @@ class Announcing:
         return properties._replace(headers=headers, **changed)
 
 
-class Sent:
-    """After messages are confirmed. Thread-safe.
+class AfterPublish:
+    """Tells the receivers of ``after_task_publish`` of confirmed messages, and monitors by event. Thread-safe.
 
     Args:
         settings: of the app.
@@ -95,11 +101,11 @@ class Sent:
 
     @property
     def wanted(self) -> bool:
-        """Is there anybody to be told?"""
+        """Whether there is anybody to be told."""
         return bool(signals.after_task_publish.receivers) or self._events
 
     def tell(self, messages: Sequence[Outgoing]) -> None:
-        """These are in their queues. Raises nothing."""
+        """Tell of messages that are in their queues. Raises nothing."""
         self._signal(messages)
         if self._events:
             transport, exchange = self._transport(), self._settings.event_exchange

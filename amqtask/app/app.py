@@ -17,12 +17,9 @@ from amqtask.app.periodic import Periodic
 from amqtask.app.set_up import SetUp
 from amqtask.app.watching import Watchable
 from amqtask.app.wiring import Wiring
-from amqtask.canvas.current import is_current, make_current
-from amqtask.canvas.signature import signature
+from amqtask.canvas.current import is_current_app, set_current_app
 from amqtask.config.sources import Configuration
-from amqtask.results.current import provide
-from amqtask.results.future import AsyncResult
-from amqtask.results.group import GroupResult
+from amqtask.results.current import set_default_results
 from amqtask.symbols import import_module
 from amqtask.tasks.hooks import BaseTask
 from amqtask.tasks.options import TaskOptions, task_options
@@ -33,23 +30,12 @@ from amqtask.wire.codec import serializers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+    from types import FrameType
 
-    from amqtask.app.canvas import CanvasSender
     from amqtask.app.decorator import BoundTaskDecorator, TaskDecorator
-    from amqtask.app.producer import Producer
-    from amqtask.broker.interface import ConnectionOptions, Transport
-    from amqtask.broker.url import BrokerURL
-    from amqtask.canvas.planned import Plan, PlanContext
-    from amqtask.canvas.shapes import Shape
-    from amqtask.canvas.signature import Signature
-    from amqtask.config.settings import Settings
+    from amqtask.broker.interface import Transport
     from amqtask.control.client import Control
-    from amqtask.results.access import ResultAccess
-    from amqtask.results.base import Backend
-    from amqtask.results.node import ResultBase
     from amqtask.tasks.options import TaskOptionArguments
-    from amqtask.topology.model import Topology
-    from amqtask.topology.router import Router
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,6 +66,9 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         tasks: every task declared so far, by name.
     """
 
+    _becomes_current = True
+    """The process's current app, as soon as it is made."""
+
     def __init__(
         self,
         main: str | None = None,
@@ -93,9 +82,7 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         **settings: Any,
     ) -> None:
         caller = sys._getframe(1)  # noqa: SLF001 -- as namedtuple finds its module
-        while str(caller.f_globals.get("__name__")).startswith("amqtask.contrib.") and caller.f_back is not None:
-            caller = caller.f_back  # of a subclass there
-        file = main if main is not None and main.endswith(".py") else caller.f_globals.get("__file__")
+        file = main if main is not None and main.endswith(".py") else _file_of(caller)
         home = None if file is None else Path(file).resolve().parent
         self.main = Path(main).stem if main is not None and main == file else main or "amqtask"
         given = {"broker_url": broker, "result_backend": backend, "routing": None if routing is None else str(routing)}
@@ -108,19 +95,17 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         self.conf = Conf(lambda: self.configuration)
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
-        self._made()
-
-    def _made(self) -> None:
-        self.set_current()
+        if self._becomes_current:
+            self.set_current()
 
     def set_current(self) -> None:
-        """What belongs to no app uses this one from now on, in all threads: bare signatures, ``AsyncResult(id)``.
+        """Make this the app of whatever belongs to none, in all threads: bare signatures, ``AsyncResult(id)``.
 
-        Else it is the app that was made last.
+        It stays so until another app is made, or made current.
         """
-        make_current(self)
+        set_current_app(self)
         here = ref(self)
-        provide(lambda: None if (app := here()) is None else app.results)
+        set_default_results(lambda: None if (app := here()) is None else app.results)
 
     @overload
     def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
@@ -160,14 +145,14 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         return self._declare(function, checked, base)
 
     def load_tasks(self) -> None:
-        """Import the modules of the settings ``imports`` and ``include``, and those found by themselves.
+        """Import the modules of the settings ``imports`` and ``include``, and those of :meth:`autodiscover_tasks`.
 
-        An app that was the current one still is, whatever apps these modules make.
+        If this app is the current one it still is afterwards, whatever apps these modules make.
 
         Raises:
             ConfigError: one can't be imported; says where and why.
         """
-        was_current = is_current(self)
+        was_current = is_current_app(self)
         self._about_to_import()
         for module in (*self.settings.imports, *self.settings.include):
             import_module(module)
@@ -178,19 +163,23 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         self.finalize()
 
     def use_transport(self, transport: Transport | None) -> None:
-        """Send through this transport from now on; None returns to the app's own. For workers and tests."""
+        """Send through this transport until this is called again; None returns to the app's own.
+
+        For workers and tests. A :meth:`rebound` block sets it aside.
+        """
         self._wiring.given = transport
 
     def use_transport_here(self, transport: Transport) -> None:
         """Send through this transport from the current thread or asyncio task, and from tasks that it starts.
 
-        For workers that share their process with other users of the app.
+        It holds until they end; :meth:`use_transport` changes nothing of it, and a :meth:`rebound` block sets it
+        aside. For workers that share their process with other users of the app.
         """
         self._wiring.use_here(transport)
 
     @contextmanager
     def rebound(self, **settings: Any) -> Iterator[Self]:
-        """Other settings for the time of a ``with`` block, even if the app has been used before. For tests.
+        """Change settings for the time of a ``with`` block, even if the app has been used before. For tests.
 
         Topology, routes, connections and a transport given by :meth:`use_transport` are set aside and come back at
         the end; connections that were opened meanwhile for blocking calls are closed then, those of coroutines by
@@ -226,104 +215,9 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         self.close()
 
     @property
-    def configuration(self) -> Configuration:
-        """The settings with the origin of each value."""
-        return self._wiring.configuration
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force, typed and immutable."""
-        return self._wiring.settings
-
-    @property
-    def transport(self) -> Transport:
-        """The way to the broker; connects when something is sent."""
-        return self._wiring.transport
-
-    @property
-    def topology(self) -> Topology:
-        """What is declared: routing.yaml, or queues in code, or the default queue.
-
-        Raises:
-            ConfigError: routing.yaml is missing, or has errors.
-        """
-        return self._wiring.topology
-
-    @property
-    def router(self) -> Router:
-        """Decides where tasks go."""
-        return self._wiring.router
-
-    @property
-    def producer(self) -> Producer:
-        """The sending side."""
-        return self._wiring.producer
-
-    @property
     def control(self) -> Control:
         """Remote control of this app's workers: ``app.control.ping()``, ``app.control.revoke(id)``."""
         return self._wiring.control
-
-    @property
-    def results_backend(self) -> Backend | None:
-        """Where results are kept; None when they are not.
-
-        Raises:
-            ConfigError: ``result_backend`` can't be used: an unknown scheme, or a package that is not installed.
-        """
-        return self._wiring.results_backend
-
-    # ---- as signatures see it (amqtask.canvas.app.CanvasApp)
-
-    @property
-    def canvas(self) -> CanvasSender:
-        """Sends signatures."""
-        return self._wiring.canvas
-
-    @property
-    def always_eager(self) -> bool:
-        """``task_always_eager``."""
-        return self.settings.task_always_eager
-
-    def plan_context(self) -> PlanContext:
-        """For one plan, made in this process."""
-        return self.canvas.plan_context()
-
-    def send(self, plan: Plan) -> None:
-        """Send a plan of a canvas; see :meth:`amqtask.canvas.app.CanvasApp.send`."""
-        self.canvas.send(plan)
-
-    async def asend(self, plan: Plan) -> None:
-        """Like :meth:`send`, without blocking the running loop."""
-        await self.canvas.asend(plan)
-
-    def apply(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-        """Run a signature here; see :meth:`amqtask.canvas.app.CanvasApp.apply`."""
-        return self.canvas.apply(sig, args, kwargs, options)
-
-    @property
-    def results(self) -> ResultAccess:
-        """Where handles ask for results."""
-        return self._wiring.results
-
-    def AsyncResult(self, id: str, parent: ResultBase | None = None) -> AsyncResult[Any]:  # noqa: A002, N802 -- Celery's
-        """The handle of a task by its id, wherever it was sent, after ``parent`` if that is given."""
-        return AsyncResult(id, results=self.results, parent=parent)
-
-    def GroupResult(  # noqa: N802
-        self,
-        id: str | None = None,  # noqa: A002
-        results: Iterable[ResultBase] = (),
-        parent: ResultBase | None = None,
-    ) -> GroupResult[Any]:
-        """A handle of tasks; of a group that was saved, use ``GroupResult.restore(id)``."""
-        return GroupResult(id, results, parent, access=self.results)
-
-    def signature(self, task: Any, *args: Any, **options: Any) -> Signature:
-        """A signature of this app; see :func:`amqtask.canvas.signature.signature`."""
-        return signature(task, *args, app=self, **options)
-
-    # ----
 
     @property
     def accept_content(self) -> tuple[str, ...]:
@@ -336,21 +230,6 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         for name in names:
             serializers.get(name)
         return names
-
-    @property
-    def broker_urls(self) -> tuple[BrokerURL, ...]:
-        """The brokers to send to; printing one shows no password."""
-        return self._wiring.broker_urls
-
-    @property
-    def read_urls(self) -> tuple[BrokerURL, ...]:
-        """The brokers that workers consume from: the same, unless ``broker_read_url`` says otherwise."""
-        return self._wiring.read_urls
-
-    @property
-    def connection_options(self) -> ConnectionOptions:
-        """How connections of this app behave."""
-        return self._wiring.connection_options
 
     def _builtins(self) -> Mapping[str, Task[..., Any]]:
         from amqtask.execution.builtins import Builtins  # noqa: PLC0415 -- for workers
@@ -365,9 +244,9 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
         if not callable(function):
             raise TypeError(f"a task is made of a function, not of {function!r}")
         if base is not None and not issubclass(base, BaseTask):
-            raise TypeError(f"base: a subclass of amqtask.BaseTask is wanted, not {base!r}")
+            raise TypeError(f"base: a subclass of amqtask.BaseTask is required, got {base!r}")
         kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
-        make = kind if base is None else base.made
+        make = kind if base is None else base.from_function
         name = options.name or task_name(function)
         task: Task[..., Any] = make(function, name, options, lambda: self.producer, self)
         self.tasks.add(task)
@@ -375,3 +254,11 @@ class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable)
 
     def __repr__(self) -> str:
         return f"<Amqtask: {self.main}>"
+
+
+def _file_of(caller: FrameType) -> str | None:
+    """The file of the module that makes an app: not of a subclass of ours, which calls in between."""
+    while str(caller.f_globals.get("__name__")).startswith("amqtask.contrib.") and caller.f_back is not None:
+        caller = caller.f_back
+    file: str | None = caller.f_globals.get("__file__")
+    return file

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from amqtask.app.composing import ComposesWork
 from amqtask.tasks.option_values import refuse_unknown
-from amqtask.tasks.options import SEND_OPTIONS, SendOptions, TaskOptions
+from amqtask.tasks.options import SEND_OPTIONS, SendOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from amqtask.app.producer import Producer
     from amqtask.results.future import AsyncResult
-    from amqtask.tasks.registry import TaskRegistry
+    from amqtask.tasks.options import TaskOptions
     from amqtask.tasks.sender import Call
 
-_NO_OPTIONS = TaskOptions()
 _LINKS = frozenset({"link", "link_error"})
 
 
-class SendsByName:
-    """A part of :class:`amqtask.app.app.Amqtask`."""
+class SendsByName(ComposesWork):
+    """``app.send_task`` and ``app.asend_task``."""
 
-    tasks: TaskRegistry
     _send_options = SEND_OPTIONS
-
-    if TYPE_CHECKING:
-
-        @property
-        def producer(self) -> Producer: ...  # noqa: D102 -- the app's
-        def signature(self, task: Any, *args: Any) -> Any: ...  # noqa: D102
 
     def send_task(
         self,
@@ -38,9 +30,17 @@ class SendsByName:
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[SendOptions],
     ) -> AsyncResult[Any]:
-        """Send a task by name, known here or not; options as for :meth:`Task.apply_async`.
+        """Send a task by name, known here or not; returns once the broker has confirmed the message.
 
-        The arguments of a task that is declared here are checked first.
+        Args:
+            name: of the task.
+            args: positional arguments; checked when the task is declared here.
+            kwargs: keyword arguments.
+            options: as for :meth:`Task.apply_async`.
+
+        Raises:
+            TypeError, ConfigError, EncodeError: nothing was sent.
+            PublishError, BrokerUnavailable: as for :meth:`Task.delay`.
         """
         task, defaults, call = self._named(name, args, kwargs, options)
         if _LINKS & options.keys():
@@ -68,7 +68,6 @@ class SendsByName:
             raise TypeError("a task's name must not be empty")
         task = self.tasks.get(name)
         call = (args, {} if kwargs is None else kwargs)
-        if task is None:
-            return name, _NO_OPTIONS, call
-        task.check_arguments(*call[0], **call[1])
-        return name, task.options, call
+        if task is not None:
+            task.check_arguments(*call[0], **call[1])
+        return name, self.tasks.options_of(name), call

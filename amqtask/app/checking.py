@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from amqtask.config.zones import zone
 from amqtask.errors import ConfigError
-from amqtask.schedules.zones import zone
 from amqtask.wire.accept import checked_accept, checked_results
 from amqtask.wire.codec import serializers
 from amqtask.wire.compression import known_compression
@@ -32,14 +32,14 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "result_compression": known_compression,
     "timezone": zone,
 }
-"""Each raises ConfigError for a value that can't be."""
+"""Setting -> check of its value; each raises ConfigError for one that can't be used."""
 
 
 def check_settings(settings: Settings) -> None:
-    """Look at the settings before the start.
+    """Check what only fails once everything is loaded.
 
     Raises:
-        ConfigError: one can't be; names it.
+        ConfigError: a value can't be used; names the setting.
     """
     for name, check in _CHECKS.items():
         value = getattr(settings, name)
@@ -60,6 +60,8 @@ def check_settings(settings: Settings) -> None:
 
 def warn_of_schedule(app: Amqtask) -> None:
     """Tell of a periodic task that the scheduler will refuse; workers run all the same, none is theirs."""
+    if not app.has_periodic_tasks:
+        return  # and what would read them is not loaded
     try:
         app.periodic_tasks()
     except ConfigError as error:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from amqtask.app.core import AppCore
 from amqtask.config.objects import load_object
 from amqtask.config.sources import Source
 from amqtask.errors import ConfigError
 
-if TYPE_CHECKING:
-    from amqtask.config.sources import Configuration
 
+class Configurable(AppCore):
+    """``app.config_from_object``, ``config_from_envvar`` and ``add_defaults``.
 
-class Configurable:
-    """What has a configuration. The settings are read at once; those given in code or to the app itself win."""
-
-    @property
-    def configuration(self) -> Configuration:
-        """The settings with the origin of each value."""
-        raise NotImplementedError
+    The settings are read at once; those given in code or to the app itself win.
+    """
 
     def config_from_object(
         self, obj: object, silent: bool = False, force: bool = False, namespace: str | None = None

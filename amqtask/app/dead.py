@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import AmqtaskError, BrokerError
 from amqtask.topology.delays import dead_name
-from amqtask.wire import failure
+from amqtask.wire import dead_headers
 from amqtask.wire.accept import without_pickle
 from amqtask.wire.again import sent_again
 from amqtask.wire.codec import decode
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from amqtask.wire.message import PropertiesLike
     from amqtask.wire.signing import Signer
 
-_NOT_REPLAYED = failure.FAILURE_HEADERS | {"retries", "eta", "expires"}
+_NOT_REPLAYED = dead_headers.DEAD_HEADERS | {"retries", "eta", "expires"}
 """Headers of the failed attempts. ``expires`` too: who replays a message wants it to run."""
 
 
@@ -104,7 +104,11 @@ class DeadLetters:
         return 0 if state is None else state.ready
 
     def read(self, limit: int | None = None) -> Iterator[DeadMessage]:
-        """Look at the dead letters, the oldest first; gives at most ``limit``. To be read to its end, see _walk."""
+        """Look at the dead letters, the oldest first. To be read to its end: they go back to their places only then.
+
+        Args:
+            limit: how many to give; None: all.
+        """
         for number, received in enumerate(self._walk()):
             if limit is None or number < limit:
                 yield describe(received)
@@ -141,7 +145,7 @@ class DeadLetters:
                 if ids and found not in ids:
                     continue
                 if replay:
-                    self._admin.publish(replayed(received, self._queue, self._signer))
+                    self._admin.publish(make_replay(received, self._queue, self._signer))
                 self._admin.ack(received.tag)
                 done.append(found)
         finally:
@@ -172,14 +176,14 @@ def describe(received: Received) -> DeadMessage:
     return DeadMessage(
         id=identify(received.properties, received.body),
         task=_text(headers.get("task")),
-        reason=_text(headers.get(failure.REASON)) or _text(death.get("reason")),
-        exception=_text(headers.get(failure.EXCEPTION)),
-        message=_text(headers.get(failure.MESSAGE)) or _broker_words(death),
-        traceback=_text(headers.get(failure.TRACEBACK)),
-        worker=_text(headers.get(failure.WORKER)),
-        attempts=_number(headers.get(failure.ATTEMPTS)),
-        first_time=_text(headers.get(failure.FIRST_TIME)) or _time(death.get("time")),
-        last_time=_text(headers.get(failure.LAST_TIME)) or _time(death.get("time")),
+        reason=_text(headers.get(dead_headers.REASON)) or _text(death.get("reason")),
+        exception=_text(headers.get(dead_headers.EXCEPTION)),
+        message=_text(headers.get(dead_headers.MESSAGE)) or _broker_words(death),
+        traceback=_text(headers.get(dead_headers.TRACEBACK)),
+        worker=_text(headers.get(dead_headers.WORKER)),
+        attempts=_number(headers.get(dead_headers.ATTEMPTS)),
+        first_time=_text(headers.get(dead_headers.FIRST_TIME)) or _time(death.get("time")),
+        last_time=_text(headers.get(dead_headers.LAST_TIME)) or _time(death.get("time")),
         headers=headers,
         properties=received.properties,
         body=received.body,
@@ -187,14 +191,14 @@ def describe(received: Received) -> DeadMessage:
 
 
 def identify(properties: PropertiesLike, body: bytes) -> str:
-    """The task id, else a name made of the content: garbage has no id, and must be addressed all the same."""
+    """The task id, else a name made of the content: what is no task has no id, and must be addressed all the same."""
     found = (properties.headers or {}).get("id") or properties.correlation_id
     if isinstance(found, str) and found:
         return found
     return f"body-{hashlib.sha256(body).hexdigest()[:12]}"
 
 
-def replayed(received: Received, queue: str, signer: Signer | None = None) -> Outgoing:
+def make_replay(received: Received, queue: str, signer: Signer | None = None) -> Outgoing:
     """The message for another try from the beginning, without the marks of its failure.
 
     Args:
@@ -214,7 +218,7 @@ def replayed(received: Received, queue: str, signer: Signer | None = None) -> Ou
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     """The newest entry of ``x-death``, written first by the broker; empty when a worker told the reason."""
     deaths = headers.get("x-death")
-    if failure.REASON in headers or not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], dict):
+    if dead_headers.REASON in headers or not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], dict):
         return {}
     return deaths[0]
 

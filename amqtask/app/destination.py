@@ -25,7 +25,7 @@ class Destination(NamedTuple):
 def task_destination(routing: Routing, defaults: TaskOptions) -> Destination:
     """Where a task goes when the call says nothing."""
     route = Destination(routing.exchange, routing.routing_key)
-    return _over(route, defaults.queue, defaults.exchange, defaults.routing_key)
+    return _override(route, defaults.queue, defaults.exchange, defaults.routing_key)
 
 
 def call_destination(usual: Destination, options: SendOptions) -> Destination:
@@ -36,10 +36,10 @@ def call_destination(usual: Destination, options: SendOptions) -> Destination:
     """
     queue, exchange, key = options.get("queue"), options.get("exchange"), options.get("routing_key")
     check_destination(queue, exchange, key)
-    return _over(usual, queue, exchange, key)
+    return _override(usual, queue, exchange, key)
 
 
-def _over(lower: Destination, queue: str | None, exchange: str | None, key: str | None) -> Destination:
+def _override(lower: Destination, queue: str | None, exchange: str | None, key: str | None) -> Destination:
     if queue is not None:
         return Destination(DEFAULT_EXCHANGE, queue)
     if exchange is None:

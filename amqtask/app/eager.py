@@ -92,20 +92,20 @@ class Eager:
             EncodeError, ConfigError, TypeError, MessageTooLarge: as for sending.
             UnknownTask: no task has this name, so there is nothing to run.
         """
-        self._check(task)
+        self._check_known(task)
         return self._run(self._messages.build(task, defaults, call, options), throw)
 
     def run_sending(self, sending: Sending, defaults: TaskOptions, throw: bool | None = None) -> EagerResult[Any]:
         """Like :meth:`run`, of a step of a canvas, stamps included."""
-        self._check(sending.task)
+        self._check_known(sending.task)
         return self._run(self._messages.build_sending(sending, defaults), throw)
 
     async def arun(
         self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None, throw: bool | None = None
     ) -> EagerResult[Any]:
         """Like :meth:`run`, on the running loop; a task that is a plain function holds it up."""
-        self._check(task)
-        job = self._delivered(self._messages.build(task, defaults, call, options))
+        self._check_known(task)
+        job = self._make_job(self._messages.build(task, defaults, call, options))
         while True:
             kept = Kept()
             if self._executor.is_async(job):
@@ -114,11 +114,11 @@ class Eager:
                 outcome = self._executor.run(job, kept)
             if outcome.kind != Kind.RETRY:
                 return self._end(job, outcome, kept, throw)
-            job = self._next(job, outcome, kept)
+            job = self._next_job(job, outcome, kept)
 
     # ---- steps
 
-    def _check(self, task: str) -> None:
+    def _check_known(self, task: str) -> None:
         if task not in self._tasks:
             raise UnknownTask(
                 f"no task is named {task!r}{did_you_mean(task, self._tasks)}, so it can't run here (eager mode): "
@@ -126,19 +126,19 @@ class Eager:
             )
 
     def _run(self, message: Outgoing, throw: bool | None) -> EagerResult[Any]:
-        job = self._delivered(message)
+        job = self._make_job(message)
         while True:
             kept = Kept()
             outcome = self._attempt(job, kept)
             if outcome.kind != Kind.RETRY:
                 return self._end(job, outcome, kept, throw)
-            job = self._next(job, outcome, kept)
+            job = self._next_job(job, outcome, kept)
 
     def _attempt(self, job: Job, kept: Kept) -> Outcome:
         if not self._executor.is_async(job):
             return self._executor.run(job, kept)
-        if _loop_runs():  # its own loop can't run inside of this one
-            return _in_thread(lambda: self._run_and_leave(job, kept))
+        if _is_loop_running():  # its own loop can't run inside of this one
+            return _run_in_thread(lambda: self._run_and_leave(job, kept))
         return self._run_and_leave(job, kept)
 
     def _run_and_leave(self, job: Job, kept: Kept) -> Outcome:
@@ -147,23 +147,23 @@ class Eager:
         finally:
             self._executor.leave_thread()
 
-    def _next(self, job: Job, outcome: Outcome, kept: Kept) -> Job:
-        _let_through(kept)
+    def _next_job(self, job: Job, outcome: Outcome, kept: Kept) -> Job:
+        _reraise_interruption(kept)
         if (job.headers.get("retries") or 0) >= _RETRIES_MAX:
             raise AmqtaskError(
                 f"{job.headers['task']} has been retried {_RETRIES_MAX} times and asks for more: {outcome.text}"
             ) from kept.error
         properties = sent_again(job, changed(job.headers, outcome.headers or {}))
         body = job.body if outcome.body is None else outcome.body
-        return self._delivered(Outgoing(job.exchange, job.routing_key, properties, body), job.queue)
+        return self._make_job(Outgoing(job.exchange, job.routing_key, properties, body), job.queue)
 
     def _end(self, job: Job, outcome: Outcome, kept: Kept, throw: bool | None) -> EagerResult[Any]:
-        _let_through(kept)
+        _reraise_interruption(kept)
         state, error = _STATES.get(outcome.kind, "FAILURE"), kept.error
         if state == "REVOKED":
             error = AmqtaskError(f"{job.headers['task']} {outcome.text}")
         if isinstance(kept.raised, Replaced):
-            return self._replaced(job, kept.raised, throw)
+            return self._end_replaced(job, kept.raised, throw)
         result: EagerResult[Any] = EagerResult(
             job.headers["id"],
             job.headers["task"],
@@ -178,7 +178,7 @@ class Eager:
             result.get()
         return result
 
-    def _replaced(self, job: Job, by: Replaced, throw: bool | None) -> EagerResult[Any]:
+    def _end_replaced(self, job: Job, by: Replaced, throw: bool | None) -> EagerResult[Any]:
         """The result of what takes a task's place, under the task's id."""
         found = self._walk(by.signature, throw)
         failed = next((leaf for leaf in found.leaves() if not leaf.successful()), None)
@@ -187,15 +187,15 @@ class Eager:
             return EagerResult(task_id, name, "SUCCESS", found.get())
         return EagerResult(task_id, name, failed.state, error=failed.result)
 
-    def _delivered(self, message: Outgoing, queue: str | None = None) -> Job:
+    def _make_job(self, message: Outgoing, queue: str | None = None) -> Job:
         """The job a worker makes of this message, its properties read from the bytes they are sent as."""
         from amqtask.broker.pika_driver import read_properties  # noqa: PLC0415 -- loads pika
 
         properties = read_properties(seal(message, self._options))
-        queue = self._queue(message) if queue is None else queue
+        queue = self._queue_of(message) if queue is None else queue
         return Job.of(next(self._keys), queue, message, properties, strip_broker_headers(properties.headers))
 
-    def _queue(self, message: Outgoing) -> str:
+    def _queue_of(self, message: Outgoing) -> str:
         """The queue that would deliver it; of several (fanout) the first, for an eager call runs once."""
         headers = message.properties.headers or {}
         if message.exchange == DEFAULT_EXCHANGE:
@@ -205,13 +205,13 @@ class Eager:
         return next(iter(self._router.queues_for(message.exchange, message.routing_key, headers)), "")
 
 
-def _let_through(kept: Kept) -> None:
+def _reraise_interruption(kept: Kept) -> None:
     """Ctrl-C, a cancelled caller, a test that gives up: not the task's to fail with. ``SystemExit`` is."""
     if kept.raised is not None and not isinstance(kept.raised, Exception | SystemExit):
         raise kept.raised.with_traceback(kept.trace)
 
 
-def _loop_runs() -> bool:
+def _is_loop_running() -> bool:
     asyncio = sys.modules.get("asyncio")  # nobody has loaded it: no loop runs
     if asyncio is None:
         return False
@@ -222,7 +222,7 @@ def _loop_runs() -> bool:
     return True
 
 
-def _in_thread(call: Callable[[], Outcome]) -> Outcome:
+def _run_in_thread(call: Callable[[], Outcome]) -> Outcome:
     """Call in a thread of its own and wait; in there no event loop is running."""
     context = copy_context()
     outcomes: list[Outcome] = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from amqtask.app.core import AppCore
 from amqtask.signals import import_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amqtask.app.wiring import Wiring
     from amqtask.tasks.middleware import Middlewares
 
 
@@ -29,14 +29,13 @@ class StepClasses:
         return iter(self._classes)
 
 
-class Extensible:
-    """A part of :class:`amqtask.app.app.Amqtask`."""
+class Extensible(AppCore):
+    """``app.middleware`` and ``app.steps``."""
 
-    _wiring: Wiring
     _importing = False
 
     def _about_to_import(self) -> None:
-        """Tell, once, that modules with tasks are imported."""
+        """Send the signal ``import_modules``, once: modules with tasks are about to be imported."""
         if not self._importing:
             self._importing = True
             import_modules.send(self)

@@ -57,7 +57,7 @@ def load_topology(settings: Settings, home: Path | None) -> Topology:
         return replace(topology, open=any_queue)
     like = _like(settings)
     topology = Topology.from_code(
-        [_fitted(queue, like) for queue in read_queues(settings.task_queues)],
+        [_fit(queue, like) for queue in read_queues(settings.task_queues)],
         settings.task_routes,
         default_queue=_default_queue(settings, like),
     )
@@ -73,7 +73,7 @@ def _like(settings: Settings) -> Queue:
     return Queue("", type=kind, max_priority=highest)
 
 
-def _fitted(queue: Queue, like: Queue) -> Queue:
+def _fit(queue: Queue, like: Queue) -> Queue:
     typed = queue.type is not None or "x-queue-type" in queue.arguments
     arguments = queue.arguments if typed else {**like.arguments, **queue.arguments}
     ranked = queue.max_priority if queue.max_priority is not None else like.max_priority

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from amqtask.wire.codec import PROTOCOL_HEADERS
+from amqtask.wire.message import PERSISTENT, TRANSIENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MAX_PRIORITY: Final = 255
 """AMQP's priority is a byte; a queue takes one above its own limit for that."""
 
-_DELIVERY_MODES: Final[Mapping[Any, int]] = {1: 1, "1": 1, "transient": 1}
+_DELIVERY_MODES: Final[Mapping[Any, int]] = {1: TRANSIENT, "1": TRANSIENT, "transient": TRANSIENT}
 """All others are persistent."""
 
 _TOUCHED: Final = frozenset(
@@ -57,29 +58,29 @@ def as_celery(options: Mapping[str, Any], router: Router) -> CelerySendOptions:
     new = {name: value for name, value in options.items() if value is not None}
     if isinstance(priority := new.get("priority"), int) and not isinstance(priority, bool):
         new["priority"] = min(max(priority, 0), MAX_PRIORITY)
-    _start(new)
+    _fix_start(new)
     if (expires := new.get("expires")) is not None:
         new["expires"] = _not_negative(_moment(expires))
-    _limits(new)
+    _fix_limits(new)
     if isinstance(headers := new.get("headers"), dict):
-        new["headers"] = {name: _carried(value) for name, value in headers.items() if name not in PROTOCOL_HEADERS}
+        new["headers"] = {name: _as_amqp(value) for name, value in headers.items() if name not in PROTOCOL_HEADERS}
     if "delivery_mode" in new:
-        new["delivery_mode"] = _DELIVERY_MODES.get(new["delivery_mode"], 2)
+        new["delivery_mode"] = _DELIVERY_MODES.get(new["delivery_mode"], PERSISTENT)
     if "queue" in new:
-        _destination(new, router)
+        _fix_destination(new, router)
     return cast("CelerySendOptions", new)
 
 
-def _carried(value: Any) -> Any:
+def _as_amqp(value: Any) -> Any:
     """A header's value as AMQP clients agree on it: most would cut a float to an int."""
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, dict):
-        return {name: _carried(one) for name, one in value.items()}
-    return [_carried(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _as_amqp(one) for name, one in value.items()}
+    return [_as_amqp(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _start(new: dict[str, Any]) -> None:
+def _fix_start(new: dict[str, Any]) -> None:
     if "eta" in new:
         new["eta"] = _moment(new["eta"])
     if "countdown" not in new:
@@ -89,7 +90,7 @@ def _start(new: dict[str, Any]) -> None:
         del new["eta" if new["countdown"] else "countdown"]
 
 
-def _limits(new: dict[str, Any]) -> None:
+def _fix_limits(new: dict[str, Any]) -> None:
     for name in ("time_limit", "soft_time_limit"):
         if _is_number(new.get(name)) and new[name] <= 0:
             del new[name]
@@ -98,7 +99,7 @@ def _limits(new: dict[str, Any]) -> None:
         del new["soft_time_limit"]
 
 
-def _destination(new: dict[str, Any], router: Router) -> None:
+def _fix_destination(new: dict[str, Any], router: Router) -> None:
     exchange, key = new.get("exchange"), new.get("routing_key")
     if exchange is None and key is None:
         return

@@ -10,12 +10,12 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from amqtask.app import times
-from amqtask.app.announcing import Announcing
+from amqtask.app.announcing import BeforePublish
 from amqtask.app.destination import Destination, call_destination, task_destination
 from amqtask.app.lenient import as_celery
-from amqtask.config.zones import zone
+from amqtask.config.zones import home_zone
 from amqtask.errors import ConfigError, EncodeError
-from amqtask.results.joining import refused
+from amqtask.results.joining import is_wait_refused
 from amqtask.tasks.context import current
 from amqtask.tasks.limits import LIMIT_KEY
 from amqtask.tasks.option_values import check_priority, check_time_limits, whole_priority
@@ -40,12 +40,18 @@ if TYPE_CHECKING:
     from amqtask.topology.router import Router
     from amqtask.wire.serializers.base import Serializer
 
-_PLANS_KEPT = 10_000
+_TASKS_KEPT = 10_000
 """``send_task`` may be given any number of names."""
 
 
-class _Plan(NamedTuple):
-    """What is the same for every call of a task that says nothing of its own."""
+class _TaskConstants(NamedTuple):
+    """What is the same for every call of a task that says nothing of its own.
+
+    Attributes:
+        limit: one that counts by a key; else None.
+        inherits: messages get the priority of the task that sends them.
+        plain: nothing has to be worked out for each call.
+    """
 
     destination: Destination
     priority: int
@@ -54,15 +60,12 @@ class _Plan(NamedTuple):
     expires: float | datetime | None
     ignore_result: bool | None
     limit: Limit | None
-    """One that counts by a key."""
     inherits: bool
-    """Its messages get the priority of the task that sends them."""
     plain: bool
-    """Nothing has to be worked out per call."""
 
 
 class MessageBuilder:
-    """Makes messages of calls. Thread-safe: plans are pure, and kept per task name.
+    """Makes messages of calls. Thread-safe: all it keeps are constants of tasks, by name.
 
     Args:
         settings, router: of the app.
@@ -78,10 +81,10 @@ class MessageBuilder:
         middleware: Middlewares | None = None,
     ) -> None:
         self._settings, self._router, self._reply_to = settings, router, reply_to
-        self._announcing = Announcing(middleware)
-        self._naive = UTC if settings.interop == "celery" else zone(settings.timezone)
+        self._before_publish = BeforePublish(middleware)
+        self._naive_zone = UTC if settings.interop == "celery" else home_zone(settings.timezone)
         """Of times without a zone; Celery takes them as UTC whatever its ``timezone``."""
-        self._plans: dict[str, _Plan] = {}
+        self._constants: dict[str, _TaskConstants] = {}
         self._celery = settings.interop == "celery"
         self._stores = settings.result_backend is not None and reply_to is None
         self._signer = Signer(settings)
@@ -90,11 +93,11 @@ class MessageBuilder:
     def reply_to(self) -> str | None:
         """The queue of this process for results; None when they don't come by message, or nobody here may wait."""
         # a task that must not wait gets no answers that would pile up unread
-        return None if self._reply_to is None or refused() else self._reply_to()
+        return None if self._reply_to is None or is_wait_refused() else self._reply_to()
 
     def aware(self, eta: datetime) -> datetime:
         """The same moment; one without a zone is in that of the settings, with interop in UTC."""
-        return times.aware(eta, self._naive)
+        return times.aware(eta, self._naive_zone)
 
     def build(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> Outgoing:
         """The message of one call; its ``correlation_id`` is the task id.
@@ -109,30 +112,35 @@ class MessageBuilder:
             EncodeError: an argument can't be serialized; names it.
             ConfigError, TypeError: an option that can't be used.
         """
-        plan = self._plans.get(task) or self._plan(task, defaults)
-        if options or not plan.plain or current() is not None or self._announcing.wanted:
-            return self._build(plan, task, call, cast("CelerySendOptions", options or {}), None, own_reply=True)
+        constants = self._constants.get(task) or self._constants_of(task, defaults)
+        if options or not constants.plain or current() is not None or self._before_publish.wanted:
+            return self._build(constants, task, call, cast("CelerySendOptions", options or {}), None, own_reply=True)
         # The common case, written out: see encode() for what it leaves away.
         task_id = new_id()
         headers: dict[str, Any] = {"task": task, "id": task_id}
-        if plan.ignore_result:
+        if constants.ignore_result:
             headers["ignore_result"] = True
-        serializer = plan.serializer
+        serializer = constants.serializer
         try:
             body = serializer.dumps((*call, _NO_EMBED))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise _culprit(task, call, serializer, error) from error
+            raise _name_culprit(task, call, serializer, error) from error
         properties = Properties(
             serializer.content_type,
             serializer.content_encoding,
             headers,
             PERSISTENT,
-            plan.priority,
+            constants.priority,
             task_id,
-            None if self._reply_to is None or plan.ignore_result else self._reply_to(),
+            None if self._reply_to is None or constants.ignore_result else self._reply_to(),
             message_id=task_id,
         )
-        return Outgoing(*plan.destination, properties, body)
+        return Outgoing(*constants.destination, properties, body)
+
+    def check(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions) -> None:
+        """Raise what :meth:`build` would; nobody is told of a message. Arguments as there."""
+        constants = self._constants.get(task) or self._constants_of(task, defaults)
+        self._made(constants, task, call, cast("CelerySendOptions", options), None, own_reply=True)
 
     def build_sending(
         self, sending: Sending, defaults: TaskOptions, *, own_reply: bool = True, route: str | None = None
@@ -150,61 +158,83 @@ class MessageBuilder:
             EncodeError, ConfigError, TypeError: as for :meth:`build`.
         """
         route = route or sending.route_name
-        plan = self._plans.get(route) or self._plan(route, defaults)
+        constants = self._constants.get(route) or self._constants_of(route, defaults)
         if route != sending.task:  # the arguments are not those of the task whose limit it is
-            plan = plan._replace(limit=None)
+            constants = constants._replace(limit=None)
         if sending.of_chain:
-            plan = plan._replace(expires=None, ignore_result=None)
+            constants = constants._replace(expires=None, ignore_result=None)
         options = cast("CelerySendOptions", sending.options)
         call = (sending.args, sending.kwargs)
-        return self._build(plan, sending.task, call, options, sending, own_reply=own_reply)
+        return self._build(constants, sending.task, call, options, sending, own_reply=own_reply)
 
     def _build(
-        self, plan: _Plan, task: str, call: Call, options: CelerySendOptions, place: Sending | None, *, own_reply: bool
+        self,
+        constants: _TaskConstants,
+        task: str,
+        call: Call,
+        options: CelerySendOptions,
+        place: Sending | None,
+        *,
+        own_reply: bool,
     ) -> Outgoing:
+        """The message of any call, once everybody was told of it."""
+        message, destination, properties, body = self._made(constants, task, call, options, place, own_reply=own_reply)
+        if self._before_publish.wanted:
+            properties = self._before_publish.tell(message, destination, properties)
+        return Outgoing(*destination, self._signer.sign(properties, body), body)
+
+    def _made(
+        self,
+        constants: _TaskConstants,
+        task: str,
+        call: Call,
+        options: CelerySendOptions,
+        place: Sending | None,
+        *,
+        own_reply: bool,
+    ) -> tuple[TaskMessage, Destination, Properties, bytes]:
+        """The message of any call, and where it goes; ``place`` says where in a canvas it stands."""
         lenient = self._celery or not own_reply
-        options = as_celery(options, self._router) if lenient else _strictly(options)
-        destination = call_destination(plan.destination, options)
-        eta, delay = times.start(options.get("countdown"), options.get("eta"), self._naive)
+        options = as_celery(options, self._router) if lenient else _check_options(options)
+        destination = call_destination(constants.destination, options)
+        eta, delay = times.start(options.get("countdown"), options.get("eta"), self._naive_zone)
         given = options.get("expires")
-        expires = times.expiry(plan.expires if given is None else given, self._naive)
-        headers = _own_headers(options)
-        if plan.limit is not None and (key := plan.limit.key_of(*call)) is not None:
+        expires = times.expiry(constants.expires if given is None else given, self._naive_zone)
+        headers = _check_headers(options)
+        if constants.limit is not None and (key := constants.limit.key_of(*call)) is not None:
             headers.setdefault(LIMIT_KEY, key)
         if delay:
             if lenient:  # when that is over, a worker sees by the eta that it has to wait on
                 delay = min(delay, LONGEST)
-            destination, headers = self._delayed(task, destination, headers, delay)
-        message = self._message(plan, task, call, options)
+            destination, headers = self._through_ladder(task, destination, headers, delay)
+        message = self._message(constants, task, call, options)
         message.eta, message.expires, message.headers = eta, expires, headers
         if self._celery:
-            _put_by_hand(message, options)
+            _set_celery_place(message, options)
         if place is not None:
-            _put_in_place(message, place)
+            _set_place(message, place)
         reply_to = options.get("reply_to")
         if reply_to is None and own_reply and not message.ignore_result:
             reply_to = self.reply_to
-        properties, body = self._encode(plan, message, options, reply_to)
+        properties, body = self._encode(constants, message, options, reply_to)
         if expires is not None and not delay and not self._is_awaited(message, reply_to):
             # In a delay queue the broker would pass an expired message on early, as if its delay were over:
             # while delayed, only the header holds, and the worker reads it.
             properties = properties._replace(expiration=times.expiration(expires))
-        if self._announcing.wanted:
-            properties = self._announcing.before(message, destination, properties)
-        return Outgoing(*destination, self._signer.sign(properties, body), body)
+        return message, destination, properties, body
 
     def _is_awaited(self, message: TaskMessage, reply_to: str | None) -> bool:
         """Whether somebody is to be told of the end, expiry included: the broker would tell nobody, a worker does."""
         kept = self._stores and (not message.ignore_result or self._settings.task_store_errors_even_if_ignored)
-        return kept or reply_to is not None or any(message.embed.get(name) for name in _TOLD)
+        return kept or reply_to is not None or any(message.embed.get(name) for name in _EMBEDS_AWAITING)
 
-    def _message(self, plan: _Plan, task: str, call: Call, options: CelerySendOptions) -> TaskMessage:
+    def _message(self, constants: _TaskConstants, task: str, call: Call, options: CelerySendOptions) -> TaskMessage:
         task_id: Any = options.get("task_id")
         if task_id is not None and (not isinstance(task_id, str) or not task_id):
             raise TypeError(f"task_id must be a text, not {task_id!r}")
         ignore = options.get("ignore_result")
         message = TaskMessage(task, task_id or new_id(), tuple(call[0]), dict(call[1]))
-        message.ignore_result = plan.ignore_result if ignore is None else ignore
+        message.ignore_result = constants.ignore_result if ignore is None else ignore
         message.shadow = options.get("shadow")
         limits = options.get("time_limit"), options.get("soft_time_limit")
         if limits != (None, None):
@@ -215,13 +245,13 @@ class MessageBuilder:
         return message
 
     def _encode(
-        self, plan: _Plan, message: TaskMessage, options: CelerySendOptions, reply_to: str | None
+        self, constants: _TaskConstants, message: TaskMessage, options: CelerySendOptions, reply_to: str | None
     ) -> tuple[Properties, bytes]:
         name, asked, priority = options.get("serializer"), options.get("compression"), options.get("priority")
-        serializer = plan.serializer if name is None else serializers.get(name)
-        compression = plan.compression if asked is None else known_compression(asked)
-        parent = current() if plan.inherits else None
-        usual = plan.priority if parent is None or parent.priority is None else parent.priority
+        serializer = constants.serializer if name is None else serializers.get(name)
+        compression = constants.compression if asked is None else known_compression(asked)
+        parent = current() if constants.inherits else None
+        usual = constants.priority if parent is None or parent.priority is None else parent.priority
         try:
             return encode(
                 message,
@@ -237,9 +267,9 @@ class MessageBuilder:
             )
         except EncodeError as error:
             call = (message.args, message.kwargs)
-            raise _culprit(message.task, call, serializer, error, message.embed) from error
+            raise _name_culprit(message.task, call, serializer, error, message.embed) from error
 
-    def _delayed(
+    def _through_ladder(
         self, task: str, destination: Destination, headers: dict[str, Any], delay: timedelta
     ) -> tuple[Destination, dict[str, Any]]:
         """The delay ladder leads to queues, not to exchanges: find out which queues are meant."""
@@ -254,7 +284,7 @@ class MessageBuilder:
         target = delay_target(queues, delay, self._router.plain_among(queues))
         return Destination(target.exchange, target.routing_key), {**strip_broker_headers(headers), **target.headers}
 
-    def _plan(self, task: str, defaults: TaskOptions) -> _Plan:
+    def _constants_of(self, task: str, defaults: TaskOptions) -> _TaskConstants:
         settings = self._settings
         routing = self._router.route(task)
         priority = next(
@@ -266,7 +296,7 @@ class MessageBuilder:
         ignore, limit = defaults.ignore_result, defaults.max_concurrency
         if limit is not None and limit.key is None:
             limit = None
-        plan = _Plan(
+        constants = _TaskConstants(
             task_destination(routing, defaults),
             priority,
             serializers.get(defaults.serializer or settings.task_serializer),
@@ -279,19 +309,19 @@ class MessageBuilder:
             and not (compression or defaults.expires is not None or self._celery or self._signer.signs)
             and settings.task_default_delivery_mode == PERSISTENT,
         )
-        if len(self._plans) >= _PLANS_KEPT:
-            self._plans.clear()
-        self._plans[task] = plan
-        return plan
+        if len(self._constants) >= _TASKS_KEPT:
+            self._constants.clear()
+        self._constants[task] = constants
+        return constants
 
 
 _NO_EMBED: dict[str, Any] = {}
 
-_TOLD = ("errbacks", "chain", "chord")
+_EMBEDS_AWAITING = ("errbacks", "chain", "chord")
 """What a message carries that is concerned when its task never runs."""
 
 
-def _put_in_place(message: TaskMessage, place: Sending) -> None:
+def _set_place(message: TaskMessage, place: Sending) -> None:
     """Fill in what a message says of the canvas around it."""
     message.embed, message.group, message.group_index = dict(place.embed), place.group, place.group_index
     message.root_id, message.parent_id = place.root_id, place.parent_id
@@ -299,13 +329,13 @@ def _put_in_place(message: TaskMessage, place: Sending) -> None:
     message.replaced_task_nesting, message.retries = place.replaced_task_nesting, place.retries
 
 
-def _strictly(options: CelerySendOptions) -> CelerySendOptions:
+def _check_options(options: CelerySendOptions) -> CelerySendOptions:
     if (priority := options.get("priority")) is not None:
         check_priority(priority)
     return options
 
 
-def _put_by_hand(message: TaskMessage, options: CelerySendOptions) -> None:
+def _set_celery_place(message: TaskMessage, options: CelerySendOptions) -> None:
     """The place in a canvas that Celery's callers may give a single call, and the words that hide its arguments."""
     message.root_id = options.get("root_id") or message.root_id
     message.parent_id = options.get("parent_id") or message.parent_id
@@ -313,7 +343,7 @@ def _put_by_hand(message: TaskMessage, options: CelerySendOptions) -> None:
     message.headers.update({name: options[name] for name in ("argsrepr", "kwargsrepr") if options.get(name)})
 
 
-def _own_headers(options: SendOptions) -> dict[str, Any]:
+def _check_headers(options: SendOptions) -> dict[str, Any]:
     headers = dict(options.get("headers") or {})
     for name in headers:
         if not isinstance(name, str):
@@ -332,7 +362,7 @@ _EMBEDDED = {
 """What a message carries beside its arguments, as callers know it."""
 
 
-def _culprit(
+def _name_culprit(
     task: str, call: Call, serializer: Serializer, error: Exception, embed: Mapping[str, Any] = _NO_EMBED
 ) -> EncodeError:
     """Names the argument, or what follows the task, that can't be written."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from amqtask.app.announcing import Sent
-from amqtask.app.missing import Missing
+from amqtask.app.announcing import AfterPublish
+from amqtask.app.batch import Batch
+from amqtask.app.declaring import SharedDeclares
+from amqtask.app.needs import Needs
 from amqtask.app.recovery import Recoverable, Recovery
-from amqtask.errors import AmqtaskError, PartialPublish, TopologyError, Unroutable
+from amqtask.errors import AmqtaskError, PartialPublish, TopologyError
 from amqtask.results.future import AsyncResult
 from amqtask.tasks.context import current
 
@@ -23,11 +25,10 @@ if TYPE_CHECKING:
 
     from amqtask.app.eager import Eager
     from amqtask.app.messages import MessageBuilder
-    from amqtask.app.missing import Need
+    from amqtask.app.needs import Need
     from amqtask.app.tracking import Tracking
     from amqtask.broker.interface import Transport
     from amqtask.config.settings import Settings
-    from amqtask.errors import QueueFull
     from amqtask.results.access import ResultAccess
     from amqtask.results.eager import EagerResult
     from amqtask.tasks.options import SendOptions, TaskOptions
@@ -50,7 +51,7 @@ class Producer:
         transport: gives the transport in use, which may change (inside a worker).
         eager: gives what runs calls here.
         results: for handles.
-        watched: told what is about to be sent; None when nobody has to be.
+        tracking: tells the result backend what is about to be sent; None when there is none.
     """
 
     def __init__(
@@ -62,72 +63,64 @@ class Producer:
         transport: Callable[[], Transport],
         eager: Callable[[], Eager],
         results: ResultAccess,
-        watched: Tracking | None,
+        tracking: Tracking | None,
     ) -> None:
-        self._eager, self._results, self._watched = eager, results, watched
+        self._eager, self._results, self._tracking = eager, results, tracking
         self._timeout = settings.broker_confirm_timeout
         self._topology, self._transport = topology, transport
-        self._missing = Missing(settings, topology, router)
+        self._needs = Needs(settings, topology, router)
+        self._declares = SharedDeclares(self._needs)
         self._messages = messages
-        self._sent = Sent(settings, transport)
+        self._after_publish = AfterPublish(settings, transport)
 
     def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
         """Send one call; see :meth:`amqtask.tasks.task.Task.delay` for what may be raised."""
         message = self._messages.build(task, defaults, call, options)
         result: AsyncResult[Any] = AsyncResult(_id(message), task, results=self._results)
-        if self._watched is not None:
-            self._watched.about_to_send([message])
-        self._send(message, delayed=bool(options))
-        if self._sent.wanted:
-            self._sent.tell([message])
-        _count_as_child(result)
+        if self._tracking is not None:
+            self._tracking.about_to_send([message])
+        self._send(message, may_be_delayed=bool(options))
+        if self._after_publish.wanted:
+            self._after_publish.tell([message])
+        _add_child(result)
         return result
 
-    def _send(self, message: Outgoing, *, delayed: bool) -> None:
+    def check(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions) -> None:
+        """Raise what :meth:`send` would before it asks the broker; sends nothing, and tells nobody."""
+        self._messages.check(task, defaults, call, options)
+
+    def _send(self, message: Outgoing, *, may_be_delayed: bool) -> None:
         try:
-            self._send_once(message, delayed=delayed)
+            if may_be_delayed and (need := self._needs.to_prepare(message)):
+                self._prepare(need)
+            self._publish(message)
         except AmqtaskError as error:
-            if self._watched is not None:
-                self._watched.not_sent([message], {0: error})
+            if self._tracking is not None:
+                self._tracking.not_sent([message], {0: error})
             raise
 
-    def _send_once(self, message: Outgoing, *, delayed: bool) -> None:
-        transport = self._transport()
-        if delayed and (need := self._missing.unprepared(message)):
-            self._prepare(need)
-        try:
-            transport.send(message, timeout=self._timeout)
-        except Recoverable as error:
-            self._send_again(transport, message, error)
-
-    def _prepare(self, need: Need) -> None:
-        try:
-            self._transport().declare(self._missing.layout(need))
-        except TopologyError as error:
-            raise self._missing.refused(need, error) from None
-        self._missing.prepared(need)
-
-    async def _aprepare(self, need: Need) -> None:
-        try:
-            await self._transport().adeclare(self._missing.layout(need))
-        except TopologyError as error:
-            raise self._missing.refused(need, error) from None
-        self._missing.prepared(need)
-
-    def _send_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
-        recovery = Recovery(self._missing)
+    def _publish(self, message: Outgoing) -> None:
+        """Send; and again, once what is missing is declared or a moment has passed."""
+        transport, recovery = self._transport(), None
         while True:
-            step = recovery.after(message, error)
+            try:
+                transport.send(message, timeout=self._timeout)
+            except Recoverable as error:
+                recovery = recovery or Recovery(self._needs)
+                step = recovery.next_step(message, error)
+            else:
+                return
             if isinstance(step, float):
                 time.sleep(step)
             else:
-                transport.declare(self._missing.layout(step))
-            try:
-                transport.send(message, timeout=self._timeout)
-            except Recoverable as again:
-                error = again
-            else:
-                return
+                transport.declare(self._needs.layout(step))
+
+    def _prepare(self, need: Need) -> None:
+        try:
+            self._transport().declare(self._needs.layout(need))
+        except TopologyError as error:
+            raise self._needs.error_for(need, error) from None
+        self._needs.note_declared(need)
 
     async def asend(
         self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None
@@ -135,47 +128,48 @@ class Producer:
         """Like :meth:`send`, without blocking the running loop."""
         message = self._messages.build(task, defaults, call, options)
         result: AsyncResult[Any] = AsyncResult(_id(message), task, results=self._results)
-        if self._watched is not None:
-            await self._watched.aabout_to_send([message])
-        await self._asend(message, delayed=bool(options))
-        if self._sent.wanted:
-            await self._sent.atell([message])
-        _count_as_child(result)
+        if self._tracking is not None:
+            await self._tracking.aabout_to_send([message])
+        await self._asend(message, may_be_delayed=bool(options))
+        if self._after_publish.wanted:
+            await self._after_publish.atell([message])
+        _add_child(result)
         return result
 
-    async def _asend(self, message: Outgoing, *, delayed: bool) -> None:
+    async def _asend(self, message: Outgoing, *, may_be_delayed: bool) -> None:
         try:
-            await self._asend_once(message, delayed=delayed)
+            if may_be_delayed and (need := self._needs.to_prepare(message)):
+                await self._aprepare(need)
+            await self._apublish(message)
         except AmqtaskError as error:
-            if self._watched is not None:
-                await self._watched.anot_sent(message, error)
+            if self._tracking is not None:
+                await self._tracking.anot_sent(message, error)
             raise
 
-    async def _asend_once(self, message: Outgoing, *, delayed: bool) -> None:
-        transport = self._transport()
-        if delayed and (need := self._missing.unprepared(message)):
-            await self._aprepare(need)
-        try:
-            await transport.asend(message, timeout=self._timeout)
-        except Recoverable as error:
-            await self._asend_again(transport, message, error)
-
-    async def _asend_again(self, transport: Transport, message: Outgoing, error: Unroutable | QueueFull) -> None:
-        from asyncio import sleep  # noqa: PLC0415 -- whoever awaits this has loaded it
-
-        recovery = Recovery(self._missing)
+    async def _apublish(self, message: Outgoing) -> None:
+        """Like :meth:`_publish`, without blocking the running loop."""
+        transport, recovery = self._transport(), None
         while True:
-            step = recovery.after(message, error)
-            if isinstance(step, float):
-                await sleep(step)
-            else:
-                await transport.adeclare(self._missing.layout(step))
             try:
                 await transport.asend(message, timeout=self._timeout)
-            except Recoverable as again:
-                error = again
+            except Recoverable as error:
+                recovery = recovery or Recovery(self._needs)
+                step = recovery.next_step(message, error)
             else:
                 return
+            if isinstance(step, float):
+                from asyncio import sleep  # noqa: PLC0415 -- whoever awaits this has loaded it
+
+                await sleep(step)
+            else:
+                await self._declares.declare(transport, step)
+
+    async def _aprepare(self, need: Need) -> None:
+        try:
+            await self._declares.declare(self._transport(), need)
+        except TopologyError as error:
+            raise self._needs.error_for(need, error) from None
+        self._needs.note_declared(need)
 
     def send_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> Sequence[AsyncResult[Any]]:
         """Send calls of one task with pipelined confirms; their results in order.
@@ -185,28 +179,36 @@ class Producer:
         """
         build = self._messages.build
         messages = [build(task, defaults, call, None) for call in calls]
-        if self._watched is not None:
-            self._watched.about_to_send(messages)
+        if self._tracking is not None:
+            self._tracking.about_to_send(messages)
         found: list[AsyncResult[Any]] = [AsyncResult(_id(one), task, results=self._results) for one in messages]
         try:
-            self._deliver_many(messages)
+            self._deliver_many(messages, may_be_delayed=False)
         except PartialPublish as error:
-            for result in _without(found, error.errors):
-                _count_as_child(result)
+            for result in _confirmed(found, error.errors):
+                _add_child(result)
             raise
         for result in found:
-            _count_as_child(result)
+            _add_child(result)
         return found
 
-    def _deliver_many(self, messages: list[Outgoing]) -> None:
-        errors = self._send_all(messages)
-        if self._sent.wanted:
-            self._sent.tell(_without(messages, errors))
+    def _deliver_many(self, messages: list[Outgoing], *, may_be_delayed: bool) -> None:
+        try:
+            for message in messages if may_be_delayed else ():
+                if need := self._needs.to_prepare(message):
+                    self._prepare(need)
+            errors = Batch(messages, self._transport(), self._needs, self._timeout).send()
+        except AmqtaskError as error:
+            if self._tracking is not None:
+                self._tracking.not_sent(messages, dict.fromkeys(range(len(messages)), error))
+            raise
+        if self._after_publish.wanted:
+            self._after_publish.tell(_confirmed(messages, errors))
         if errors:
-            if self._watched is not None:
-                self._watched.not_sent(messages, errors)
+            if self._tracking is not None:
+                self._tracking.not_sent(messages, errors)
             ids = [_id(message) for message in messages]
-            raise PartialPublish(self._explained(messages, errors), len(messages), ids)
+            raise PartialPublish(errors, len(messages), ids)
 
     def deliver(self, messages: list[Outgoing], later: Sequence[str] = ()) -> None:
         """Send messages that are made already, and wait until all are confirmed.
@@ -218,33 +220,34 @@ class Producer:
         Raises:
             PublishError: one was not taken, or of several some (PartialPublish).
         """
-        if self._watched is not None:
-            self._watched.about_to_send(messages, later)
-        for message in messages:
-            if need := self._missing.unprepared(message):
-                self._prepare(need)
+        if self._tracking is not None:
+            self._tracking.about_to_send(messages, later)
         if len(messages) == 1:
-            self._send(messages[0], delayed=False)
-            if self._sent.wanted:
-                self._sent.tell(messages)
+            self._send(messages[0], may_be_delayed=True)
+            if self._after_publish.wanted:
+                self._after_publish.tell(messages)
         elif messages:
-            self._deliver_many(messages)
+            self._deliver_many(messages, may_be_delayed=True)
 
     async def adeliver(self, messages: list[Outgoing], later: Sequence[str] = ()) -> None:
         """Like :meth:`deliver`, without blocking the running loop."""
         from asyncio import gather  # noqa: PLC0415 -- whoever awaits this has loaded it
 
-        if self._watched is not None:
-            await self._watched.aabout_to_send(messages, later)
+        if self._tracking is not None:
+            await self._tracking.aabout_to_send(messages, later)
         if len(messages) == 1:
-            await self._asend(messages[0], delayed=True)
-            if self._sent.wanted:
-                await self._sent.atell(messages)
+            await self._asend(messages[0], may_be_delayed=True)
+            if self._after_publish.wanted:
+                await self._after_publish.atell(messages)
             return
-        fates = await gather(*(self._asend(message, delayed=True) for message in messages), return_exceptions=True)
+        fates = await gather(
+            *(self._asend(message, may_be_delayed=True) for message in messages), return_exceptions=True
+        )
         errors = {index: fate for index, fate in enumerate(fates) if isinstance(fate, AmqtaskError)}
-        if self._sent.wanted:
-            await self._sent.atell([message for message, fate in zip(messages, fates, strict=True) if fate is None])
+        if self._after_publish.wanted:
+            await self._after_publish.atell(
+                [message for message, fate in zip(messages, fates, strict=True) if fate is None]
+            )
         if errors:
             raise PartialPublish(errors, len(messages), [_id(message) for message in messages])
         for fate in fates:
@@ -268,42 +271,6 @@ class Producer:
         """Like :meth:`apply`, on the running loop."""
         return await self._eager().arun(task, defaults, call, options, throw)
 
-    def _send_all(self, messages: list[Outgoing]) -> dict[int, AmqtaskError]:
-        """Send, declaring and repeating where that helps; index -> error of those that failed for good."""
-        transport, recovery = self._transport(), Recovery(self._missing)
-        errors: dict[int, AmqtaskError] = {}
-        left = list(range(len(messages)))
-        while left:
-            try:
-                failed = transport.send_many([messages[index] for index in left], timeout=self._timeout)
-            except AmqtaskError as error:
-                if len(left) == len(messages):
-                    raise
-                failed = dict.fromkeys(range(len(left)), error)  # the others are confirmed: the caller has to know
-            for index in left:
-                errors.pop(index, None)
-            errors.update({left[place]: error for place, error in failed.items()})
-            left = [index for index in left if isinstance(errors.get(index), Recoverable)]
-            if not left:
-                break
-            first = errors[left[0]]
-            assert isinstance(first, Recoverable)
-            try:
-                step = recovery.after(messages[left[0]], first)
-            except Recoverable:
-                break
-            if isinstance(step, float):
-                time.sleep(step)
-                continue
-            try:
-                transport.declare(self._missing.layout(step))
-            except AmqtaskError as error:
-                if len(errors) == len(messages):
-                    raise
-                errors.update(dict.fromkeys(left, error))
-                break
-        return errors
-
     def aware(self, eta: datetime) -> datetime:
         """The same moment, with the zone that one without has in a call."""
         return self._messages.aware(eta)
@@ -312,12 +279,6 @@ class Producer:
         """The retry policy of a queue, if it is declared and has one."""
         declared = self._topology.queues.get(queue)
         return declared.retry if declared is not None else None
-
-    def _explained(self, messages: list[Outgoing], errors: dict[int, AmqtaskError]) -> dict[int, AmqtaskError]:
-        return {
-            index: self._missing.explain(messages[index], error) if isinstance(error, Unroutable) else error
-            for index, error in sorted(errors.items())
-        }
 
 
 class EagerProducer(Producer):
@@ -338,14 +299,14 @@ class EagerProducer(Producer):
         return [self.apply(task, defaults, call, None, None) for call in calls]
 
 
-def _without(all_of: Sequence[T], errors: Collection[int]) -> Sequence[T]:
+def _confirmed(all_of: Sequence[T], errors: Collection[int]) -> Sequence[T]:
     """Those of a batch that are confirmed."""
     return [one for index, one in enumerate(all_of) if index not in errors] if errors else all_of
 
 
-def _count_as_child(result: AsyncResult[Any]) -> None:
+def _add_child(result: AsyncResult[Any]) -> None:
     if (task := current()) is not None:
-        task.has_sent(result.as_tuple())
+        task.add_child(result.as_tuple())
 
 
 def _id(message: Outgoing) -> str:

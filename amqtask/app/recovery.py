@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from amqtask.errors import QueueFull, Unroutable
 
 if TYPE_CHECKING:
-    from amqtask.app.missing import Missing, Need
+    from amqtask.app.needs import Need, Needs
     from amqtask.wire.message import Outgoing
 
 Recoverable = (Unroutable, QueueFull)
@@ -25,24 +25,24 @@ it."""
 class Recovery:
     """The fate of one message, or of messages for one destination, over several attempts."""
 
-    def __init__(self, missing: Missing) -> None:
-        self._missing = missing
+    def __init__(self, needs: Needs) -> None:
+        self._needs = needs
         self._declared = False
         self._pauses = list(_PAUSES)
 
-    def after(self, message: Outgoing, error: Unroutable | QueueFull) -> Need | float:
-        """What to do before the next attempt: declare something, or wait so many seconds.
+    def next_step(self, message: Outgoing, error: Unroutable | QueueFull) -> Need | float:
+        """What to do before the next attempt: declare something, or wait this many seconds.
 
         Raises:
             Unroutable: there is nothing to declare, or it did not help.
             QueueFull: the queue has a length limit, or refuses messages for longer than a new one would.
         """
-        need = self._missing.need(message)
+        need = self._needs.need(message)
         if isinstance(error, QueueFull):
-            if not self._pauses or self._missing.is_limited(need):
+            if not self._pauses or self._needs.may_be_full(need):
                 raise error
             return self._pauses.pop(0)
-        if need is None or self._declared or not self._missing.may_declare:
-            raise self._missing.explain(message, error) from None
+        if need is None or self._declared or not self._needs.may_declare:
+            raise self._needs.explain(message, error) from None
         self._declared = True
         return need

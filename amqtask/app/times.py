@@ -23,7 +23,15 @@ header."""
 
 
 def start(countdown: Seconds | None, eta: datetime | None, naive: tzinfo) -> tuple[datetime | None, timedelta]:
-    """When the task may start, and how long that is from now; (None, 0) when it may at once.
+    """When a task may start.
+
+    Args:
+        countdown: from now; a number is seconds.
+        eta: or else this moment.
+        naive: zone of an ``eta`` without one.
+
+    Returns:
+        The moment, and how long that is from now; None and zero when it may start at once.
 
     Raises:
         ConfigError: both are given, or ``countdown`` is negative.
@@ -40,7 +48,7 @@ def start(countdown: Seconds | None, eta: datetime | None, naive: tzinfo) -> tup
 
 
 def aware(eta: datetime, naive: tzinfo) -> datetime:
-    """The same moment with a zone.
+    """The same moment with a zone: ``naive`` where it has none.
 
     Raises:
         TypeError: it is no datetime.
@@ -51,7 +59,15 @@ def aware(eta: datetime, naive: tzinfo) -> datetime:
 
 
 def expiry(expires: Seconds | datetime | None, naive: tzinfo) -> datetime | None:
-    """The moment after which the task is not started any more."""
+    """The moment after which a task is not started any more; None is never.
+
+    Args:
+        expires: a moment, or a time from now; a number is seconds.
+        naive: zone of a moment without one.
+
+    Raises:
+        ConfigError: it is no time, or beyond the calendar.
+    """
     if expires is None or isinstance(expires, datetime):
         return expires if expires is None or expires.tzinfo is not None else expires.replace(tzinfo=naive)
     return _from_now("expires", _duration("expires", expires))

@@ -36,7 +36,7 @@ _NOT_SENT = (AccessRefused, BrokerUnavailable, MessageTooLarge, QueueFull, Topol
 
 
 class Tracking:
-    """Tells the backend. Thread-safe.
+    """Tells the result backend what is sent. Thread-safe.
 
     Args:
         settings: of the app.
@@ -49,7 +49,7 @@ class Tracking:
         self._serializer = serializers.get(settings.result_serializer)
 
     def about_to_send(self, messages: Sequence[Outgoing], later: Iterable[str] = ()) -> None:
-        """These are sent next. Whoever asks for them finds them tracked even if a worker is very fast.
+        """Tell of messages before they are sent, so that no worker can be faster.
 
         Args:
             messages: of tasks.
@@ -80,9 +80,7 @@ class Tracking:
         await asyncio.get_running_loop().run_in_executor(None, self.about_to_send, messages, later)
 
     def not_sent(self, messages: Sequence[Outgoing], errors: Mapping[int, AmqtaskError]) -> None:
-        """Some of these could not be sent: who asks for them must not be told that they are on their way.
-
-        What workers have stored under their ids stays.
+        """Take back what was told of messages that could not be sent; what workers have stored stays.
 
         Args:
             messages: of tasks.

@@ -45,7 +45,7 @@ class BrokerTransport:
         with self._lock:
             self._reply_queue = queue
             if self._blocking is not None:
-                self._replies = _replies(self._blocking, queue)
+                self._replies = _make_replies(self._blocking, queue)
             if self._awaiting is not None:
                 self._awaiting.reply_queue = queue
 
@@ -61,11 +61,6 @@ class BrokerTransport:
         """Do answers come to the connection of blocking callers?"""
         return self._replies is not None and self._replies.receiving
 
-    @property
-    def aio(self) -> AioTransport:
-        """What serves coroutines."""
-        return self._aio
-
     def send(self, message: Outgoing, *, timeout: float) -> None:
         """See :meth:`Transport.send <amqtask.broker.interface.Transport.send>`."""
         self._sync.send(message, timeout=timeout)
@@ -76,7 +71,7 @@ class BrokerTransport:
 
     async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
         """See :meth:`Transport.asend <amqtask.broker.interface.Transport.asend>`."""
-        await self._aio.asend(message, timeout=timeout)
+        await self.aio.asend(message, timeout=timeout)
 
     def declare(self, layout: Layout) -> None:
         """See :meth:`Transport.declare <amqtask.broker.interface.Transport.declare>`."""
@@ -84,7 +79,7 @@ class BrokerTransport:
 
     async def adeclare(self, layout: Layout) -> None:
         """See :meth:`Transport.adeclare <amqtask.broker.interface.Transport.adeclare>`."""
-        await self._aio.adeclare(layout)
+        await self.aio.adeclare(layout)
 
     def close(self) -> None:
         """Close what was opened for blocking calls; a later send opens it again. See also :meth:`aclose`."""
@@ -105,12 +100,13 @@ class BrokerTransport:
                 if self._blocking is None:
                     made = SyncTransport(self._urls, self._options, strategy=self._strategy)
                     if self._reply_queue is not None:
-                        self._replies = _replies(made, self._reply_queue)
+                        self._replies = _make_replies(made, self._reply_queue)
                     self._blocking = made
         return self._blocking
 
     @property
-    def _aio(self) -> AioTransport:
+    def aio(self) -> AioTransport:
+        """What serves coroutines."""
         if self._awaiting is None:
             from amqtask.broker.aio import AioTransport  # noqa: PLC0415 -- loads aio-pika
 
@@ -122,7 +118,7 @@ class BrokerTransport:
         return self._awaiting
 
 
-def _replies(transport: SyncTransport, queue: ReplyQueue) -> SyncReplies:
+def _make_replies(transport: SyncTransport, queue: ReplyQueue) -> SyncReplies:
     from amqtask.broker.reply_sync import SyncReplies  # noqa: PLC0415 -- only for apps whose answers are messages
 
     return SyncReplies(transport, queue)

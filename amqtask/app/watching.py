@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amqtask.app.core import AppCore
+
 if TYPE_CHECKING:
     from amqtask.broker.driven import DrivenConnection
-    from amqtask.broker.interface import ConnectionOptions
-    from amqtask.broker.url import BrokerURL
-    from amqtask.config.settings import Settings
     from amqtask.events.access import Events
 
 
-class Watchable:
-    """A part of :class:`amqtask.app.app.Amqtask`."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def settings(self) -> Settings: ...  # noqa: D102 -- the app's
-        @property
-        def broker_urls(self) -> tuple[BrokerURL, ...]: ...  # noqa: D102
-        @property
-        def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
+class Watchable(AppCore):
+    """``app.connection`` and ``app.events``."""
 
     def connection(self) -> DrivenConnection:
         """A connection of one's own, for receivers of events; a context manager, connected when it is needed.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from amqtask.app.canvas import CanvasSender
+    from amqtask.app.canvas_sender import CanvasSender
     from amqtask.app.eager import Eager
     from amqtask.broker.interface import Transport
     from amqtask.broker.url import BrokerURL
@@ -72,7 +72,7 @@ class Wiring:
     def __init__(self, configuration: Configuration, tasks: TaskRegistry, main: str, home: Path | None) -> None:
         self.configuration, self.tasks, self._main, self._home = configuration, tasks, main, home
         self.given: Transport | None = None
-        """Replaces the connections of the app's own."""
+        """Used instead of the app's own connections; None: the app's own."""
         self.middleware = Middlewares()
         self._lock = ForkLock()
 
@@ -210,7 +210,7 @@ class Wiring:
     @cached_property
     def canvas(self) -> CanvasSender:
         """Sends signatures."""
-        from amqtask.app.canvas import CanvasSender  # noqa: PLC0415 -- for those who compose work
+        from amqtask.app.canvas_sender import CanvasSender  # noqa: PLC0415 -- for those who compose work
 
         return CanvasSender(
             self.settings,

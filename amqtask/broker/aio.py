@@ -18,7 +18,7 @@ import aio_pika
 from aiormq import exceptions, spec
 
 from amqtask import clock
-from amqtask.broker import failures
+from amqtask.broker import faults
 from amqtask.broker.aio_faults import (
     CONNECT_ERRORS,
     LOST,
@@ -224,6 +224,8 @@ class _Line:
                 f"no confirm from the broker within {timeout:g} s; the message may or may not be stored"
             )
         cause = self._error or "no connection to RabbitMQ yet"
+        if self._error is None and self._connection is not None and self._in_flight.locked():
+            cause = "not sent: more messages of this event loop are under way than the broker takes in that time"
         return BrokerUnavailable(f"{cause}; gave up after {timeout:g} s")
 
     # -- declaring ------------------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ class _Line:
             raise self._late(DECLARE_TIMEOUT, written=False) from None
         except exceptions.AMQPError as error:
             what = subject(step) if step is not None else "the topology"
-            raise failures.declare_refused(*code_and_text(error), what) from None
+            raise faults.declare_refused(*code_and_text(error), what) from None
 
     # -- the connection -------------------------------------------------------------------------------------------
 

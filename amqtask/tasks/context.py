@@ -171,8 +171,8 @@ class Context:
         """Names of the stamps."""
         return tuple(self.stamps)
 
-    def has_sent(self, result: Any) -> None:
-        """Note what this task has sent, a result tuple: its document will name it."""
+    def add_child(self, result: Any) -> None:
+        """Note a result tuple of what this task has sent: the document of its result will name it."""
         if self.id is not None:
             self.children = [*self.children, result]
 
@@ -188,7 +188,7 @@ def _holds_a_slot() -> bool:
     return context is not None and not (context.called_directly or context.is_eager)
 
 
-joining.provide(_holds_a_slot)
+joining.set_inside_task(_holds_a_slot)
 
 
 class running:  # noqa: N801 -- used as a function; a class costs a third of a generator, once per task

@@ -1,7 +1,6 @@
 """Tasks with a class of their own: hooks, attributes and ``__call__``. Owns what these mean.
 
-A worker calls ``run``; this class runs the hooks around the function. They run in the worker's process or thread, in
-every attempt; what a hook raises is logged and changes nothing. A function called directly runs without them.
+A worker calls ``run``; this class runs the hooks around the function. A function called directly runs without them.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from amqtask.tasks.options import TaskOptions
     from amqtask.tasks.sender import Sender
 
-    Told = tuple[str, tuple[Any, ...], tuple[Any, ...]]
-    """Name of a hook, its arguments before those of the task, and after."""
+    HookCall = tuple[str, tuple[Any, ...], tuple[Any, ...]]
+    """Name of a hook, its arguments before ``task_id, args, kwargs``, and those after."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +38,23 @@ _entered: ContextVar[Context | None] = ContextVar("amqtask_hooks_entered", defau
 class BaseTask(Task[..., Any]):
     """To be subclassed, for ``@app.task(base=MyTask)``. Subclasses may define hooks, attributes and ``__call__``.
 
+    Hooks run in every attempt, in the thread or loop that runs the function, and within its time limits. All of them
+    run before the result is stored and before anything follows from it: when the worker dies then, or the message
+    comes again for another reason, the task runs once more, and its hooks with it. What a hook raises is logged and
+    changes nothing.
+
+    After ``before_start`` either ``on_success``, ``on_failure`` or ``on_retry`` is called, then ``after_return``; none
+    of these when the task raises ``Ignore`` or ``Reject``, is stopped by its hard time limit, or its worker is lost.
+    ``exc`` is what the function has raised; of ``self.retry(exc=...)`` it is that cause.
+
     Around an ``async def`` function hooks may be ``async def`` as well.
     """
 
     def __init__(self) -> None:
-        """Nothing is to be done; there for subclasses to call."""
+        """Does nothing; there for subclasses to call."""
 
     @classmethod
-    def made(
+    def from_function(
         cls,
         function: Callable[..., Any],
         name: str,
@@ -59,11 +67,11 @@ class BaseTask(Task[..., Any]):
         if iscoroutinefunction(function) and not issubclass(cls, AsyncTask):
             kind = cast("type[Self]", type(cls.__name__, (cls, AsyncTask), {"__module__": cls.__module__}))
         task = kind.__new__(kind)
-        task._raw = None  # noqa: SLF001 -- the same class
+        task._raw_function = None  # noqa: SLF001 -- the same class
         Task.__init__(task, function, name, options, sender, app)
-        task._raw = task.run  # noqa: SLF001
-        if task._is_special():  # noqa: SLF001
-            task.run = task._around() if not task.is_async else task._around_async()  # noqa: SLF001
+        task._raw_function = task.run  # noqa: SLF001
+        if task._has_hooks():  # noqa: SLF001
+            task.run = task._with_hooks() if not task.is_async else task._with_async_hooks()  # noqa: SLF001
         task.__init__()  # type: ignore[misc]
         return task
 
@@ -71,26 +79,26 @@ class BaseTask(Task[..., Any]):
         """Run the function here; inside of a worker's call of this task, as part of that."""
         context = current()
         if context is not None and context is _entered.get():
-            return cast("Callable[..., Any]", self._raw)(*args, **kwargs)
+            return cast("Callable[..., Any]", self._raw_function)(*args, **kwargs)
         return super().__call__(*args, **kwargs)
 
     # ---- hooks
 
     def before_start(self, task_id: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """The function is about to be called."""
+        """Called before the function."""
 
     def on_success(self, retval: Any, task_id: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """It has returned."""
+        """Called when the function has returned ``retval``."""
 
     def on_failure(
         self, exc: BaseException, task_id: str, args: Sequence[Any], kwargs: dict[str, Any], einfo: ExceptionInfo
     ) -> Any:
-        """It has raised, and no retry follows."""
+        """Called when the function has raised, and no retry follows."""
 
     def on_retry(
         self, exc: BaseException, task_id: str, args: Sequence[Any], kwargs: dict[str, Any], einfo: ExceptionInfo
     ) -> Any:
-        """It has raised, and will be tried again."""
+        """Called when the function has raised, and another attempt follows, whose message is not yet stored."""
 
     def after_return(
         self,
@@ -101,69 +109,70 @@ class BaseTask(Task[..., Any]):
         kwargs: dict[str, Any],
         einfo: ExceptionInfo | None,
     ) -> Any:
-        """It has returned or raised; called after the other hook."""
+        """Called last, with ``SUCCESS``, ``FAILURE`` or ``RETRY``, and what was returned or raised."""
 
     # ---- around the function
 
-    _raw: Callable[..., Any] | None = None
+    _raw_function: Callable[..., Any] | None = None
 
-    def _is_special(self) -> bool:
+    def _has_hooks(self) -> bool:
         names = (*_HOOKS, "__call__")
         return any(getattr(type(self), name) is not getattr(BaseTask, name) for name in names)
 
-    def _entry(self) -> Callable[..., Any]:
+    def _inside_hooks(self) -> Callable[..., Any]:
         """What runs inside of the hooks: ``__call__`` where a subclass has one."""
-        return cast("Callable[..., Any]", self._raw if type(self).__call__ is BaseTask.__call__ else self.__call__)
+        has_own_call = type(self).__call__ is not BaseTask.__call__
+        return cast("Callable[..., Any]", self.__call__ if has_own_call else self._raw_function)
 
-    def _around(self) -> Callable[..., Any]:
-        raw = cast("Callable[..., Any]", self._raw)
+    def _with_hooks(self) -> Callable[..., Any]:
+        function = cast("Callable[..., Any]", self._raw_function)
 
-        @functools.wraps(raw)
+        @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             context = current()
             if context is None or context.called_directly or context is _entered.get():
-                return raw(*args, **kwargs)
+                return function(*args, **kwargs)
             token = _entered.set(context)
             try:
-                self._hook(context, "before_start", (), ())
-                result = self._entry()(*args, **kwargs)
+                self._call_hook(context, "before_start", (), ())
+                result = self._inside_hooks()(*args, **kwargs)
             except BaseException as error:
-                for told in self._raised(context, error):
-                    self._hook(context, *told)
+                for call in self._hooks_after_error(context, error):
+                    self._call_hook(context, *call)
                 raise
             finally:
                 _entered.reset(token)
-            for told in _returned(result):
-                self._hook(context, *told)
+            for call in _hooks_after_success(result):
+                self._call_hook(context, *call)
             return result
 
         return run
 
-    def _around_async(self) -> Callable[..., Any]:
-        raw = cast("Callable[..., Any]", self._raw)
+    def _with_async_hooks(self) -> Callable[..., Any]:
+        function = cast("Callable[..., Any]", self._raw_function)
 
-        @functools.wraps(raw)
+        @functools.wraps(function)
         async def run(*args: Any, **kwargs: Any) -> Any:
             context = current()
             if context is None or context.called_directly or context is _entered.get():
-                return await raw(*args, **kwargs)
+                return await function(*args, **kwargs)
             token = _entered.set(context)
             try:
-                await self._ahook(context, "before_start", (), ())
-                result = await self._entry()(*args, **kwargs)
+                await self._acall_hook(context, "before_start", (), ())
+                result = await self._inside_hooks()(*args, **kwargs)
             except BaseException as error:
-                for told in self._raised(context, error):
-                    await self._ahook(context, *told)
+                for call in self._hooks_after_error(context, error):
+                    await self._acall_hook(context, *call)
                 raise
             finally:
                 _entered.reset(token)
-            for told in _returned(result):
-                await self._ahook(context, *told)
+            for call in _hooks_after_success(result):
+                await self._acall_hook(context, *call)
             return result
 
         return run
 
-    def _raised(self, context: Context, error: BaseException) -> list[Told]:
+    def _hooks_after_error(self, context: Context, error: BaseException) -> list[HookCall]:
         if isinstance(error, Ignore | Reject) or not isinstance(error, Exception | SystemExit):
             return []
         policy = None if context.queue is None else self._sender().retry_policy(context.queue)
@@ -176,7 +185,7 @@ class BaseTask(Task[..., Any]):
             ("after_return", ("RETRY" if again else "FAILURE", cause), (info,)),
         ]
 
-    def _hook(self, context: Context, name: str, first: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    def _call_hook(self, context: Context, name: str, first: tuple[Any, ...], after: tuple[Any, ...]) -> None:
         try:
             answer = getattr(self, name)(*first, context.id, context.args, dict(context.kwargs), *after)
         except Exception:
@@ -186,7 +195,7 @@ class BaseTask(Task[..., Any]):
             answer.close()
             logger.error("%s of %s is 'async def', but the task is a plain function: not run", name, self.name)
 
-    async def _ahook(self, context: Context, name: str, first: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    async def _acall_hook(self, context: Context, name: str, first: tuple[Any, ...], after: tuple[Any, ...]) -> None:
         try:
             answer = getattr(self, name)(*first, context.id, context.args, dict(context.kwargs), *after)
             if isawaitable(answer):
@@ -195,5 +204,5 @@ class BaseTask(Task[..., Any]):
             logger.exception("%s of %s[%s] failed", name, self.name, context.id)
 
 
-def _returned(result: Any) -> list[Told]:
+def _hooks_after_success(result: Any) -> list[HookCall]:
     return [("on_success", (result,), ()), ("after_return", ("SUCCESS", result), (None,))]

@@ -27,8 +27,8 @@ LIMIT_KEY: Final = "x-amqtask-limit-key"
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*([smh]))?\s*")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 _KEY_LENGTH = 80
-_MOST = 1e9
-"""More cannot be counted, and no worker starts so many."""
+_RATE_MAX = 1e9
+"""More cannot be counted, and no worker starts that many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,14 @@ def parse_rate(value: object) -> Rate:
         found = _RATE.fullmatch(f"{value:.9f}")
     if found is None or isinstance(value, bool):
         raise ConfigError(f"{value!r} is not a rate; write for example 100/m, 10/s, 5/h, or a number per second")
+    if not found[1].strip("0."):
+        return UNLIMITED
     from fractions import Fraction  # noqa: PLC0415 -- brings the decimals along, and few tasks have a rate
 
     times, unit = Fraction(found[1]), _UNITS[found[2] or "s"]
-    if not times:
-        return UNLIMITED
-    if not 1 / _MOST <= times <= _MOST:
+    if not 1 / _RATE_MAX <= times <= _RATE_MAX:
         raise ConfigError(
-            f"{value!r:.40} is not a rate that can be kept; {_MOST:g} is the most, and its reverse the least"
+            f"{value!r:.40} is not a rate that can be kept; it must be {1 / _RATE_MAX:g} to {_RATE_MAX:g} per second"
         )
     if times < 1:
         return Rate(1, float(unit / times))
@@ -85,9 +85,9 @@ class Limit:
     """How many of a task may run at once, over all workers together.
 
     Args:
-        value: so many.
-        key: so many for each value of this argument of the task, or of what this function makes of its arguments.
-            None: for the task as a whole.
+        value: how many, 1 or more.
+        key: name of an argument of the task, or a function of its arguments: as many for each value of that. None: as
+            many of the task as a whole.
     """
 
     value: int
@@ -102,7 +102,7 @@ class Limit:
         if not (self.key is None or isinstance(self.key, str) or callable(self.key)):
             raise TypeError(f"the key of a limit is the name of an argument or a function, not {self.key!r}")
 
-    def of(self, function: Callable[..., Any], name: str) -> Limit:
+    def bound_to(self, function: Callable[..., Any], name: str) -> Limit:
         """The same limit, able to find its key in the arguments of this function.
 
         Raises:
@@ -140,7 +140,7 @@ class Limit:
             else:
                 text = str(self.key(*args, **kwargs)) if callable(self.key) else ""
         except Exception as error:
-            raise ConfigError(f"the key of max_concurrency can't be had: {type(error).__name__}: {error}") from error
+            raise ConfigError(f"the key of max_concurrency can't be made: {type(error).__name__}: {error}") from error
         return text if len(text.encode("utf-8", "replace")) <= _KEY_LENGTH else short_digest(text)
 
 

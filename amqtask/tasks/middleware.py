@@ -77,15 +77,16 @@ class Middleware:
         return None
 
     def on_retry(self, attempt: Ended) -> Awaitable[None] | None:  # noqa: ARG002
-        """An attempt has failed and another one follows, whose message is stored; may be ``async def``.
+        """Called when an attempt has failed and another one follows, whose message is stored; may be ``async def``.
 
-        Called in the worker's main process, in a thread for that; what it raises is logged. Called again should the
-        connection end just then, so that the attempt is made once more.
+        It runs in the worker's main process, in a thread of its own; what it raises is logged. It may be called twice
+        of one attempt, when the connection ends just then and the attempt is made once more; not at all, when the
+        worker dies just then.
         """
         return None
 
     def on_dead(self, attempt: Ended) -> Awaitable[None] | None:  # noqa: ARG002
-        """A message is stored among the dead letters; called as :meth:`on_retry` is.
+        """Called when a message is stored among the dead letters; as :meth:`on_retry` otherwise.
 
         Not called for those of the broker: messages that expired in a queue, or were delivered too often.
         """
@@ -105,7 +106,7 @@ class Middlewares:
             TypeError: it is no instance of a subclass of :class:`Middleware`.
         """
         if not isinstance(middleware, Middleware):
-            raise TypeError(f"an instance of a subclass of Middleware is wanted, not {middleware!r}")
+            raise TypeError(f"an instance of a subclass of Middleware is required, got {middleware!r}")
         self._all.append(middleware)
         return middleware
 
@@ -116,7 +117,7 @@ class Middlewares:
         return len(self._all)
 
     def before_publish(self, message: Publishing) -> None:
-        """Show all of them a message."""
+        """Show a message to each of them, in order. What one raises goes to the caller."""
         for one in self._all:
             one.before_publish(message)
 

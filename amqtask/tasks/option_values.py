@@ -70,7 +70,7 @@ def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"task option {name} must be a whole number, not {value!r}")
     if value < 0:
-        raise ConfigError(f"task option {name}={value}: it must not be negative; None is no limit")
+        raise ConfigError(f"task option {name}={value}: it must not be negative; None means no limit")
     return value
 
 
@@ -84,7 +84,7 @@ def _seconds(name: str, value: Any) -> float:
 def _limit_seconds(name: str, value: Any) -> float:
     seconds = _seconds(name, value)
     if not seconds:
-        raise ConfigError(f"task option {name}={value!r}: it must be more than 0; None is no limit")
+        raise ConfigError(f"task option {name}={value!r}: it must be more than 0; None means no limit")
     return seconds
 
 

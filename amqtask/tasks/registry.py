@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.errors import ConfigError, UnknownTask
 from amqtask.plugins import did_you_mean
+from amqtask.tasks.options import TaskOptions
 from amqtask.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _BUILTIN = ("celery.", "amqtask.")
+_NO_OPTIONS = TaskOptions()
 
 
 class TaskRegistry(Mapping[str, Task[..., Any]]):
@@ -61,6 +63,11 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
         if task is None:
             raise UnknownTask(f"no task is named {name!r}{did_you_mean(name, self._tasks)}")
         return task
+
+    def options_of(self, name: str) -> TaskOptions:
+        """The options of a task; those of one that is not known here are all left to the settings."""
+        task = self.get(name)
+        return _NO_OPTIONS if task is None else task.options
 
     def add(self, task: Task[..., Any]) -> None:
         """Register a task.

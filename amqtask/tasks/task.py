@@ -108,7 +108,8 @@ class Task(Composable, Generic[P, R]):
     ) -> AsyncResult[R]:
         """Send the task with options for this one call (see :class:`~amqtask.tasks.options.SendOptions`).
 
-        With ``countdown`` or ``eta`` the message waits in the broker and arrives when it is due, never early.
+        Returns once the broker has confirmed the message, as :meth:`delay` does. With ``countdown`` or ``eta`` the
+        message waits in the broker and arrives when it is due, never early.
 
         Raises:
             TypeError: arguments or option names that don't fit; nothing was sent.
@@ -116,7 +117,7 @@ class Task(Composable, Generic[P, R]):
             PublishError: as for :meth:`delay`.
         """
         link, link_error = options.pop("link", None), options.pop("link_error", None)
-        call = self._checked(args, kwargs, options)
+        call = self._check_call(args, kwargs, options)
         if link or link_error:
             sig = self.signature(*call, **options, link=link, link_error=link_error)
             return cast("AsyncResult[R]", sig.apply_async())
@@ -130,7 +131,7 @@ class Task(Composable, Generic[P, R]):
     ) -> AsyncResult[R]:
         """Like :meth:`apply_async`, for coroutines: never blocks the running loop."""
         link, link_error = options.pop("link", None), options.pop("link_error", None)
-        call = self._checked(args, kwargs, options)
+        call = self._check_call(args, kwargs, options)
         if link or link_error:
             sig = self.signature(*call, **options, link=link, link_error=link_error)
             return cast("AsyncResult[R]", await sig.aapply_async())
@@ -147,7 +148,7 @@ class Task(Composable, Generic[P, R]):
             TypeError, EncodeError: arguments that don't fit; nothing was sent.
             PartialPublish: some were not taken; says which. The others are confirmed.
         """
-        return list(self._sender().send_many(self.name, self.options, self._each_checked(calls)))
+        return list(self._sender().send_many(self.name, self.options, self._check_calls(calls)))
 
     def apply(
         self,
@@ -171,7 +172,7 @@ class Task(Composable, Generic[P, R]):
         Raises:
             TypeError, ConfigError, EncodeError, MessageTooLarge: as for :meth:`apply_async`.
         """
-        call = self._checked(args, kwargs, options)
+        call = self._check_call(args, kwargs, options)
         return self._sender().apply(self.name, self.options, call, options, throw)
 
     async def aapply(
@@ -183,7 +184,7 @@ class Task(Composable, Generic[P, R]):
         **options: Unpack[SendOptions],
     ) -> EagerResult[R]:
         """Like :meth:`apply`, for coroutines: an ``async def`` task runs on the running loop."""
-        call = self._checked(args, kwargs, options)
+        call = self._check_call(args, kwargs, options)
         return await self._sender().aapply(self.name, self.options, call, options, throw)
 
     def retry(
@@ -244,8 +245,9 @@ class Task(Composable, Generic[P, R]):
         It is stored soon, in order and before the result; nothing waits for it, and a crash may lose it.
 
         Args:
-            state: a word, for example ``"PROGRESS"``. One of an end (``SUCCESS``, ``FAILURE``) is for a task that then
-                raises ``Ignore``: who waits goes on at once, and a success is never replaced by what comes later.
+            state: a word, for example ``"PROGRESS"``. A final one (``SUCCESS``, ``FAILURE``) is for a task that raises
+                ``Ignore`` afterwards: whoever waits for the result gets it at once, and no later state replaces a
+                success.
             meta: what ``result.info`` will be.
 
         Raises:
@@ -291,7 +293,9 @@ class Task(Composable, Generic[P, R]):
     @options.setter
     def options(self, options: TaskOptions) -> None:
         limit = options.max_concurrency
-        self._options = options if limit is None else replace(options, max_concurrency=limit.of(self.run, self.name))
+        if limit is not None:
+            options = replace(options, max_concurrency=limit.bound_to(self.run, self.name))
+        self._options = options
 
     @property
     def request(self) -> Context:
@@ -318,7 +322,7 @@ class Task(Composable, Generic[P, R]):
         """Raises TypeError for arguments that don't fit the function; does nothing else."""
         return compile_check(self.run, self.name)
 
-    def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: SendOptions) -> Call:
+    def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: SendOptions) -> Call:
         refuse_unknown(options, self._send_options, "option")
         if isinstance(args, str | bytes):
             raise TypeError(f"args must be a list or tuple of arguments, not the text {args!r}")
@@ -326,11 +330,11 @@ class Task(Composable, Generic[P, R]):
         self.check_arguments(*args, **kwargs)
         return args, kwargs
 
-    def _each_checked(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> Iterator[Call]:
+    def _check_calls(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> Iterator[Call]:
         check = self.check_arguments
         for index, call in enumerate(calls):
             try:
-                yield _checked_item(check, call)
+                yield _check_item(check, call)
             except TypeError as error:
                 raise TypeError(f"call {index}: {error}") from None
 
@@ -352,14 +356,14 @@ class AsyncTask(Task[P, R]):
             return cast("R", await self.run(*args, **kwargs))
 
 
-def _checked_item(check: Callable[..., None], call: object) -> Call:
+def _check_item(check: Callable[..., None], call: object) -> Call:
     if isinstance(call, tuple | list):
         check(*call)
         return call, {}
     if isinstance(call, dict):
         check(**call)
         return (), call
-    raise TypeError(f"a tuple, list or dict of arguments is wanted, not {call!r:.100}")
+    raise TypeError(f"a tuple, list or dict of arguments is required, got {call!r:.100}")
 
 
 def _raise(error: BaseException, cause: BaseException | None) -> NoReturn:

@@ -61,6 +61,25 @@ def test_a_sent_message_arrives_with_every_property(vhost_url: str):
     assert received.body == b"\xff"
 
 
+def test_one_message_too_many_for_the_time_is_not_blamed_on_the_connection(vhost_url: str):
+    declare(vhost_url, "q")
+    with Proxy("127.0.0.1", parse_urls(vhost_url)[0].port) as proxy:
+        sender = transport(proxy.url(vhost_url))
+
+        async def main() -> None:
+            await sender.asend(message("q", "first"), timeout=10)
+            proxy.freeze()
+            sends = [asyncio.ensure_future(sender.asend(message("q", str(n)), timeout=5)) for n in range(500)]
+            await asyncio.sleep(0)  # they have had their turns
+            with pytest.raises(BrokerUnavailable, match="^not sent: more messages of this event loop are under way"):
+                await sender.asend(message("q", "last"), timeout=0.1)
+            proxy.thaw()
+            await asyncio.gather(*sends)
+            await sender.aclose()
+
+        asyncio.run(main())
+
+
 def test_concurrent_sends_are_pipelined_on_one_connection(vhost_url: str):
     declare(vhost_url, "q")
     with Proxy("127.0.0.1", parse_urls(vhost_url)[0].port) as proxy:

@@ -64,6 +64,20 @@ def test_an_exchange_and_its_queue_are_declared_on_the_first_miss(app):
     assert [message.args for message in received(app, "emails")] == [("me",), ("you",)]
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_group_declares_every_queue_that_is_missing(app, asynchronous):
+    add, mail = app.tasks["add"], app.tasks["mail.send"]
+    work = group(mail.s("me"), add.s(1, 2), mail.s("you"), add.s(3, 4))
+
+    async def main():
+        await work.adelay()
+        await app.aclose()
+
+    asyncio.run(main()) if asynchronous else work.delay()
+    arrived = [[message.args for message in received(app, queue)] for queue in ("emails", "amqtask")]
+    assert [sorted(args) for args in arrived] == [[("me",), ("you",)], [(1, 2), (3, 4)]]
+
+
 def test_many_tasks_arrive_in_order(app):
     results = app.tasks["add"].delay_many([(number, number) for number in range(1000)])
     messages = received(app, "amqtask")

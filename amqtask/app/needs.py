@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 
 class Need(NamedTuple):
-    """What a message passes through.
+    """What a message passes through on the broker.
 
     Attributes:
         level: of the delay ladder; -1: none.
-        queues: declared ones.
-        others: what somebody else makes: only looked for.
+        queues: that the topology declares.
+        others: queues that another program declares: only looked for.
     """
 
     level: int
@@ -50,24 +50,28 @@ class Need(NamedTuple):
     others: tuple[str, ...] = ()
 
 
-_NO_TASKS = ("amqtask.chord.", "amqtask.reply.", "amq.")
+_PRIVATE = ("amqtask.chord.", "amqtask.reply.", "amq.")
 """Queues of these names come and go with those who use them."""
 
 
-class Missing:
-    """Knows what messages need on the broker. Thread-safe."""
+class Needs:
+    """What messages need on the broker, and which of it has been declared from here. Thread-safe.
+
+    Args:
+        settings, topology, router: of the app.
+    """
 
     def __init__(self, settings: Settings, topology: Topology, router: Router) -> None:
         self._settings, self._topology, self._router = settings, topology, router
-        self._prepared: set[Need] = set()
+        self._declared: set[Need] = set()
 
     @property
     def may_declare(self) -> bool:
         """Whether the setting ``topology_mode`` lets us declare."""
         return self._settings.topology_mode == "declare"
 
-    def is_limited(self, need: Need | None) -> bool:
-        """Whether a queue among these can be full, as far as its declaration says; True when it is not known."""
+    def may_be_full(self, need: Need | None) -> bool:
+        """Whether a queue among these has a length limit, as far as declarations say; True when it is not known."""
         if need is None:
             return True
         queues = (self._topology.queue(name) for name in need.queues)
@@ -81,7 +85,7 @@ class Missing:
             named = delayed_queues(headers)
             return Need(level, tuple(filter(self._is_known, named)), tuple(n for n in named if not self._is_known(n)))
         if message.exchange == DEFAULT_EXCHANGE:
-            queues = self._around(message.routing_key) or self._plain(message.routing_key, headers)
+            queues = self._declared_for(message.routing_key) or self._celery_queue(message.routing_key, headers)
         else:
             queues = self._router.queues_for(message.exchange, message.routing_key, headers)
         return Need(-1, tuple(queues)) if queues else None
@@ -94,7 +98,7 @@ class Missing:
     def _is_known(self, queue: str) -> bool:
         return queue in self._topology.queues or self._topology.open
 
-    def _around(self, name: str) -> list[str]:
+    def _declared_for(self, name: str) -> list[str]:
         """The declared queue of this name, or the one whose dead-letter or retry queue has it."""
         if name in self._topology.queues:
             return [name]
@@ -104,32 +108,32 @@ class Missing:
             if name == dead_name(queue.name) or name in {retry_name(queue.name, d) for d in exact_delays(queue)}
         ]
 
-    def _plain(self, name: str, headers: Mapping[str, Any]) -> list[str]:
+    def _celery_queue(self, name: str, headers: Mapping[str, Any]) -> list[str]:
         """The queue of a Celery deployment that a task, or a dead letter, is for; never a caller's for results."""
-        if not self._topology.open or name.startswith(_NO_TASKS):
+        if not self._topology.open or name.startswith(_PRIVATE):
             return []
         base = name.removesuffix(DEAD_SUFFIX)
         return [base] if "task" in headers or base != name else []
 
-    def unprepared(self, message: Outgoing) -> Need | None:
-        """What a delayed message needs, the first time it is needed; see :meth:`prepared`.
+    def to_prepare(self, message: Outgoing) -> Need | None:
+        """What has to be declared before a delayed message is sent; None for others, and after :meth:`note_declared`.
 
-        A message that waits in the broker can't come back as unroutable when its time has come, so its queues
-        are made sure of before.
+        A message that waits in the broker can't come back as unroutable when its time has come: its queues have to
+        exist before.
         """
         if not delayed_queues(message.properties.headers):
             return None
         need = self.need(message)
         if need is not None and not self.may_declare:  # the ladder itself is noticed when it is missing
-            need = Need(-1, (), (*need.queues, *need.others, *map(exit_name, self._plain_ones(need))))
-        return None if need in self._prepared else need
+            need = Need(-1, (), (*need.queues, *need.others, *map(exit_name, self._plain_queues(need))))
+        return None if need in self._declared else need
 
-    def _plain_ones(self, need: Need) -> list[str]:
+    def _plain_queues(self, need: Need) -> list[str]:
         """Queues of a delayed message for which it leaves the ladder in another way."""
         return [] if need.level < 0 else [name for name in need.queues if self._topology.is_plain(name)]
 
-    def refused(self, need: Need, error: Exception) -> Exception:
-        """The error for the user, of a :attr:`need` that could not be had."""
+    def error_for(self, need: Need, error: Exception) -> Exception:
+        """The error for the user, when the broker did not let us declare what a message needs."""
         if not need.others or not isinstance(error, TopologyError) or isinstance(error, InequivalentArguments):
             return error
         gone = next((name for name in need.others if str(error).startswith(f"queue {name!r} is missing")), None)
@@ -137,16 +141,16 @@ class Missing:
             return Unroutable(str(error))
         return Unroutable(self._no_queue(gone))
 
-    def prepared(self, need: Need) -> None:
-        """It has been declared."""
-        self._prepared.add(need)
+    def note_declared(self, need: Need) -> None:
+        """Remember that it has been declared: :meth:`to_prepare` asks for it no more."""
+        self._declared.add(need)
 
     def layout(self, need: Need) -> Layout:
-        """What to declare for it."""
+        """What to declare for a need."""
         level, queues, others = need
         looked_for = tuple(QueueDeclare(name, passive=True) for name in others)
         kind = self._settings.delay_queue_type
-        exits = [exit_step(name, kind) for name in self._plain_ones(need)]
+        exits = [exit_step(name, kind) for name in self._plain_queues(need)]
         ladder = ladder_steps(level, kind) if level >= 0 else ()
 
         def steps(version: Version) -> Sequence[Step]:
