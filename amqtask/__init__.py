@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from amqtask.version import __version__
+
 if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
     from amqtask.canvas.chain import chain
@@ -78,8 +80,6 @@ if TYPE_CHECKING:
         RetryPolicy,
         Route,
     )
-
-    __version__: str
 
 __all__ = [
     "AccessRefused",
@@ -189,12 +189,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 -- slow, and rarely asked for
-
-        value: Any = version("amqtask")
-    elif name in __all__:
-        value = getattr(import_module(_HOMES.get(name, "amqtask.errors")), name)
+    if name in __all__:
+        value: Any = getattr(import_module(_HOMES.get(name, "amqtask.errors")), name)
     else:
         raise AttributeError(f"module 'amqtask' has no attribute {name!r}")
     globals()[name] = value

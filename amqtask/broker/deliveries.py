@@ -26,18 +26,21 @@ _DELIVER = struct.pack(">HH", 60, 60)
 _ACK = struct.pack(">HH", 60, 80)
 _FRAME = 8
 """Bytes of a frame around its payload."""
+_TAG = 9
+"""Bytes of a delivery tag and the flag behind it."""
 
 _read_frame = struct.Struct(">BHI").unpack_from
 _read_tag = struct.Struct(">QB").unpack_from
 _read_size = struct.Struct(">QH").unpack_from
 _read_long = struct.Struct(">I").unpack_from
 _read_longlong = struct.Struct(">Q").unpack_from
+_read_int64 = struct.Struct(">q").unpack_from
 
 # Bits of the property flags, in the order in which the properties follow (AMQP 0-9-1, class basic).
 _CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS, _DELIVERY_MODE, _PRIORITY = 1 << 15, 1 << 14, 1 << 13, 1 << 12, 1 << 11
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 1 << 10, 1 << 9, 1 << 8, 1 << 7
 _TIMESTAMP, _TYPE, _USER_ID, _APP_ID = 1 << 6, 1 << 5, 1 << 4, 1 << 3
-_LONG_STRING = ord("S")
+_LONG_STRING, _BOOLEAN, _INT64 = b"Stl"
 
 UNREADABLE = "x-amqtask-unreadable-headers"
 """Stands for headers that could not be read, and says why."""
@@ -59,7 +62,7 @@ class DeliveryReader:
     Args:
         deliver: called with (channel number, method, properties, body) for each delivery.
         other: called with the bytes of each other complete frame.
-        decode_value: reads field values that are not plain texts.
+        decode_value: reads field values that are neither texts, flags nor large integers.
 
     Attributes:
         confirmed: for channels by number, called with (delivery tag, multiple) for each basic.ack; those of other
@@ -76,6 +79,9 @@ class DeliveryReader:
         self.confirmed: dict[int, Callable[[int, bool], None]] = {}
         self._rest = b""
         self._open: dict[int, _Partial] = {}
+        self._consumer, self._route = b"\0", b"\0\0"
+        """Consumer tag, and exchange and routing key, of the last delivery as they came: mostly of the next one too."""
+        self._last = Deliver("", 0, False, "", "")
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the socket; calls back for whatever is complete."""
@@ -91,7 +97,7 @@ class DeliveryReader:
                     break
                 payload = start + 7
                 if kind == _METHOD and data.startswith(_DELIVER, payload):
-                    partial[channel] = _Partial(_method(data, payload + 4))
+                    partial[channel] = _Partial(self._method(data, payload + 4, position - 1))
                 elif kind in (_HEADER, _BODY) and channel in partial:
                     self._content(channel, kind, data, payload, size)
                 elif kind == _METHOD and channel in self.confirmed and data.startswith(_ACK, payload):
@@ -102,18 +108,35 @@ class DeliveryReader:
         finally:
             self._rest = data[position:]
 
+    def _method(self, data: bytes, at: int, end: int) -> Deliver:
+        """The arguments of a basic.deliver that stand between these offsets."""
+        middle = at + len(self._consumer)
+        if data.startswith(self._consumer, at) and data.startswith(self._route, middle + _TAG):
+            tag, redelivered = _read_tag(data, middle)
+            last = self._last
+            return Deliver(last.consumer_tag, tag, redelivered & 1 == 1, last.exchange, last.routing_key)
+        consumer_tag, middle = _short(data, at)
+        tag, redelivered = _read_tag(data, middle)
+        exchange, key_at = _short(data, middle + _TAG)
+        routing_key, _ = _short(data, key_at)
+        self._consumer, self._route = data[at:middle], data[middle + _TAG : end]
+        self._last = Deliver(consumer_tag, tag, redelivered & 1 == 1, exchange, routing_key)
+        return self._last
+
     def _content(self, channel: int, kind: int, data: bytes, payload: int, size: int) -> None:
-        message = self._open[channel]
+        message, piece = self._open[channel], b""
         if kind == _HEADER:
             message.left, flags = _read_size(data, payload + 4)
             message.properties = self.properties(data, payload + 14, flags)
         else:
-            message.body.append(data[payload : payload + size])
+            piece = data[payload : payload + size]
             message.left -= size
         if message.left <= 0:
             del self._open[channel]
-            body = message.body[0] if len(message.body) == 1 else b"".join(message.body)
+            body = b"".join((*message.body, piece)) if message.body else piece
             self._deliver(channel, message.method, message.properties, body)
+        elif piece:
+            message.body.append(piece)
 
     def properties(self, data: bytes, at: int, flags: int) -> Properties:
         """The properties that stand at an offset, as far as the flags say."""
@@ -134,13 +157,13 @@ class DeliveryReader:
                     values[index], at = _short(data, at)
         if flags & (_TIMESTAMP | _TYPE | _USER_ID | _APP_ID):
             _rare(data, at, flags, values)
-        return Properties(*values)
+        return Properties._make(values)
 
     def _headers(self, data: bytes, at: int) -> tuple[dict[str, Any], int]:
         """The headers; a table that Python can't hold (a time in the year 60000) must not end the connection."""
         try:
             return self._table(data, at)
-        except (ValueError, OverflowError, OSError, RecursionError, struct.error) as error:
+        except (ValueError, OverflowError, OSError, RecursionError, IndexError, struct.error) as error:
             (size,) = _read_long(data, at)
             return {UNREADABLE: f"{type(error).__name__}: {error}"[:200]}, at + 4 + size
 
@@ -151,7 +174,8 @@ class DeliveryReader:
         table: dict[str, Any] = {}
         while at < end:
             key, at = _short(data, at)
-            if data[at] == _LONG_STRING:
+            kind = data[at]
+            if kind == _LONG_STRING:
                 (length,) = _read_long(data, at + 1)
                 at += 5
                 value: Any = data[at : at + length]
@@ -161,10 +185,18 @@ class DeliveryReader:
                 except UnicodeDecodeError:
                     table[key] = value  # pika leaves such a value as bytes too
                     continue
+            elif kind == _BOOLEAN:  # as ignore_result
+                value, at = data[at + 1] != 0, at + 2
+            elif kind == _INT64:  # as the count of deliveries of a quorum queue
+                (value,) = _read_int64(data, at + 1)
+                at += 9
             else:
                 value, at = self._decode_value(data, at)
             table[key] = value
         return table, end
+
+
+_NO_PROPERTIES = Properties()
 
 
 class _Partial:
@@ -174,7 +206,7 @@ class _Partial:
 
     def __init__(self, method: Deliver) -> None:
         self.method = method
-        self.properties = Properties()
+        self.properties = _NO_PROPERTIES
         self.left = 0
         self.body: list[bytes] = []
 
@@ -198,11 +230,3 @@ def _short(data: bytes, at: int) -> tuple[str, int]:
         return raw.decode(), end
     except UnicodeDecodeError:
         return cast("str", raw), end  # as pika has it: bytes can be published again as they are
-
-
-def _method(data: bytes, at: int) -> Deliver:
-    consumer_tag, at = _short(data, at)
-    delivery_tag, redelivered = _read_tag(data, at)
-    exchange, at = _short(data, at + 9)
-    routing_key, _ = _short(data, at)
-    return Deliver(consumer_tag, delivery_tag, bool(redelivered & 1), exchange, routing_key)

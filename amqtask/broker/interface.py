@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from amqtask.broker.url import BrokerURL
     from amqtask.errors import AmqtaskError, BrokerError, EncodeError
     from amqtask.topology.declarations import Step, Version
     from amqtask.wire.message import Outgoing, PropertiesLike
@@ -46,6 +47,18 @@ class ConnectionOptions:
     cert_file: str | None = None
     key_file: str | None = None
     verify: bool = True
+
+
+class Reachable(Protocol):
+    """What knows where the broker is, an app: for those who open connections of their own."""
+
+    @property
+    def broker_urls(self) -> tuple[BrokerURL, ...]:
+        """The brokers to try; see :mod:`amqtask.broker.reconnect` for the order."""
+
+    @property
+    def connection_options(self) -> ConnectionOptions:
+        """How the connections behave."""
 
 
 class Transport(Protocol):
@@ -152,6 +165,7 @@ class Channel(Protocol):
     def basic_cancel(self, consumer_tag: str, callback: Callable[[Any], None] | None = None) -> None: ...
     def add_on_cancel_callback(self, callback: Callable[[Any], None]) -> None: ...
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None: ...
+    def basic_acks(self, acks: Sequence[tuple[int, bool]]) -> None: ...
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None: ...
     def exchange_declare(
         self,

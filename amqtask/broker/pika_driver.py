@@ -11,8 +11,6 @@ and logged once by whoever owns the connection. So its logger is set to CRITICAL
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pika
@@ -20,7 +18,7 @@ from pika import data, exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosed, ConnectionBlockedTimeout, NackError, UnroutableError
 
-from amqtask.broker import failures
+from amqtask.broker import codes, faults
 from amqtask.broker.confirm_channel import FastConfirmChannel, PikaConfirmChannel
 from amqtask.broker.content import FRAME_MAX
 from amqtask.broker.deliveries import DeliveryReader
@@ -30,6 +28,7 @@ from amqtask.broker.pika_internals import fast_publishing_works, fast_reading_wo
 from amqtask.broker.pika_mends import MendedConnection, Services
 from amqtask.broker.tls import remember_sockets, tls_context
 from amqtask.broker.version import read_version
+from amqtask.version import __version__
 from amqtask.wire.message import Properties
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ class PikaConnection:
             channel = self._pika.channel(on_open_callback=on_open)
         except exceptions.NoFreeChannels:
             if self._loop is not None:
-                self._loop.call_later(0, lambda: on_closed(failures.NOT_ALLOWED, "the connection has no free channel"))
+                self._loop.call_later(0, lambda: on_closed(codes.NOT_ALLOWED, "the connection has no free channel"))
             return
         channel.add_on_close_callback(lambda _channel, reason: on_closed(*channel_end(reason)))
 
@@ -241,7 +240,7 @@ class PikaConnection:
         self._guard = None
         self.close()
         self.release()  # pika would do so a turn later, which may never come
-        self._on_error(failures.unavailable(self.url, "no answer in time"))
+        self._on_error(faults.unavailable(self.url, "no answer in time"))
 
     def _end_guard(self) -> None:
         if self._loop is not None and self._guard is not None:
@@ -297,13 +296,5 @@ def parameters(url: BrokerURL, options: ConnectionOptions) -> Any:
         socket_timeout=timeout,
         stack_timeout=timeout,
         connection_attempts=1,
-        client_properties={"product": "amqtask", "version": _version(), "connection_name": options.name},
+        client_properties={"product": "amqtask", "version": __version__, "connection_name": options.name},
     )
-
-
-@lru_cache(maxsize=1)
-def _version() -> str:
-    try:
-        return metadata.version("amqtask")
-    except metadata.PackageNotFoundError:
-        return "unknown"

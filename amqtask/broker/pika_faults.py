@@ -1,6 +1,6 @@
 """What pika's exceptions mean, as errors of ours with a readable cause.
 
-Owns that translation; the texts are in :mod:`amqtask.broker.failures`.
+Owns that translation; the texts are in :mod:`amqtask.broker.faults`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pika import exceptions
 from pika.adapters.utils import connection_workflow
 
-from amqtask.broker import failures
+from amqtask.broker import codes, faults
 from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:  # noqa:
     error = _cause(error)
     text = " ".join(str(part) for part in error.args) or type(error).__name__
     if isinstance(error, exceptions.AuthenticationError):
-        return failures.login_refused(url)
+        return faults.login_refused(url)
     if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
         return _ended_in_handshake(url, error, text)
     if isinstance(error, exceptions.IncompatibleProtocolError):
-        return failures.closed_while_opening(url, "closed during the protocol header")
+        return faults.closed_while_opening(url, "closed during the protocol header")
     if isinstance(error, exceptions.ConnectionClosed):
         return closed_by_broker(url, error.reply_code, error.reply_text)
     if isinstance(error, exceptions.ConnectionOpenAborted):
-        return failures.unavailable(url, "no answer in time")
+        return faults.unavailable(url, "no answer in time")
     if isinstance(error, connection_workflow.AMQPConnectorException | exceptions.StreamLostError):
-        return failures.unavailable(url, "no answer in time" if "Timeout" in type(error).__name__ else text)
+        return faults.unavailable(url, "no answer in time" if "Timeout" in type(error).__name__ else text)
     if isinstance(error, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError) and url.tls:
-        return failures.closed_while_opening(url, failures.socket_reason(error))
-    return failures.unavailable(url, failures.socket_reason(error))
+        return faults.closed_while_opening(url, faults.socket_reason(error))
+    return faults.unavailable(url, faults.socket_reason(error))
 
 
 def _ended_in_handshake(url: BrokerURL, error: BaseException, text: str) -> BrokerError:
@@ -45,12 +45,12 @@ def _ended_in_handshake(url: BrokerURL, error: BaseException, text: str) -> Brok
     A connection that was cut just then must not look like a wrong password: that is not tried again.
     """
     if "ConnectionClosedByBroker" not in text:
-        return failures.unavailable(url, "the connection was lost while logging in")
+        return faults.unavailable(url, "the connection was lost while logging in")
     if isinstance(error, exceptions.ProbableAccessDeniedError):
-        return failures.vhost_refused(url, text)
-    if f"({failures.ACCESS_REFUSED})" in text:
-        return failures.login_refused(url)
-    return failures.unavailable(url, f"closed by the broker while logging in: {text}")
+        return faults.vhost_refused(url, text)
+    if f"({codes.ACCESS_REFUSED})" in text:
+        return faults.login_refused(url)
+    return faults.unavailable(url, f"closed by the broker while logging in: {text}")
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -70,11 +70,11 @@ def _cause(error: BaseException) -> BaseException:
 
 def closed_by_broker(url: BrokerURL, code: int, text: str) -> BrokerError:
     """A connection.close of the broker."""
-    if code == failures.ACCESS_REFUSED:
+    if code == codes.ACCESS_REFUSED:
         return AccessRefused(f"RabbitMQ at {url.where}: {text}")
-    if code == failures.NOT_ALLOWED:
-        return failures.vhost_refused(url, text)
-    return failures.unavailable(url, f"closed by the broker: {code} {text}")
+    if code == codes.NOT_ALLOWED:
+        return faults.vhost_refused(url, text)
+    return faults.unavailable(url, f"closed by the broker: {code} {text}")
 
 
 def loss_error(url: BrokerURL, error: BaseException) -> BrokerError:
@@ -84,8 +84,8 @@ def loss_error(url: BrokerURL, error: BaseException) -> BrokerError:
     if isinstance(error, exceptions.ConnectionClosed):
         return closed_by_broker(url, error.reply_code, error.reply_text)
     if isinstance(error, exceptions.AMQPHeartbeatTimeout):
-        return failures.unavailable(url, "no heartbeat from the broker")
-    return failures.unavailable(url, "the connection was lost")
+        return faults.unavailable(url, "no heartbeat from the broker")
+    return faults.unavailable(url, "the connection was lost")
 
 
 def channel_end(reason: BaseException) -> tuple[int, str]:

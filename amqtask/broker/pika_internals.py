@@ -15,13 +15,15 @@ from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 
 from amqtask.broker.deliveries import Deliver, DeliveryReader
-from amqtask.broker.frames import PublishFrames
+from amqtask.broker.frames import PublishFrames, ack_frames
 from amqtask.wire.message import Properties
+
+_ACKS = ((9, True), (2**40, False))
 
 
 @lru_cache(maxsize=1)
 def fast_publishing_works() -> bool:
-    """Does this pika still frame a publish as we do, and still have the method we need?"""
+    """Does this pika still frame publishes and acks as we do, and still have the method we need?"""
     try:
         properties = pika.BasicProperties(content_type="text/plain", headers={"a": 1, "b": "c"}, delivery_mode=2)
         body = b"x" * 5000
@@ -33,7 +35,12 @@ def fast_publishing_works() -> bool:
         probe._send_method(7, method, (properties, body))  # noqa: SLF001
         mine: list[bytes] = []
         PublishFrames(7, 4096).add(mine, "e", "k", b"".join(properties.encode()), body)
-        return b"".join(mine) == b"".join(expected) and callable(SelectConnection._output_marshaled_frames)  # noqa: SLF001
+        acks = [frame.Method(7, pika.spec.Basic.Ack(tag, multiple)).marshal() for tag, multiple in _ACKS]
+        return (
+            b"".join(mine) == b"".join(expected)
+            and ack_frames(7, _ACKS) == b"".join(acks)
+            and callable(SelectConnection._output_marshaled_frames)  # noqa: SLF001
+        )
     except Exception:
         return False
 

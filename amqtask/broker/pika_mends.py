@@ -16,12 +16,13 @@ from pika.channel import Channel as PikaChannel
 
 from amqtask import unpatched
 from amqtask.broker.deliveries import Deliver, DeliveryReader
-from amqtask.broker.pika_internals import plain_transport
+from amqtask.broker.frames import ack_frames
+from amqtask.broker.pika_internals import fast_publishing_works, plain_transport
 from amqtask.broker.tls import remember_sockets
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amqtask.broker.loop import SelectLoop
     from amqtask.wire.message import Properties
@@ -111,18 +112,31 @@ class MendedChannel(PikaChannel):  # type: ignore[misc]  # pika has no types
     before it has back what this one holds, and that one would read it in the wrong order.
     """
 
+    def basic_acks(self, acks: Sequence[tuple[int, bool]]) -> None:
+        """Write a basic.ack for each (delivery tag, multiple), all of them at once: a write costs more than an ack."""
+        if self.is_open and fast_publishing_works():  # pika refuses to write to one that is closed
+            self.connection._output_marshaled_frames((ack_frames(self.channel_number, acks),))  # noqa: SLF001
+            return
+        for tag, multiple in acks:
+            self.basic_ack(tag, multiple)
+
     def close(self, *args: Any, **kwargs: Any) -> None:
         """See pika."""
         self._cancelled.update(self._consumers)
         self._consumers.clear()
         super().close(*args, **kwargs)
 
-    def _on_deliver(self, method_frame: Any, header_frame: Any, body: bytes) -> None:
-        on_message = self._consumers.get(method_frame.method.consumer_tag)
+    def deliver(self, method: Deliver, properties: Properties, body: bytes) -> None:
+        """Hand a message to its consumer."""
+        on_message = self._consumers.get(method.consumer_tag)
         if on_message is None:
-            super()._on_deliver(method_frame, header_frame, body)
+            content = _Content(method, properties)
+            super()._on_deliver(content, content, body)
         else:
-            on_message(self, method_frame.method, header_frame.properties, body)
+            on_message(self, method, properties, body)
+
+    def _on_deliver(self, method_frame: Any, header_frame: Any, body: bytes) -> None:
+        self.deliver(method_frame.method, header_frame.properties, body)
 
 
 class MendedConnection(SelectConnection):  # type: ignore[misc]  # pika has no types
@@ -188,8 +202,7 @@ class MendedConnection(SelectConnection):  # type: ignore[misc]  # pika has no t
     def _deliver(self, channel: int, method: Deliver, properties: Properties, body: bytes) -> None:
         open_channel = self._channels.get(channel)
         if open_channel is not None:
-            content = _Content(method, properties)
-            open_channel._on_deliver(content, content, body)  # noqa: SLF001
+            open_channel.deliver(method, properties, body)
 
     def _create_channel(self, channel_number: int, on_open_callback: Callable[[Any], None] | None) -> MendedChannel:
         return MendedChannel(self, channel_number, on_open_callback)

@@ -148,8 +148,11 @@ def lean_headers(message: TaskMessage) -> dict[str, Any]:
     return headers
 
 
-_PLAIN = frozenset({"task", "id"})
+_PLAIN = frozenset({"task", "id", "ignore_result"})
 """Headers of a message that says nothing else, which is what most messages are."""
+_COUNT = "x-delivery-count"
+_COUNTED = frozenset({_COUNT})
+"""What a quorum queue adds to them."""
 
 
 def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], limit: int = MAX_BODY) -> TaskMessage:
@@ -172,8 +175,11 @@ def decode(properties: PropertiesLike, body: bytes, accept: Collection[str], lim
     if not isinstance(name, str) or not isinstance(task_id, str) or not name or not task_id:
         raise DecodeError("not a task message: the headers 'task' and 'id' must be texts")
     args, kwargs, embed = _split(_load(properties, headers, body, accept, limit))
-    if headers.keys() <= _PLAIN:
-        return TaskMessage(name, task_id, args, kwargs, embed)
+    more = headers.keys() - _PLAIN
+    if not more or more == _COUNTED:
+        kept = {_COUNT: headers[_COUNT]} if more else {}
+        ignored = values.flag(headers.get("ignore_result"))
+        return TaskMessage(name, task_id, args, kwargs, embed, ignore_result=ignored, headers=kept)
     try:
         return TaskMessage(
             name,
@@ -231,9 +237,9 @@ def _split(value: Any) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
         raise DecodeError("the body is not [args, kwargs, embed]")
     args, kwargs, embed = value
     if not isinstance(args, list | tuple) or not isinstance(kwargs, dict | None):
-        raise DecodeError("the body is not [args, kwargs, embed]: args is no list, or kwargs no map")
+        raise DecodeError("the body is not [args, kwargs, embed]: args is not a list, or kwargs is not a map")
     if kwargs and any(not isinstance(key, str) for key in kwargs):
-        raise DecodeError("a keyword argument's name is not a text")
+        raise DecodeError("a keyword argument's name is not text")
     return tuple(args), kwargs or {}, checked(embed) if isinstance(embed, dict) and embed else {}
 
 

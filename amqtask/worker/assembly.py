@@ -1,7 +1,8 @@
 """A pool and an engine put together. Owns what they tell each other, and the order in which both are made.
 
 Whose threads drive them is up to the owner: :mod:`.worker` has a process for itself, :mod:`.embedded` is a guest in
-another program. Order matters: the fork server is forked while there is one thread and no connection.
+another program. Order matters: the fork server is forked while there is one thread and no connection, and before what
+only the parent needs is loaded, pika and the engine: it would be copied, page by page, as soon as the parent uses it.
 
     load tasks ─► pool.prepare ─► loop ─► engine
 """
@@ -9,15 +10,14 @@ another program. Order matters: the fork server is forked while there is one thr
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, cast
 
 from amqtask import signals
 from amqtask.app.checking import check_settings, warn_of_schedule
-from amqtask.broker.pika_driver import new_loop
 from amqtask.errors import AmqtaskError, ConfigError
-from amqtask.worker.engine import Engine
 from amqtask.worker.pools.base import PoolHost, pools
-from amqtask.worker.steps.base import in_order, steps
+from amqtask.worker.steps.base import every_step, in_order
 from amqtask.worker.steps.signals import set_up
 
 if TYPE_CHECKING:
@@ -79,13 +79,16 @@ class Assembly:
         set_up(app, options)
         self.pool = pools.get(options.pool)(host)
         self.pool.prepare()
-        if not getattr(self.pool, "forks", False):  # each child tells it itself
+        from amqtask.broker.pika_driver import new_loop  # noqa: PLC0415 -- not before the fork: see above
+        from amqtask.worker.engine import Engine  # noqa: PLC0415 -- as above
+
+        if not self.pool.forks:  # each child tells it itself
             signals.worker_process_init.send(None)
-        self._loop = host.loop = new_loop(real=hasattr(self.pool, "thread"))  # what makes real threads
+        self._loop = host.loop = new_loop(real=self.pool.new_thread is not threading.Thread)
         engine = self.engine = Engine(app, options, self._loop, self.pool)
-        every = [steps.get(name) for name in steps.names()]
-        every += [*app.steps["worker"], *app.steps["consumer"]]
-        engine.steps.extend(step(engine) for step in in_order(step for step in every if step.wanted(engine)))
+        every = every_step((*app.steps["worker"], *app.steps["consumer"]))
+        wanted = [step for step in every if step.wanted(engine)]
+        engine.steps.extend(step(engine) for step in in_order(wanted))
 
     def close(self) -> None:
         """Release the loop; the engine has ended."""

@@ -203,7 +203,7 @@ def test_headers_that_make_no_sense_are_a_decode_error(changes):
 
 
 def test_a_message_without_headers_is_a_decode_error():
-    with pytest.raises(DecodeError, match="no header 'task', and the body is no map of protocol 1"):
+    with pytest.raises(DecodeError, match="no header 'task', and the body is not a map of protocol 1"):
         decode(Properties(content_type="application/json"), b"[[],{},{}]", ["json"])
 
 
@@ -231,6 +231,16 @@ def test_every_compression_is_undone_and_bounded(name):
 def test_an_unknown_compressor_is_a_config_error():
     with pytest.raises(ConfigError, match="unknown compression 'zip'; there are bz2"):
         compress(b"", "zip")
+
+
+@pytest.mark.parametrize(
+    "plain", [{}, {"ignore_result": True}, {"x-delivery-count": 2}, {"x-delivery-count": 0, "ignore_result": False}]
+)
+def test_a_message_that_says_little_is_read_as_any_other(plain):
+    headers = {"task": "t", "id": "i", **plain}
+    sent = Properties("application/x-msgpack", "binary", headers)
+    read = decode(sent, msgpack.packb([[1], {}, {}]), ["msgpack"])
+    assert read == decode(sent._replace(headers={**headers, "retries": 0}), msgpack.packb([[1], {}, {}]), ["msgpack"])
 
 
 def test_small_bodies_stay_as_they_are():

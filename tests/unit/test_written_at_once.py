@@ -6,11 +6,15 @@ import random
 import socket
 
 import pytest
+from pika import frame, spec
 from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
+from pika.callback import CallbackManager
+from pika.exceptions import ChannelWrongStateError
 
+from amqtask.broker import pika_mends
 from amqtask.broker.loop import SelectLoop
 from amqtask.broker.pika_internals import plain_transport
-from amqtask.broker.pika_mends import MendedConnection, Services
+from amqtask.broker.pika_mends import MendedChannel, MendedConnection, Services
 
 
 class Protocol:
@@ -93,4 +97,50 @@ def test_a_write_to_a_connection_that_is_gone_is_no_error_of_the_caller_and_the_
 def test_nothing_is_written_on_a_connection_that_was_cut(written):
     written.transport.abort()
     written.write(b"abc")
+    assert written.read() == b""
+
+
+ACKS = [(3, True), (2**63, False), (7, False)]
+
+
+@pytest.fixture(params=["ours", "pika's"])
+def channel(request, written, monkeypatch):
+    """An open channel of a connection, whose acks are framed by us, or by pika should it have changed."""
+    monkeypatch.setattr(pika_mends, "fast_publishing_works", lambda: request.param == "ours")
+    written.connection.connection_state = MendedConnection.CONNECTION_OPEN
+    written.connection.bytes_sent = written.connection.frames_sent = 0
+    written.connection.callbacks = CallbackManager()
+    opened = MendedChannel(written.connection, 5, lambda _: None)
+    opened._set_state(opened.OPEN)
+    return opened
+
+
+def test_acks_are_written_in_their_place_among_the_frames_of_the_channel(written, channel):
+    before, behind = spec.Basic.Nack(1, requeue=True), spec.Basic.Nack(9, requeue=True)
+    channel.basic_nack(1, requeue=True)
+    channel.basic_acks(ACKS)
+    channel.basic_nack(9, requeue=True)
+    methods = [before, *(spec.Basic.Ack(*ack) for ack in ACKS), behind]
+    assert written.read() == b"".join(frame.Method(5, method).marshal() for method in methods)
+    assert written.connection.bytes_sent == sum(len(frame.Method(5, method).marshal()) for method in methods)
+
+
+def test_acks_wait_their_turn_behind_what_the_socket_did_not_take(written, channel):
+    written.write(b"x" * 300_000)
+    channel.basic_acks(ACKS)
+    came = b""
+    while written.transport._tx_buffers:
+        came += written.read()
+        written.loop.turn(0)
+    while piece := written.read():
+        came += piece
+    assert came == b"x" * 300_000 + b"".join(frame.Method(5, spec.Basic.Ack(*ack)).marshal() for ack in ACKS)
+
+
+@pytest.mark.parametrize("state", ["OPENING", "CLOSING", "CLOSED"])
+def test_no_ack_is_written_to_a_channel_that_is_not_open(state, written, channel):
+    """The broker would end the connection."""
+    channel._set_state(getattr(channel, state))
+    with pytest.raises(ChannelWrongStateError):
+        channel.basic_acks(ACKS)
     assert written.read() == b""

@@ -55,17 +55,16 @@ class Acks:
         if not all_now and (settlements.waiting < hold or held * _FREE_FRACTION <= self.window()):
             self._write_later()  # plenty of messages are here or on their way: the broker can wait for a fuller ack
             return
-        for ack in settlements.acks(hold):
-            channel.basic_ack(ack.tag, ack.multiple)
+        if acks := settlements.acks(hold):
+            channel.basic_acks(acks)
         if settlements.waiting:
             self._write_later()
 
     def write_all(self) -> None:
         """Write every ack now."""
         channel = self._open_channel()
-        if channel is not None:
-            for ack in self.settlements.acks():
-                channel.basic_ack(ack.tag, ack.multiple)
+        if channel is not None and (acks := self.settlements.acks()):
+            channel.basic_acks(acks)
 
     def give_back(self, delivery: Delivery) -> None:
         """Return a message that was not finished to its queue, where it keeps its place."""

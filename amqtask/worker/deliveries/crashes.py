@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from amqtask.worker.deliveries.republish import lost_count
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
 
     from amqtask.worker.deliveries.delivery import Delivery
 
@@ -79,39 +79,3 @@ class Held:
             return False
         before, now = self._counts.pop(delivery.identity), deliveries(delivery)
         return now is None or now <= (before or 0) + 1
-
-
-class Trials:
-    """Suspects take their last chance one after the other: the others must not be held, marked, when one kills.
-
-    Whoever holds a marked message when its worker dies is guilty on its return. So while one that was marked is on
-    its way through the queue and runs, the next one waits here, unmarked. Lives on the I/O thread.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: list[Delivery] = []
-        self._on_trial: str | None = None
-
-    def __iter__(self) -> Iterator[Delivery]:
-        return iter(self._waiting)
-
-    def wait(self, delivery: Delivery) -> bool:
-        """Must this suspect wait for another one? Then it is kept here."""
-        if self._on_trial is not None:
-            self._waiting.append(delivery)
-        return self._on_trial is not None
-
-    def begin(self, message_id: str | None) -> None:
-        """A suspect was marked and sent again under this message id."""
-        self._on_trial = message_id
-
-    def end(self, message_id: str | None) -> list[Delivery]:
-        """If this is the suspect on trial, it is over; returns those that waited for it."""
-        if message_id is None or message_id != self._on_trial:
-            return []
-        return self.clear()
-
-    def clear(self) -> list[Delivery]:
-        """Nobody is on trial any more; returns those that waited."""
-        waiting, self._waiting, self._on_trial = self._waiting, [], None
-        return waiting

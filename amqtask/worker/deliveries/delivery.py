@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Delivery:
     """A message in this worker's custody, from basic.deliver until it is settled.
 
-    ``name``, ``id`` and ``retries`` are None where the headers hold something else: they come from strangers.
+    ``name``, ``id`` and ``retries`` are None where the headers hold something else: any client may have written them.
 
     Mutable on purpose: when the broker delivers a message again whose first copy still runs here, the running
     delivery adopts the new epoch and tag. Lives on the I/O thread.
@@ -62,7 +62,7 @@ class Delivery:
         )
         """Equal for two deliveries of one message. Every publish of ours has a message id of its own, but a fanout
         puts it into several queues. A message of a sender that sets none, or always the same, is told by id and
-        retries, and whatever we make of it gets a message id. Garbage is equal to nothing."""
+        retries, and whatever we make of it gets a message id. What can't be read is equal to nothing."""
         self.early = False
         """Acknowledged before execution (acks_late=False)."""
         self.excused = False

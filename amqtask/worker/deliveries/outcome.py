@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from amqtask.errors import ConfigError
 from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.delays import LONGEST, dead_name, retry_target
-from amqtask.wire.failure import LOST, PARKED
+from amqtask.wire.dead_headers import LOST, PARKED
 from amqtask.worker.deliveries.republish import again, dead_letter, lost_count
 
 if TYPE_CHECKING:

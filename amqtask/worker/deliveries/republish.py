@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from amqtask import clock
 from amqtask.execution.next_attempt import changed, first_failure
 from amqtask.wire.again import sent_again
-from amqtask.wire.failure import (
+from amqtask.wire.dead_headers import (
     ATTEMPTS,
     EXCEPTION,
     FIRST_TIME,
@@ -109,5 +109,5 @@ def dead_letter(
 
 
 def _short(value: Any) -> Any:
-    """A header that takes little room, whatever a stranger has put there."""
+    """A header that takes little room, whatever another client has put there."""
     return value if isinstance(value, int) else str(value)[:_SHORT]

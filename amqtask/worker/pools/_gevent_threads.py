@@ -46,7 +46,7 @@ class RealThread:
 
 
 class Greenlets:
-    """Errands on the hub of the main thread; see :class:`amqtask.worker.errands.Errands`.
+    """Background code on the hub of the main thread; see :class:`amqtask.worker.background.Background`.
 
     Args:
         on_hub: has the hub call something, from any thread.

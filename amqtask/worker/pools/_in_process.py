@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import logging
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
 from amqtask.execution.executor import Executor
-from amqtask.execution.failure import describe
 from amqtask.execution.job import Kind, Outcome
+from amqtask.results.trimming import describe
 from amqtask.worker.pools._inbox import Inbox
 from amqtask.worker.pools._inner_transport import HopTransport, States
-from amqtask.worker.pools._memory import resident_kib
 from amqtask.worker.pools._runs import Runs
 from amqtask.worker.pools._windows import LoopWindow, MainThread, ThreadWindow
+from amqtask.worker.pools.base import Pool
+from amqtask.worker.process.memory import own_resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,11 +35,12 @@ _MEMORY_CHECK = 1.0
 """Least seconds between two looks at the process's memory."""
 
 
-class InProcessPool(ABC):
+class InProcessPool(Pool):
     """See :class:`~amqtask.worker.pools.base.Pool`. Everything is called on the I/O thread unless said otherwise."""
 
     def __init__(self, host: PoolHost) -> None:
-        self._host, self._size = host, host.concurrency
+        super().__init__(host)
+        self._size = host.concurrency
         self._states, self._main = States(), MainThread()
         self._runs = Runs(host, self._new_window, self._abandon)
         self._executor = Executor(
@@ -47,9 +49,6 @@ class InProcessPool(ABC):
         self._closed = self._terminated = False
         self._memory_max = host.app.settings.worker_max_memory_per_child
         self._memory_seen = 0.0
-
-    def prepare(self) -> None:  # noqa: B027 -- most pools have nothing to do
-        """Nothing to fork."""
 
     def start(self) -> None:
         """Be ready for jobs."""
@@ -77,12 +76,7 @@ class InProcessPool(ABC):
 
     def info(self) -> dict[str, Any]:
         """As Celery names things."""
-        kind = type(self)
-        return {
-            "implementation": f"{kind.__module__}:{kind.__qualname__}",
-            "max-concurrency": self._size,
-            "processes": [os.getpid()],
-        }
+        return {**super().info(), "processes": [os.getpid()]}
 
     def ping(self, done: Callable[[bool], None]) -> None:
         """Ask what dispatches to slots."""
@@ -96,9 +90,6 @@ class InProcessPool(ABC):
 
         timer = loop.call_later(self._host.app.settings.worker_proc_alive_timeout, partial(answer, False))
         self._echo(lambda: loop.call_soon_threadsafe(partial(answer, True)))
-
-    def flush(self) -> None:  # noqa: B027
-        """Nothing is gathered."""
 
     def close(self) -> None:
         """Take no more jobs."""
@@ -151,7 +142,7 @@ class InProcessPool(ABC):
         if self._memory_max is None or now - self._memory_seen < _MEMORY_CHECK:
             return
         self._memory_seen = now
-        resident = resident_kib()
+        resident = own_resident()
         if resident > self._memory_max:
             self._runs.restart(f"{resident} KiB of memory are more than worker_max_memory_per_child")
 

@@ -37,14 +37,14 @@ class SlotThreads:
         """Threads there are, those left out that end after their job."""
 
     def start(self, threads: int) -> None:
-        """So many more."""
+        """This many more."""
         self.count += threads
         for _ in range(threads):
             name = f"amqtask-task-{next(self._numbers)}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def end(self, threads: int) -> None:
-        """So many fewer: idle ones at once, others after their job."""
+        """This many fewer: idle ones at once, others after their job."""
         self.count -= threads
         for _ in range(threads):
             self._work.put(None)

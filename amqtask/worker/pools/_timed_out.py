@@ -14,6 +14,6 @@ _PATH = f"{TimeLimitExceeded.__module__}.{TimeLimitExceeded.__qualname__}"
 
 
 def timed_out(job: Job, runtime: float) -> Outcome:
-    """The outcome of a job that ran so many seconds."""
+    """The outcome of a job that ran this many seconds."""
     text = f"ran longer than its time limit of {job.time_limit or 0:g} s"
     return Outcome(job.key, Kind.TIMED_OUT, runtime, text, (_PATH, text, ""))

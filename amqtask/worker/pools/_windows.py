@@ -98,20 +98,20 @@ class ThreadWindow:
         main: of the pool.
     """
 
-    __slots__ = ("_ident", "_lock", "_main", "_open", "_sent", "began", "doomed")
+    __slots__ = ("_ident", "_lock", "_main", "_open", "_sent", "began", "pending")
 
     def __init__(self, main: MainThread) -> None:
         self._main, self._lock = main, unpatched.new_lock()
         self._ident, self._open, self._sent = 0, False, False
         self.began = 0.0
-        self.doomed: type[BaseException] | None = None
+        self.pending: type[BaseException] | None = None
         """Raised at once when the window is entered: the job was stopped before."""
 
     def __enter__(self) -> Self:
         self._ident = thread_ident()
         self.began = self.began or clock.monotonic()
-        if self.doomed is not None:
-            raise self.doomed
+        if self.pending is not None:
+            raise self.pending
         self._open = True
         return self
 
@@ -135,7 +135,7 @@ class ThreadWindow:
         with self._lock:
             if not self._open:
                 if not self.began and issubclass(error, Stopped):
-                    self.doomed = error
+                    self.pending = error
                 return False
             if self._main.owns(self._ident):
                 self._main.interrupt(self, error)

@@ -7,19 +7,25 @@ host's ``done`` and ``lost`` on the I/O thread only (``host.loop.call_soon_threa
 from __future__ import annotations
 
 import logging
+import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from amqtask.errors import ConfigError
 from amqtask.plugins import Registry
+from amqtask.worker.background import THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from amqtask.app.app import Amqtask
     from amqtask.broker.interface import Loop, PublishDone, Transport
     from amqtask.execution.job import Begin, Job, Outcome
     from amqtask.results.base import Record
     from amqtask.wire.message import Outgoing
+    from amqtask.worker.background import Background
+    from amqtask.worker.process.threads import NewThread
 
 
 def _log_failure(reason: str) -> None:
@@ -103,44 +109,73 @@ class Running(NamedTuple):
     pid: int
 
 
-class Pool(Protocol):
+class Pool(ABC):
     """Runs jobs in user code's own place: children, threads, an event loop or the main thread.
+
+    A kind of pool is a subclass, made with one argument; what has to be there is abstract. It is used in this order,
+    :meth:`run_main` being called at about the same time as :meth:`start`, and before or after it::
+
+        prepare ─► start ─► submit, flush and the rest ─► close, or terminate and close ─► release_main
 
     Jobs carry their limits (``Job.time_limit``, ``Job.soft_time_limit``). At the soft one ``SoftTimeLimitExceeded`` is
     raised in the task; at the hard one the task is stopped and its outcome is ``Kind.TIMED_OUT``, reported once.
 
-    A class that forks has an attribute ``forks = True``: it can't be embedded in another program. One whose user code
-    needs a patched ``threading`` has an attribute ``thread``, a class of real threads for the worker's I/O.
+    Args:
+        host: what the worker offers; kept as ``_host``. Its loop is there from :meth:`start` on.
+
+    Attributes:
+        forks: jobs run in other processes, forked by :meth:`prepare`: it can't be embedded in another program.
+        new_thread: makes the threads of the worker's own I/O; another class than ``threading.Thread`` where that one
+            is patched for user code.
+        background: where code of the worker's own runs that waits for other programs.
+        ended_children: how often one has been ``retired`` (it had had its share, or was not needed), ``killed`` by the
+            pool, or has ``died``; None where there are none.
     """
 
-    def prepare(self) -> None:
+    forks: ClassVar[bool] = False
+    new_thread: ClassVar[NewThread] = threading.Thread
+    background: Background = THREADS
+    ended_children: Mapping[str, int] | None = None
+
+    def __init__(self, host: PoolHost) -> None:
+        self._host = host
+
+    def prepare(self) -> None:  # noqa: B027 -- most pools have nothing to do
         """Main thread, before any other thread or connection exists: fork what has to be forked."""
 
+    @abstractmethod
     def start(self) -> None:
         """Start slots; jobs may come from now on."""
 
+    @abstractmethod
     def free(self) -> int:
         """How many more jobs :meth:`submit` takes right now."""
 
+    @abstractmethod
     def submit(self, job: Job) -> None:
         """Take a job; its outcome (or loss) is reported exactly once."""
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027
         """End of a loop turn: write what :meth:`submit` has gathered."""
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """Slots there are, those that are about to end left out."""
 
+    @abstractmethod
     def grow(self, slots: int) -> None:
         """More slots."""
 
+    @abstractmethod
     def shrink(self, slots: int) -> None:
         """Fewer slots, one at least; idle ones end at once, busy ones after their task."""
 
+    @abstractmethod
     def running(self) -> Sequence[Running]:
         """Jobs that have been begun."""
 
+    @abstractmethod
     def stop_job(self, key: int, signal: str, outcome: Outcome) -> bool:
         """Stop a job that was submitted; ``outcome`` is reported for it instead of its own.
 
@@ -158,30 +193,49 @@ class Pool(Protocol):
 
         ``implementation``, ``max-concurrency`` and what the pool has to tell; ``processes`` lists pids of children.
         """
+        kind = type(self)
+        return {"implementation": f"{kind.__module__}:{kind.__qualname__}", "max-concurrency": self.size}
 
     def ping(self, done: Callable[[bool], None]) -> None:
         """Find out whether idle slots and what dispatches to them still answer.
 
-        ``done`` is called once, with False at the latest after ``worker_proc_alive_timeout``.
+        ``done`` is called once, with False at the latest after ``worker_proc_alive_timeout``; with True at once by a
+        pool that can't tell.
         """
+        done(True)
 
+    @abstractmethod
     def close(self) -> None:
         """No more jobs will come; running ones go on. Idle slots end."""
 
+    @abstractmethod
     def terminate(self) -> None:
         """End now, running jobs included (cold); nothing is reported after this returns."""
 
+    @abstractmethod
     def run_main(self) -> None:
         """Main thread: run until :meth:`release_main`; solo and asyncio run user code here."""
 
+    @abstractmethod
     def release_main(self) -> None:
         """I/O thread: let :meth:`run_main` return."""
 
 
-class PoolFactory(Protocol):
-    """What a pool module exports as ``POOL``."""
+class _Pools(Registry[type[Pool]]):
+    """Kinds of pools, by name. What a package offers is checked here, before a worker relies on it."""
 
-    def __call__(self, host: PoolHost) -> Pool: ...  # noqa: D102
+    def get(self, name: str) -> type[Pool]:
+        """The class of this name.
+
+        Raises:
+            ConfigError: there is none, or it is no :class:`Pool` that can be made; says why.
+        """
+        kind: Any = super().get(name)
+        if not (isinstance(kind, type) and issubclass(kind, Pool)):
+            raise ConfigError(f"pool {name!r}: {kind!r} is not a subclass of {Pool.__module__}.Pool")
+        if missing := sorted(kind.__abstractmethods__):
+            raise ConfigError(f"pool {name!r}: {kind.__module__}.{kind.__qualname__} lacks {', '.join(missing)}")
+        return kind
 
 
-pools: Registry[PoolFactory] = Registry("pool", "amqtask.worker.pools", "POOL", "amqtask.pools")
+pools = _Pools("pool", "amqtask.worker.pools", "POOL", "amqtask.pools")

@@ -92,14 +92,12 @@ class GreenletWindow:
 class GeventPool(InProcessPool):
     """See :class:`~amqtask.worker.pools.base.Pool`."""
 
-    thread = RealThread
-    """What the I/O thread has to be, and all that does not wait for other programs."""
+    new_thread = RealThread
 
     def __init__(self, host: PoolHost) -> None:
         super().__init__(host)
         self._calls: deque[Callable[[], object]] = deque()
-        self.errands = Greenlets(self._on_hub, self._tell)
-        """What waits for other programs; see :mod:`amqtask.worker.errands`."""
+        self.background = Greenlets(self._on_hub, self._tell)
         self._gathered: list[Job] = []
         self._greenlets: set[gevent.Greenlet[..., Any]] = set()
         self._waker: Any = None

@@ -44,7 +44,7 @@ class SoloPool(InProcessPool):
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"the solo pool has one slot; {slots} more can't be had")
+        raise ConfigError(f"the solo pool has one slot; {slots} more can't be added")
 
     def shrink(self, slots: int) -> None:
         """Nothing: one slot is the least."""

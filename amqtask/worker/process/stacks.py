@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import io
 import sys
@@ -34,7 +33,10 @@ def _threads() -> Iterator[str]:
 
 
 def _coroutines() -> Iterator[str]:
-    for task in _objects(asyncio.Task):
+    module = sys.modules.get("asyncio")
+    if module is None:
+        return
+    for task in _objects(module.Task):
         if not task.done():
             text = io.StringIO()
             task.print_stack(limit=_DEEPEST, file=text)

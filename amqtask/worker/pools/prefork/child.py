@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, NoReturn
 from amqtask.errors import SoftTimeLimitExceeded
 from amqtask.execution.job import Kind, Outcome
 from amqtask.signals import worker_process_init, worker_process_shutdown
-from amqtask.worker.pools._memory import resident_kib
 from amqtask.worker.pools.prefork.frames import Frame
 from amqtask.worker.pools.prefork.pipe import ChildPipe, PipeTransport
 from amqtask.worker.pools.prefork.stops import NUDGE
 from amqtask.worker.pools.prefork.values import plain_outcome
+from amqtask.worker.process.memory import own_resident
 from amqtask.worker.process.titles import set_title, shown, title
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Child:
             self._idle = False
 
     def _show(self, activity: str) -> None:
-        with contextlib.suppress(ValueError):  # a stranger's name of a task may hold anything
+        with contextlib.suppress(ValueError):  # a client may call a task anything
             set_title(title(self._hostname, activity))
 
     def end(self, number: int, _frame: object) -> None:
@@ -173,7 +173,7 @@ class Child:
                 time.sleep(_VERDICT)  # in shared memory nobody rings
         self._key = None
         self._started = 0.0
-        if self._memory_max is not None and (held := resident_kib()) > self._memory_max:
+        if self._memory_max is not None and (held := own_resident()) > self._memory_max:
             self._pipe.write(Frame.FULL, held)
             self._memory_max = None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import signal
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,10 +58,11 @@ class Crew:
         watch: over them.
         most: slots that may exist at once, heirs included.
         tasks_max: tasks after which a child is replaced; None: never.
-        jitter: up to so many more, drawn per child.
+        jitter: up to this many more, drawn per child.
 
     Attributes:
         slots: all there are.
+        ended: why children have ended -> how many; see :class:`~amqtask.worker.pools.base.Pool`.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Crew:
         self._numbers = list(range(most))[::-1]
         self._most = most // 2
         self.slots: list[Slot] = []
+        self.ended = Counter(retired=0, killed=0, died=0)
         self._by_number: dict[int, Slot] = {}
 
     def at(self, number: int) -> Slot | None:
@@ -193,15 +196,15 @@ class Crew:
 
     def kill(self, slot: Slot, reason: str) -> None:
         """Have the child killed; what becomes of its jobs is seen when it is dead."""
-        if not slot.doom:
+        if not slot.killed:
             logger.warning("child %d is killed: %s", slot.pid, reason)
-            slot.doom = reason
+            slot.killed = reason
             self._owner.recount(slot)
             self._watch.expect(slot, _AGAIN)
         self._server.signal(slot.number, signal.SIGKILL)
 
     def died(self, slot: Slot, ready: bool, reason: str) -> None:
-        """The slot has been buried: who comes next?
+        """The slot has been cleared: who comes next?
 
         Args:
             slot: of the child.
@@ -209,6 +212,8 @@ class Crew:
             reason: in words.
         """
         slot.alive = False
+        if self._owner.wants_children():  # else all of them end
+            self.ended["retired" if slot.leaving else "killed" if slot.killed else "died"] += 1
         if slot.leaving:
             self._remove(slot)
         elif slot.heir is not None:

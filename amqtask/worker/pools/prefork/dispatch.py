@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from amqtask.worker.pools.prefork.pace import SHORT, WINDOW, Pace
+from amqtask.worker.pools.prefork.run_times import SHORT, WINDOW, RunTimes
 from amqtask.worker.pools.prefork.watch import LONG
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Dispatch:
 
     def __init__(self, crew: Crew, watch: Watch, refuse: Callable[[int, str], None], *, fair: bool) -> None:
         self._crew, self._watch, self._refuse = crew, watch, refuse
-        self.pace = Pace(fair)
+        self.run_times = RunTimes(fair)
         self.pending: deque[Job] = deque()
         self.room = 0
         self._gathering: set[Slot] = set()
@@ -98,16 +98,16 @@ class Dispatch:
         """Take measured run times in seconds."""
         for job, runtime in runs:
             if runtime > 0:
-                self.pace.observe(_name(job), runtime)
-        if self._calm is not self.pace.calm:
-            self._calm = self.pace.calm
+                self.run_times.observe(_name(job), runtime)
+        if self._calm is not self.run_times.calm:
+            self._calm = self.run_times.calm
             for slot in self._crew.slots:
                 self.recount(slot)
 
     def takes_long(self, slot: Slot) -> None:
         """The job that the slot's child runs turns out not to be short."""
         for job in slot.jobs.values():
-            self.pace.observe(_name(job), SHORT)
+            self.run_times.observe(_name(job), SHORT)
             break
         slot.slow_down()
 
@@ -120,7 +120,7 @@ class Dispatch:
         return False
 
     def _place(self, job: Job) -> bool:
-        short = self.pace.is_short(_name(job))
+        short = self.run_times.is_short(_name(job))
         best: Slot | None = None
         most = 0
         for slot in self._crew.slots:
@@ -128,8 +128,8 @@ class Dispatch:
                 if slot.open:
                     best = slot
                     break
-            elif short and (room := slot.room(1)) > most:
-                best, most = slot, room
+            elif short and slot.counted > most and slot.open:
+                best, most = slot, slot.counted
         if best is None:
             return False
         best.give(job, short=short)
@@ -146,6 +146,6 @@ class Dispatch:
 
 
 def _name(job: Job) -> str:
-    """Of the task; empty for strangers' messages that say it elsewhere, or not at all."""
+    """Of the task; empty for messages of other clients that say it elsewhere, or not at all."""
     name = job.headers.get("task")
     return name if isinstance(name, str) else ""

@@ -122,5 +122,5 @@ def _load(payload: memoryview) -> list[Any]:
     except Exception as error:
         raise ProtocolError(f"a frame that is not msgpack: {error}") from None
     if not isinstance(value, list) or not value:
-        raise ProtocolError("a frame that is no list")
+        raise ProtocolError("a frame that is not a list")
     return value

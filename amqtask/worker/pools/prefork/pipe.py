@@ -159,7 +159,7 @@ class ChildPipe:
     def _handle(self, frame: list[Any]) -> None:
         kind = frame[0]
         if kind == Frame.JOBS:
-            self.jobs.extend(Job(*fields) for fields in frame[1])
+            self.jobs.extend(map(Job._make, frame[1]))
         elif kind == Frame.REPLY:
             number, fate = frame[1], frame[2]
             if number in self._waiting:

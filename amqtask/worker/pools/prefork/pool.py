@@ -23,7 +23,7 @@ from amqtask import clock
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Kind, Outcome
 from amqtask.worker.pools._inner_transport import States
-from amqtask.worker.pools.base import Running
+from amqtask.worker.pools.base import Pool, Running
 from amqtask.worker.pools.prefork.cells import Cells
 from amqtask.worker.pools.prefork.child import Heritage, child_main
 from amqtask.worker.pools.prefork.crew import Crew
@@ -53,13 +53,13 @@ _LEAVE = 2.0
 """Seconds that children have for their own end (``worker_process_shutdown``) when the worker has ended."""
 
 
-class PreforkPool:
+class PreforkPool(Pool):
     """See :class:`~amqtask.worker.pools.base.Pool`."""
 
     forks = True
 
     def __init__(self, host: PoolHost) -> None:
-        self._host = host
+        super().__init__(host)
         self._closing = self._terminated = False
         self._release = threading.Event()
         self._fork_server: ForkServer | None = None
@@ -101,7 +101,7 @@ class PreforkPool:
             tasks_max=settings.worker_max_tasks_per_child,
             jitter=settings.worker_max_tasks_per_child_jitter,
         )
-        self._slots = self._crew.slots
+        self._slots, self.ended_children = self._crew.slots, self._crew.ended
         self._dispatch = Dispatch(self._crew, self._watch, self._refuse, fair=self._host.fair)
         self._stops = self._watch.actions = Stops(self._cells, self._server, self._crew, self._on_stopped)
         self._pings = Pings(loop, patience, self._on_silence)
@@ -164,7 +164,7 @@ class PreforkPool:
         if self._fork_server is None:
             done(False)
             return
-        idle = [slot for slot in self._slots if slot.ready and not slot.jobs and not slot.closing and not slot.doom]
+        idle = [slot for slot in self._slots if slot.ready and not slot.jobs and not slot.closing and not slot.killed]
         self._pings.ask(self._fork_server, idle, done)
 
     def _on_silence(self, slot: Slot) -> None:
@@ -319,7 +319,7 @@ class PreforkPool:
             elif kind == BORN:
                 slot.pid = more[0]
             elif kind == UNBORN:
-                slot.doom = f"no process can be made: {more[0]}"
+                slot.killed = f"no process can be made: {more[0]}"
                 self._on_death(slot, 0)
             elif kind == DEAD:
                 if slot.pid == more[0]:  # else it is the last child of a slot that had this number
@@ -332,9 +332,9 @@ class PreforkPool:
         for frame in slot.drain():
             if frame[0] in (Frame.DONE, Frame.READY, Frame.STORE):
                 self._handle(slot, frame)
-        reason = slot.doom or _describe(status)
-        ready, expected = slot.ready, slot.leaving or bool(slot.doom or slot.stops)
-        stopped, blamed, innocent = self._bury(slot)
+        reason = slot.killed or _describe(status)
+        ready, expected = slot.ready, slot.leaving or bool(slot.killed or slot.stops)
+        stopped, blamed, innocent = self._clear(slot)
         if ready or self._closing:
             level = logging.DEBUG if slot.leaving else logging.INFO if expected or not status else logging.ERROR
             logger.log(level, "child %d ended: %s", slot.pid, reason)
@@ -347,12 +347,12 @@ class PreforkPool:
         if self._closing and not any(other.connected for other in self._slots):
             self._stop_server()
 
-    def _bury(self, slot: Slot) -> tuple[list[Outcome], list[int], list[int]]:
+    def _clear(self, slot: Slot) -> tuple[list[Outcome], list[int], list[int]]:
         """Outcomes of jobs that were to be stopped, keys of the others: to blame and innocent."""
         running = self._cells.running(slot.number)
         self._cells.clear(slot.number)
         stops = dict(slot.stops)
-        keys = slot.bury()
+        keys = slot.clear()
         self._dispatch.recount(slot)
         stopped = [stops[key].outcome for key in keys if key in stops]
         left = [key for key in keys if key not in stops]
@@ -360,12 +360,12 @@ class PreforkPool:
 
     def _on_server_gone(self) -> None:
         self._closing = True
-        buried = [self._bury(slot) for slot in self._slots]
-        buried.append(([], [], [job.key for job in self._dispatch.pending]))
+        cleared = [self._clear(slot) for slot in self._slots]
+        cleared.append(([], [], [job.key for job in self._dispatch.pending]))
         self._dispatch.pending.clear()
         self._stop_server()
         reason = "the fork server died, and its children with it"
-        for stopped, blamed, innocent in buried:
+        for stopped, blamed, innocent in cleared:
             self._host.done(stopped)
             if blamed or innocent:
                 self._host.lost(blamed, innocent, reason)

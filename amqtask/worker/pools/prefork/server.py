@@ -98,7 +98,7 @@ class ForkServer:
         self.pid = 0
 
     def leave(self, seconds: float) -> None:
-        """The same, once the children have ended by themselves, at the latest after so many seconds."""
+        """The same, once the children have ended by themselves, at the latest after this many seconds."""
         self._send(LEAVE)
         self._gone_within(seconds)
         self.stop()

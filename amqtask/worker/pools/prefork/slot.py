@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
 from amqtask.worker.pools.prefork.frames import Frame, FrameReader, FrameWriter, ProtocolError
-from amqtask.worker.pools.prefork.pace import WINDOW
+from amqtask.worker.pools.prefork.run_times import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Slot:
         heir: the slot of the child that replaces this one, which takes no more jobs.
         elder: the slot that this one takes no job before.
         leaving: it is not replaced; it takes no more jobs.
-        doom: why the pool has its child killed; empty when it has not.
+        killed: why the pool has its child killed; empty when it has not.
         stops: what :meth:`Pool.stop_job` was asked, by key.
         progress: when the child was born, or last did anything, or got a job while it had none; monotonic.
         stopped: since when the child is stopped by a signal; None when it runs.
@@ -71,7 +71,7 @@ class Slot:
         self.heir: Slot | None = None
         self.elder: Slot | None = None
         self.leaving = False
-        self.doom = ""
+        self.killed = ""
         self.stops: dict[int, Stop] = {}
         self.progress = 0.0
         self.stopped: float | None = None
@@ -90,7 +90,7 @@ class Slot:
         """Whether a child is there, or being made, and takes jobs."""
         if self._sock is None or self.left == 0:
             return False
-        return not (self._closing or self.leaving or self.heir or self.elder or self.doom)
+        return not (self._closing or self.leaving or self.heir or self.elder or self.killed)
 
     @property
     def closing(self) -> bool:
@@ -114,7 +114,7 @@ class Slot:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._sock, self.pid, self.ready, self._closing = ours, 0, False, False
-        self.doom, self.stopped, self.progress = "", None, clock.monotonic()
+        self.killed, self.stopped, self.progress = "", None, clock.monotonic()
         self._generation += 1
         self._reader, self._writer = FrameReader(), FrameWriter()
         self._loop.watch(ours.fileno(), on_readable)
@@ -129,7 +129,7 @@ class Slot:
         self._gathered.clear()
         self._unsent.clear()
 
-    def bury(self) -> list[int]:
+    def clear(self) -> list[int]:
         """The child is dead: forget it; returns the keys of the jobs that it held, in order."""
         self.disconnect()
         keys = list(self.jobs)
@@ -203,7 +203,7 @@ class Slot:
         """Frames that have come; None at the end of the stream.
 
         Raises:
-            ProtocolError: the child, or something in it, wrote garbage.
+            ProtocolError: what the child, or something in it, wrote can't be read.
         """
         if self._sock is None:
             return None

@@ -46,7 +46,7 @@ def begins_of(rows: Iterable[Sequence[Any]]) -> tuple[Begin, ...]:
 
 def outcome_of(fields: Sequence[Any]) -> Outcome:
     """The outcome that was written as these values."""
-    outcome = Outcome(*fields)
+    outcome = Outcome._make(fields)
     written: Any = outcome.after
     if written is None:
         return outcome

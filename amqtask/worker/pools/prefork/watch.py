@@ -34,7 +34,7 @@ _FROZEN = 1.0
 """Seconds that a look may come late before it is this process that was frozen, not the child."""
 
 
-class Look(NamedTuple):
+class Finding(NamedTuple):
     """What was found.
 
     Attributes:
@@ -51,7 +51,7 @@ class Look(NamedTuple):
     reason: str = ""
 
 
-def look(slot: Slot, running: tuple[int, float] | None, now: float, patience: float) -> Look | None:
+def look(slot: Slot, running: tuple[int, float] | None, now: float, patience: float) -> Finding | None:
     """What is to be done about a slot.
 
     Args:
@@ -65,8 +65,8 @@ def look(slot: Slot, running: tuple[int, float] | None, now: float, patience: fl
     """
     if not slot.connected:
         return None
-    if slot.doom:
-        return Look("kill", now + _AGAIN, reason=slot.doom)
+    if slot.killed:
+        return Finding("kill", now + _AGAIN, reason=slot.killed)
     child = _look_at_child(slot, now, patience, idle=running is None)
     if child is None or child.action or not slot.jobs:
         return child
@@ -75,11 +75,11 @@ def look(slot: Slot, running: tuple[int, float] | None, now: float, patience: fl
         if job.action:
             return job
     else:  # whichever begins next
-        job = Look("", now + (_SOON if slot.stops else min(map(_shortest, slot.jobs.values()))))
+        job = Finding("", now + (_SOON if slot.stops else min(map(_shortest, slot.jobs.values()))))
     return min(child, job, key=lambda one: one.again)
 
 
-def _look_at_child(slot: Slot, now: float, patience: float, *, idle: bool) -> Look | None:
+def _look_at_child(slot: Slot, now: float, patience: float, *, idle: bool) -> Finding | None:
     if slot.stopped is not None:
         return _within(slot.stopped + patience, now, f"it was stopped for {patience:g} s")
     if not slot.ready:  # the next one has more time: the machine may be slow
@@ -91,40 +91,40 @@ def _look_at_child(slot: Slot, now: float, patience: float, *, idle: bool) -> Lo
         return None
     if idle:
         return _within(slot.progress + patience, now, f"it did not take a job within {patience:g} s")
-    return Look("", now + patience)
+    return Finding("", now + patience)
 
 
 def _shortest(job: Job) -> float:
     return min(job.time_limit or math.inf, job.soft_time_limit or math.inf)
 
 
-def _within(end: float, now: float, reason: str) -> Look:
-    return Look("", end) if now < end else Look("kill", now + _AGAIN, reason=reason)
+def _within(end: float, now: float, reason: str) -> Finding:
+    return Finding("", end) if now < end else Finding("kill", now + _AGAIN, reason=reason)
 
 
-def _look_at_job(slot: Slot, key: int, since: float, now: float) -> Look:
+def _look_at_job(slot: Slot, key: int, since: float, now: float) -> Finding:
     if slot.stops:
         return _look_at_stops(slot, key, now)
     job = slot.jobs[key]
     hard = math.inf if job.time_limit is None else since + job.time_limit
     soft = math.inf if job.soft_time_limit is None else since + job.soft_time_limit
     if now >= hard:
-        return Look("time out", now + _AGAIN, key)
+        return Finding("time out", now + _AGAIN, key)
     if now >= soft:
-        return Look("soften", min(hard, now + _AGAIN), key)
+        return Finding("soften", min(hard, now + _AGAIN), key)
     alone = len(slot.jobs) == 1
     if not alone and now >= since + LONG:
-        return Look("relieve", min(hard, soft, now + _AGAIN), key)
-    return Look("", min(hard, soft, math.inf if alone else since + LONG))
+        return Finding("relieve", min(hard, soft, now + _AGAIN), key)
+    return Finding("", min(hard, soft, math.inf if alone else since + LONG))
 
 
-def _look_at_stops(slot: Slot, key: int, now: float) -> Look:
+def _look_at_stops(slot: Slot, key: int, now: float) -> Finding:
     stop = slot.stops.get(key)
     if stop is None:
-        return Look("", now + _SOON)
+        return Finding("", now + _SOON)
     if stop.sent is None or now >= stop.sent + _GRACE:
-        return Look("stop", now + _AGAIN, key)
-    return Look("", stop.sent + _GRACE)
+        return Finding("stop", now + _AGAIN, key)
+    return Finding("", stop.sent + _GRACE)
 
 
 class Actions(Protocol):
@@ -169,7 +169,7 @@ class Watch:
         self._loop, self._patience = loop, patience
 
     def expect(self, slot: Slot, seconds: float | None = None) -> None:
-        """Something has begun that may take too long, after so many seconds at the earliest."""
+        """Something has begun that may take too long, after this many seconds at the earliest."""
         at = clock.monotonic() + (self._patience if seconds is None else min(seconds, self._patience))
         if slot.look_at is None or at < slot.look_at:
             self._set(slot, at)

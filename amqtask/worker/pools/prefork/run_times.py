@@ -17,7 +17,7 @@ _UNKNOWN = 4 * SHORT
 """Where the mean of a new task starts: six or seven short runs make it a short task."""
 
 
-class Pace:
+class RunTimes:
     """Mean run time per task name. Not thread-safe.
 
     Args:
