@@ -42,6 +42,16 @@ def thread_ident() -> int:
     return ident
 
 
+def close(descriptor: int) -> None:
+    """Close it now; gevent leaves that to the hub of the thread, and that of a real thread does not run."""
+    original("os", "close")(descriptor)
+
+
+def sleep(seconds: float) -> None:
+    """Have the whole thread wait."""
+    original("time", "sleep")(seconds)
+
+
 def start_thread(call: Callable[[], object]) -> None:
     """Call this in a real thread."""
 
@@ -78,5 +88,5 @@ class Bell:
             self._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it was rung since the last wait, or for so many seconds. Returns whether it was."""
+        """Wait until it was rung since the last wait, or for this many seconds. Returns whether it was."""
         return self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout))

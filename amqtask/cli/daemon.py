@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from amqtask import unpatched
 from amqtask.cli.exits import INTERNAL, CannotCreate, describe, exit_code
 from amqtask.cli.pidfile import Pidfile
 from amqtask.cli.stand_in import HANDED_ON, adopt_orphans
@@ -138,7 +139,7 @@ class Program:
         descriptor, self._ready = self._ready, None
         with contextlib.suppress(BrokenPipeError):  # it has died meanwhile
             os.write(descriptor, b"ready\n")
-        os.close(descriptor)
+        unpatched.close(descriptor)
 
     def replaced(self, pid: int) -> None:
         """This process has taken over."""

@@ -12,6 +12,7 @@ from amqtask.cli.command import RegistryGroup
 from amqtask.cli.exits import guarded
 from amqtask.cli.setup import Setup
 from amqtask.plugins import Registry
+from amqtask.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +32,6 @@ _OF_CELERY = {
 
 def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
-        from amqtask import __version__  # noqa: PLC0415 -- reads package metadata
-
         print(f"amqtask {__version__}")
         context.exit()
 

@@ -37,7 +37,7 @@ def _octal(_context: click.Context, _parameter: click.Parameter, value: str | No
     except ValueError:
         mask = -1
     if not 0 <= mask <= 0o777:  # noqa: PLR2004 -- all permission bits
-        raise click.BadParameter(f"{value!r} is no octal number such as 022")
+        raise click.BadParameter(f"{value!r} is not an octal number such as 022")
     return mask
 
 

@@ -120,6 +120,9 @@ TIMEOUT_OPTION = click.option(
 HEALTH_OPTION = sets(
     "worker_health", "--health", metavar="[HOST]:PORT", help="Answer /livez, /readyz and /startupz over HTTP."
 )
+METRICS_OPTION = sets(
+    "worker_metrics", "--metrics", metavar="[HOST]:PORT", help="Serve /metrics to Prometheus; needs amqtask[metrics]."
+)
 LIMIT_OPTIONS = together(
     sets("task_time_limit", "--time-limit", metavar="SECONDS", help="Hard limit of each task's run time."),
     sets("task_soft_time_limit", "--soft-time-limit", metavar="SECONDS", help="Soft limit of each task's run time."),
@@ -240,6 +243,7 @@ WORKER_OPTIONS = together(
     _BROKER_OPTIONS,
     _EVENT_OPTIONS,
     HEALTH_OPTION,
+    METRICS_OPTION,
     _BEAT_OPTIONS,
     _CELERY_OPTIONS,
     click.option(

@@ -24,7 +24,7 @@ ONLY_WORKER = "worker"
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerOptions:
+class WorkerFlags:
     """Options of the workers' command lines; times in seconds."""
 
     loglevel: str
@@ -35,18 +35,34 @@ class WorkerOptions:
 def pool_words(app: Amqtask) -> dict[str, list[str]]:
     """Name -> options that choose a worker: one for each declared pool, or one for all queues when there are none.
 
-    gevent is named there, whoever has chosen it: it has to patch before the app is imported.
+    gevent is named there, whoever has chosen it: it has to patch before the app is imported. Each pool has an
+    address of its own for metrics, if there is one.
+
+    Raises:
+        ConfigError: ``worker_metrics`` is no address.
     """
     kinds = {name: pool.pool for name, pool in app.topology.pools.items()} or {ONLY_WORKER: None}
     words = {name: ["--pool-name", name] if app.topology.pools else [] for name in kinds}
     for name, kind in kinds.items():
         if (kind or app.settings.worker_pool) == "gevent":
             words[name] += ["-P", "gevent"]
+    where = app.settings.worker_metrics
+    if where is not None and app.topology.pools:
+        for number, name in enumerate(words):
+            words[name] += ["--metrics", _nth_address(where, number)]
     return words
 
 
+def _nth_address(text: str, number: int) -> str:
+    """The address this many ports further; any free port stays that."""
+    from amqtask.worker.http_server import address  # noqa: PLC0415 -- only where metrics are wanted
+
+    _, port = address(text, "worker_metrics")
+    return f"{text.strip().rpartition(':')[0]}:{port and port + number}"
+
+
 def commands(
-    setup: Setup, options: WorkerOptions, pools: Mapping[str, Iterable[str]], *, again: bool = False
+    setup: Setup, options: WorkerFlags, pools: Mapping[str, Iterable[str]], *, again: bool = False
 ) -> dict[str, list[str]]:
     """Name -> command line of a worker.
 
@@ -73,7 +89,7 @@ def environment(setup: Setup) -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1", APP_VARIABLE: setup.app_path or "", **setup.handed_on()}
 
 
-def output(setup: Setup, options: WorkerOptions, own: str, names: Iterable[str]) -> Callable[[str, bytes], None]:
+def output(setup: Setup, options: WorkerFlags, own: str, names: Iterable[str]) -> Callable[[str, bytes], None]:
     """What prints the lines of all of them; ``own`` is the name of the command itself."""
     color = sys.stderr.isatty() and not setup.no_color and not os.environ.get("NO_COLOR")
     return writer(own, names, color=color, plain=options.logformat == "json")

@@ -9,11 +9,11 @@ import logging
 from collections import deque
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
+from amqtask.broker.codes import ACCESS_REFUSED
 from amqtask.broker.declare import declare_steps, send_step
-from amqtask.broker.failures import ACCESS_REFUSED
 from amqtask.broker.link import Link
 from amqtask.broker.pika_driver import new_loop
 from amqtask.broker.transient import TransientChannel
@@ -26,8 +26,7 @@ from amqtask.wire.signing import REPLY, REQUEST, SIGNATURE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from amqtask.broker.interface import Channel, Connection, ConnectionOptions, Method
-    from amqtask.broker.url import BrokerURL
+    from amqtask.broker.interface import Channel, Connection, Method, Reachable
     from amqtask.control.messages import Names, Request
     from amqtask.errors import BrokerError
     from amqtask.wire.message import PropertiesLike
@@ -42,17 +41,8 @@ _CONNECTING = 10.0
 """Seconds to get to the broker."""
 
 
-class Askable(Protocol):
-    """Where to ask; an app."""
-
-    @property
-    def broker_urls(self) -> tuple[BrokerURL, ...]: ...  # noqa: D102
-    @property
-    def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
-
-
 def answers(
-    app: Askable,
+    app: Reachable,
     names: Names,
     request: Request,
     signer: Signer,
@@ -88,7 +78,7 @@ class _Question:
     """The connection, from its opening to its end; driven by the thread that waits."""
 
     def __init__(
-        self, app: Askable, names: Names, request: Request, signer: Signer, timeout: float, accept: Sequence[str]
+        self, app: Reachable, names: Names, request: Request, signer: Signer, timeout: float, accept: Sequence[str]
     ) -> None:
         self._names, self._signer, self._timeout, self._accept = names, signer, timeout, accept
         self._refusals = Refusals(logger, "An answer of remote control")

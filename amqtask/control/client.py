@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from amqtask import clock
+from amqtask.broker.interface import Reachable
 from amqtask.control import pauses, tombstones
 from amqtask.control.asking import answers
 from amqtask.control.inspection import Inspect
@@ -22,8 +23,7 @@ from amqtask.wire.signing import REQUEST, TOMBSTONE, Signer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from amqtask.broker.interface import ConnectionOptions, Layout, Transport
-    from amqtask.broker.url import BrokerURL
+    from amqtask.broker.interface import Layout, Transport
     from amqtask.config.settings import Settings
     from amqtask.topology.model import Topology
     from amqtask.wire.message import Outgoing
@@ -34,17 +34,13 @@ TIMEOUT = 1.0
 """Seconds that answers are waited for."""
 
 
-class ControlApp(Protocol):
+class ControlApp(Reachable, Protocol):
     """What is asked of the app."""
 
     @property
     def settings(self) -> Settings: ...  # noqa: D102
     @property
     def transport(self) -> Transport: ...  # noqa: D102
-    @property
-    def broker_urls(self) -> tuple[BrokerURL, ...]: ...  # noqa: D102
-    @property
-    def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
     @property
     def topology(self) -> Topology: ...  # noqa: D102
 

@@ -18,16 +18,13 @@ from amqtask.errors import DecodeError
 from amqtask.topology.declarations import ExchangeDeclare, QueueBind, QueueDeclare
 from amqtask.wire.accept import without_pickle
 from amqtask.wire.codec import serializer_for
-from amqtask.wire.message import PERSISTENT, Outgoing, Properties
+from amqtask.wire.message import PERSISTENT, TRANSIENT, Outgoing, Properties
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from amqtask.topology.declarations import Step
     from amqtask.wire.message import PropertiesLike
-
-TRANSIENT = 1
-"""AMQP delivery mode of replies."""
 
 _PATTERN_MAX = 200
 """Characters of a pattern that is tried at all."""
@@ -166,11 +163,11 @@ def read_request(properties: PropertiesLike, body: bytes, accept: Collection[str
     headers = properties.headers or {}
     clock, expires, ticket = headers.get("clock"), headers.get("expires"), document.get("ticket")
     if not isinstance(method, str) or not isinstance(arguments, dict):
-        raise DecodeError("no method, or arguments that are no map")
+        raise DecodeError("no method, or arguments that are not a map")
     if destination is not None and not _are_texts(destination):
-        raise DecodeError("the destination is no list of names")
+        raise DecodeError("the destination is not a list of names")
     if not _are_texts(list(arguments)):
-        raise DecodeError("an argument's name is no text")
+        raise DecodeError("an argument's name is not text")
     return Request(
         method,
         arguments,
@@ -192,7 +189,7 @@ def read_reply(properties: PropertiesLike, body: bytes, accept: Collection[str])
     """
     document = _document(properties, body, accept)
     if not _are_texts(list(document)):
-        raise DecodeError("the name of a node is no text")
+        raise DecodeError("the name of a node is not text")
     return document
 
 
@@ -203,7 +200,7 @@ def _document(properties: PropertiesLike, body: bytes, accept: Collection[str]) 
     except Exception as error:
         raise DecodeError(f"the body is not {serializer.name}: {error}") from None
     if not isinstance(document, dict):
-        raise DecodeError("the body is no map")
+        raise DecodeError("the body is not a map")
     return document
 
 
@@ -224,5 +221,5 @@ def _address(value: Any) -> tuple[str, str] | None:
         return None
     exchange, key = (value.get("exchange"), value.get("routing_key")) if isinstance(value, dict) else (None, None)
     if not isinstance(exchange, str) or not isinstance(key, str):
-        raise DecodeError("reply_to is no address")
+        raise DecodeError("reply_to is not an address")
     return exchange, key

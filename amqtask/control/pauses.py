@@ -8,31 +8,21 @@ either side, and binding twice is the same as once. The queue keeps nothing.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from amqtask.broker.admin import Admin
 from amqtask.errors import Unroutable
 from amqtask.topology.declarations import ExchangeDeclare, QueueBind, QueueDeclare
-from amqtask.wire.message import Outgoing, Properties
+from amqtask.wire.message import TRANSIENT, Outgoing, Properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amqtask.broker.interface import ConnectionOptions
-    from amqtask.broker.url import BrokerURL
+    from amqtask.broker.interface import Reachable
     from amqtask.topology.declarations import Step
 
 NAME = "amqtask.paused"
 """Name of the exchange and of the queue behind it."""
-
-
-class Reachable(Protocol):
-    """Where the broker is; an app."""
-
-    @property
-    def broker_urls(self) -> tuple[BrokerURL, ...]: ...  # noqa: D102
-    @property
-    def connection_options(self) -> ConnectionOptions: ...  # noqa: D102
 
 
 def steps() -> tuple[Step, ...]:
@@ -45,7 +35,7 @@ def steps() -> tuple[Step, ...]:
 
 def question(queue: str) -> Outgoing:
     """Published as mandatory: routed if the queue is paused, else returned."""
-    return Outgoing(NAME, queue, Properties(delivery_mode=1), b"")
+    return Outgoing(NAME, queue, Properties(delivery_mode=TRANSIENT), b"")
 
 
 def admin(app: Reachable) -> Admin:

@@ -69,7 +69,7 @@ class Tombstone:
 
 
 def tombstones(ids: Sequence[str], expires: float) -> list[Tombstone]:
-    """Entries for tasks, valid for so many seconds from now."""
+    """Entries for tasks, valid for this many seconds from now."""
     until = clock.wall() + expires
     return [Tombstone(until, tuple(ids[at : at + _IDS_PER_MESSAGE])) for at in range(0, len(ids), _IDS_PER_MESSAGE)]
 
@@ -151,6 +151,8 @@ class Revoked:
             task_id: of it.
             stamps: the header of this name, as it came.
         """
+        if not self._ids and not self._stamps:
+            return False
         now = clock.wall()
         if task_id is not None and self._ids.get(task_id, 0.0) > now:
             return True

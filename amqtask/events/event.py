@@ -11,11 +11,11 @@ import os
 import platform
 import time
 from functools import lru_cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
-from amqtask.wire.message import Outgoing, Properties
+from amqtask.version import __version__
+from amqtask.wire.message import TRANSIENT, Outgoing, Properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +25,6 @@ Event = dict[str, Any]
 TASK_BATCH = "task.multi"
 """Routing key of a list of task events."""
 
-TRANSIENT = 1
-"""AMQP delivery mode of messages that a restart of the broker may lose."""
-
 _SHOWN = 1024
 
 _UTC_OFFSET = float((time.altzone if time.localtime().tm_isdst > 0 else time.timezone) // 3600)
@@ -36,11 +33,7 @@ _UTC_OFFSET = float((time.altzone if time.localtime().tm_isdst > 0 else time.tim
 @lru_cache(maxsize=1)
 def software() -> Event:
     """The fields of worker events that say what sends them."""
-    try:
-        version = metadata.version("amqtask")
-    except metadata.PackageNotFoundError:
-        version = "unknown"
-    return {"sw_ident": "amqtask", "sw_ver": version, "sw_sys": platform.system()}
+    return {"sw_ident": "amqtask", "sw_ver": __version__, "sw_sys": platform.system()}
 
 
 def make(kind: str, hostname: str, tick: int, fields: Event) -> Event:

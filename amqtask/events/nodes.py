@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _HEARTBEATS_KEPT = 4
 _WINDOW = 2.0
-"""A worker is alive for so many of its heartbeat intervals after the last one was received."""
+"""A worker is alive for this many of its heartbeat intervals after the last one was received."""
 
 _STATES = {
     "sent": "PENDING",

@@ -12,12 +12,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from amqtask import clock
+from amqtask.broker.codes import ACCESS_REFUSED, FIRST_ERROR, PRECONDITION_FAILED
 from amqtask.broker.transient import TransientChannel
 from amqtask.errors import AccessRefused, BrokerError
-from amqtask.events.event import TRANSIENT, read
+from amqtask.events.event import read
 from amqtask.wire.ids import new_id
 from amqtask.wire.lamport import LamportClock
-from amqtask.wire.message import Outgoing, Properties
+from amqtask.wire.message import TRANSIENT, Outgoing, Properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,10 +36,7 @@ logger = logging.getLogger("amqtask.events")
 _AGAIN = 1.0
 _LOOK = 0.25
 """Seconds between looks at whether to stop."""
-_ACCESS_REFUSED = 403
-_FATAL = (_ACCESS_REFUSED, 406)
-_REFUSED = 300
-"""The first of AMQP's codes that say that something was wrong."""
+_FATAL = (ACCESS_REFUSED, PRECONDITION_FAILED)
 
 
 class Receiver:
@@ -79,7 +77,7 @@ class Receiver:
         """Hand events to their handlers until ``should_stop`` is set.
 
         Args:
-            limit: end after so many events.
+            limit: end after this many events.
             timeout: seconds without any event after which it ends with an error.
             wakeup: ask all workers for a heartbeat first, so that they are known at once.
 
@@ -142,9 +140,9 @@ class Receiver:
                 return
             self._channel, self.consuming = None, False
             if code in _FATAL:
-                refused = AccessRefused if code == _ACCESS_REFUSED else BrokerError
+                refused = AccessRefused if code == ACCESS_REFUSED else BrokerError
                 self._failure = refused(f"events can't be received: {text} ({code})")
-            elif code >= _REFUSED:
+            elif code >= FIRST_ERROR:
                 logger.warning("receiving events again: the broker closed the channel: %s (%d)", text, code)
                 self.connection.call_later(_AGAIN, connection.drop)
 

@@ -69,7 +69,7 @@ class Autoscaler:
         self._saturated = 0
 
     def ended(self, runtime: float) -> None:
-        """A task has ended after so many seconds."""
+        """A task has ended after this many seconds."""
         old = self._runtime
         self._runtime = runtime if old is None else old + _SMOOTHING * (runtime - old)
 

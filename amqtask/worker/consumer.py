@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqtask.broker.declare import declare_steps, verify_steps
-from amqtask.broker.failures import is_gone
+from amqtask.broker.faults import is_gone
 from amqtask.errors import AccessRefused, BrokerError, DevBrokerGone, TopologyError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Consumers:
         self._was_ready = self._warned = False
         self._stopping = False
         self._awaiting = 0
+        """Consumers that the broker has not confirmed yet, of those that a new channel begins with."""
         self.window = 1
         """How many messages of any queue the broker sends without an ack."""
 
@@ -233,6 +234,7 @@ class Consumers:
     # -- consumers --------------------------------------------------------------------------------
 
     def _consume(self, channel: Channel, consumer: _Consumer, then: Callable[[], None] | None = None) -> None:
+        """Add a consumer; without ``then`` it is one of those that a new channel begins with."""
         consumer.generation += 1
         consumer.tag = f"{self._name}:{consumer.queue}:{consumer.generation}"
         self._live.add(consumer.tag)
@@ -292,7 +294,7 @@ class Consumers:
             self._renew(consumer)
 
     def make_room(self, queue: str, more: int) -> None:
-        """Hold so many messages more than the prefetch says."""
+        """Hold this many messages more than the prefetch says."""
         consumer = self._consumers.get(queue)
         if consumer is not None and consumer.more != more:
             consumer.more = more

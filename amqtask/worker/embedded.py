@@ -42,7 +42,7 @@ class EmbeddedWorker:
     """
 
     def __init__(self, app: Amqtask, options: WorkerOptions) -> None:
-        if getattr(pools.get(options.pool), "forks", False):
+        if pools.get(options.pool).forks:
             raise ConfigError(
                 f"the {options.pool} pool can't be embedded: it forks, and this process may have threads; "
                 "choose threads, asyncio or solo, or start 'amqtask worker'"
@@ -50,6 +50,7 @@ class EmbeddedWorker:
         self._app, self.options = app, options
         self._assembly: Assembly | None = None
         self._changed = threading.Event()
+        """Set once it consumes, or has ended before."""
         self._failure: Exception | None = None
         self._ended = False
         self._main = threading.Thread(target=self._run_main, name="amqtask-main", daemon=True)

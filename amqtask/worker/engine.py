@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from amqtask import clock
-from amqtask.app.missing import Missing
+from amqtask.app.needs import Needs
 from amqtask.broker.link import Link
 from amqtask.broker.publisher import Publisher
 from amqtask.errors import AccessRefused, BrokerError, ConfigError
@@ -29,7 +29,6 @@ from amqtask.worker.custody.settle import Settler
 from amqtask.worker.deliveries.outcome import Effects, dropped_kinds
 from amqtask.worker.deliveries.ready import Ready
 from amqtask.worker.deliveries.recent import Recent
-from amqtask.worker.errands import errands_of
 from amqtask.worker.followups.outbox import Outbox
 from amqtask.worker.prefetch import AutoPrefetch
 from amqtask.worker.results import Results
@@ -56,15 +55,19 @@ _PREFETCH_FIRST = 16
 """Tasks after which the automatic prefetch is looked at for the first time: a start under load need not wait."""
 
 
-class Part(Protocol):
+class EngineStep(Protocol):
     """What is asked of a step; see :class:`amqtask.worker.steps.base.Step`."""
 
     def start(self) -> None: ...  # noqa: D102
     def connected(self, connection: Connection) -> None: ...  # noqa: D102
     def disconnected(self) -> None: ...  # noqa: D102
     def ready(self) -> None: ...  # noqa: D102
+    def problem(self) -> str: ...  # noqa: D102
     def stopping(self) -> None: ...  # noqa: D102
     def stop(self, done: Callable[[], None]) -> None: ...  # noqa: D102
+
+
+S = TypeVar("S", bound=EngineStep)
 
 
 class EventSender(Protocol):
@@ -89,13 +92,18 @@ class Engine:
         pool: prepared, not started.
 
     Attributes:
+        app, options, loop, pool: as given.
+        custody: of all messages that are not settled.
+        consumers, link: what is consumed, and the connection that does.
+        publisher, outbox: the connection that publishes, and the same declaring what is missing.
+        shutdown: ends all of this.
         predecessor: process whose place this one takes: until it ends, it has the same node name.
-        broken: why this process should be started again, found by the watchdog; empty when all is well.
+        restart_reason: why this process should be started again, found by the watchdog; empty when all is well.
         on_exit: called, in any thread, when the process ends at once without more ado.
     """
 
     predecessor: int | None = None
-    broken = ""
+    restart_reason = ""
     on_exit: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, app: Amqtask, options: WorkerOptions, loop: SelectLoop, pool: Pool) -> None:
@@ -105,10 +113,12 @@ class Engine:
         strategy = conf.broker_failover_strategy
         self._auto = AutoPrefetch(options.concurrency)
         self.publisher = Publisher(loop, app.broker_urls, connection, strategy=strategy)
-        self.outbox = Outbox(loop, self.publisher, Missing(conf, app.topology, app.router))
-        errands = errands_of(pool)
-        self._results = Results(app, options.hostname, loop, self.outbox, self.publisher, self._connection, errands)
+        self.outbox = Outbox(loop, self.publisher, Needs(conf, app.topology, app.router))
+        self._results = Results(
+            app, options.hostname, loop, self.outbox, self.publisher, lambda: self.connection, pool.background
+        )
         self.report = self._results.carrier.report
+        """Hands records to the result backend, where there is one; nobody waits for it."""
         self.custody = self._new_custody()
         self.consumers = self._new_consumers()
         self._automatic = [name for name, _ in options.queues if self._add_queue(name)]
@@ -127,14 +137,10 @@ class Engine:
         """Of this node, for events and remote control."""
         self.events: EventSender | None = None
         """Set by the step of that name."""
-        self.limits: Any = None
-        """Of tasks: the step :class:`~amqtask.worker.steps.limits.LimitsStep`, which sets this."""
-        self.steps: list[Part] = []
+        self.steps: list[EngineStep] = []
         """In the order of their start."""
         self.restart: Callable[[str], None] | None = None
         """Replaces this process by a fresh one, without a gap; None where nobody can."""
-        self.autoscaler: Any = None
-        """Of the pool: the step :class:`~amqtask.worker.steps.autoscale.AutoscaleStep`, which sets this."""
         self.successor: int | None = None
         """Process that has taken this one's place, and needs its node name."""
         self.exit_status = 0
@@ -257,10 +263,11 @@ class Engine:
         """Call back on the I/O thread; from any thread and from signal handlers."""
         self.loop.call_soon_threadsafe(callback)
 
-    def _connection(self) -> Connection | None:
-        return self.link.connection
+    # -- what steps ask ---------------------------------------------------------------------------
 
-    # -- what the parts ask -----------------------------------------------------------------------
+    def step(self, kind: type[S]) -> S | None:
+        """The step of this class; None when this worker has none, or it has not been made yet."""
+        return next((step for step in self.steps if isinstance(step, kind)), None)
 
     def _add_queue(self, name: str) -> bool:
         """Consume a queue; True when its prefetch is automatic."""
@@ -286,6 +293,10 @@ class Engine:
         """The pool has another number of slots: the prefetch follows."""
         self._auto.resize(self.pool.size)
         self.custody.schedule_turn()
+
+    def problem(self) -> str:
+        """What is wrong with parts of this worker that prove themselves; empty when nothing is."""
+        return "; ".join(text for step in self.steps if (text := step.problem()))
 
     def _up(self, connection: Connection) -> None:
         for step in self.steps:
@@ -333,7 +344,7 @@ class Engine:
         self.loop.call_later(_PREFETCH_CHECK, self._check_prefetch)
 
     def _adapt_prefetch(self) -> None:
-        prefetch = self._auto.change()
+        prefetch = self._auto.next_value()
         if prefetch is not None:
             for name in self._automatic:
                 self.consumers.set_prefetch(name, prefetch)

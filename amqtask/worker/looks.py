@@ -21,7 +21,7 @@ class Look(NamedTuple):
     consumers: int
 
 
-class Looks:
+class QueueLooks:
     """A channel on which queues are looked at, one series of looks at a time.
 
     Args:

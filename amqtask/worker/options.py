@@ -70,7 +70,7 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requested:
-    """What the command line asks for; None and empty say nothing. See :class:`WorkerOptions`."""
+    """What the command line asks for; None and empty: nothing is asked for. See :class:`WorkerOptions`."""
 
     queues: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -203,18 +203,18 @@ def _check_pool(pool: str) -> None:
 def _concurrency(pool: str, asked: int | None, setting: int | None) -> int:
     if pool == "solo":
         if asked not in (None, 1):
-            raise ConfigError(f"the solo pool runs one task at a time; concurrency {asked} can't be had")
+            raise ConfigError(f"the solo pool runs one task at a time; concurrency {asked} is not possible")
         return 1
     value = asked or setting or default_concurrency(pool)
     if not 1 <= value <= MAX_CONCURRENCY:
-        raise ConfigError(f"concurrency {value} can't be had; it must be 1 to {MAX_CONCURRENCY}")
+        raise ConfigError(f"concurrency {value} is not possible; it must be 1 to {MAX_CONCURRENCY}")
     return value
 
 
 def _autoscale(pool: str, text: str) -> tuple[int, int]:
     """Most and fewest slots."""
     if pool == "solo":
-        raise ConfigError("the solo pool runs one task at a time; worker_autoscale can't be had with it")
+        raise ConfigError("the solo pool runs one task at a time; worker_autoscale can't be used with it")
     return read_bounds(text)
 
 

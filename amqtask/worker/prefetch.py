@@ -38,11 +38,11 @@ class AutoPrefetch:
         self.observed += 1
 
     def resize(self, slots: int) -> None:
-        """The pool has so many slots now."""
+        """The pool has this many slots now."""
         self._slots = max(1, slots)
 
-    def change(self) -> int | None:
-        """The new prefetch, when it should change now; else None."""
+    def next_value(self) -> int | None:
+        """The new :attr:`value`, set by this, when it should change now; else None. To be asked every second or so."""
         if self._runtime is None:
             if self.value >= self._slots:
                 return None

@@ -13,7 +13,7 @@ from amqtask.execution.lost import Lost
 from amqtask.wire.signing import Signer
 from amqtask.worker.chords.beginnings import Beginnings
 from amqtask.worker.chords.body import BodySender
-from amqtask.worker.chords.counting import Chords
+from amqtask.worker.chords.counting import ChordCounter
 from amqtask.worker.chords.messages import ChordMessages
 from amqtask.worker.followups.carrier import Carrier
 from amqtask.worker.followups.losses import Losses
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Connection
     from amqtask.broker.loop import SelectLoop
     from amqtask.broker.publisher import Publisher
-    from amqtask.worker.errands import Errands
+    from amqtask.worker.background import Background
     from amqtask.worker.followups.outbox import Outbox
 
 
@@ -40,7 +40,7 @@ class Results:
         loop: of the I/O thread.
         outbox, publisher: of the worker.
         connection: the consuming one, when there is one.
-        errands: make the storing thread.
+        background: makes the storing thread.
 
     Attributes:
         patient, carrier, losses: for the settler.
@@ -58,12 +58,12 @@ class Results:
         outbox: Outbox,
         publisher: Publisher,
         connection: Callable[[], Connection | None],
-        errands: Errands,
+        background: Background,
     ) -> None:
         conf, backend = app.settings, app.results_backend
         by_message = backend is not None and backend.by_message
         counting = None if backend is None else backend.chords
-        self._storing = storing = Storing(loop, None if by_message else backend, errands)
+        self._storing = storing = Storing(loop, None if by_message else backend, background)
         self.patient = patient = Patient(loop, outbox, conf.broker_confirm_timeout)
         self.carrier = Carrier(
             patient,
@@ -75,7 +75,7 @@ class Results:
         self.losses = Losses(storing, Lost(app, hostname))
         messages = ChordMessages(Signer(conf))
         bodies = BodySender(storing, self.carrier, ChordBodies(app, hostname))
-        self.chords = Chords(
+        self.chords = ChordCounter(
             loop,
             connection,
             patient=patient,
@@ -85,8 +85,8 @@ class Results:
             bodies=bodies,
             polled=backend is not None and not by_message,
         )
-        self.carrier.parts = self.chords
-        self.carrier.begins = Beginnings(
+        self.carrier.counter = self.chords
+        self.carrier.beginner = Beginnings(
             loop, publisher.declare, leave=self.chords.leave, storing=storing, messages=messages, backend=counting
         )
 

@@ -35,12 +35,12 @@ class _Phase(IntEnum):
     """Where it is, in the order of the module's drawing; it never goes back."""
 
     RUNNING = 0
-    CANCELLING = 1
-    DRAINING = 2
-    STOPPING = 3
-    CLOSING = 4
-    LEAVING = 5
-    CLOSED = 6
+    CANCELLING = 1  # of consumers
+    DRAINING = 2  # running tasks may finish
+    STOPPING = 3  # they are stopped
+    CLOSING = 4  # of the channel
+    LEAVING = 5  # steps say goodbye
+    CLOSED = 6  # of the connections
 
 
 class Shutdown:
@@ -68,7 +68,7 @@ class Shutdown:
         self._phase = _Phase.RUNNING
         self._timer: object | None = None
         self.how, self.cause = "Warm", ""
-        """What kind of end it is, and the signal that has asked for it."""
+        """Kind of the end, ``Warm`` or ``Cold``, and the signal that has asked for it, if one has."""
         self.on_begin: Callable[[], None] = lambda: None
         """Called when a shutdown begins."""
         self.on_end: Callable[[Callable[[], None]], None] = lambda done: done()
@@ -96,6 +96,7 @@ class Shutdown:
         self._stop_running()
 
     def _within(self, seconds: float, otherwise: Callable[[], None]) -> None:
+        """Go on like this unless the next phase has begun by then."""
         if self._timer is not None:
             self._loop.cancel(self._timer)
         self._timer = self._loop.call_later(seconds, otherwise)

@@ -15,6 +15,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from amqtask import unpatched
 from amqtask.worker.process.spawn import exit_code, spawn
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ class Successor:
         try:
             self._process = spawn(launch.command, environment, launch.folder)
         except OSError as error:
-            os.close(reader)
+            unpatched.close(reader)
             logger.error("Restart (%s): no process can be started: %s", reason, error)  # noqa: TRY400
             return
         finally:
-            os.close(writer)
+            unpatched.close(writer)
             for descriptor in launch.descriptors:
                 os.set_inheritable(descriptor, False)
         self._reader = reader
@@ -113,5 +114,5 @@ class Successor:
 
     def _forget(self) -> None:
         self._loop.unwatch(self._reader)
-        os.close(self._reader)
+        unpatched.close(self._reader)
         self._reader = -1

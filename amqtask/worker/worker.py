@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
     from amqtask.worker.engine import Engine
     from amqtask.worker.options import WorkerOptions
-    from amqtask.worker.pools.base import Pool
     from amqtask.worker.successor import Launch
 
 logger = logging.getLogger("amqtask.worker")
@@ -44,12 +43,6 @@ _SAME_REQUEST = 0.5
 
 _MAIN_GRACE = 0.5
 """Seconds the main thread has to come back from user code once everything else has ended."""
-
-
-def _threads_of(pool: Pool) -> Callable[..., Any]:
-    """What makes real threads: gevent makes greenlets of others."""
-    maker: Callable[..., Any] = getattr(pool, "thread", threading.Thread)
-    return maker
 
 
 def _nothing() -> None:
@@ -134,8 +127,7 @@ class Worker:
         wakeup = SignalWakeup(engine.loop)
         wakeup.install()
         main_free = unpatched.Bell()
-        new_thread = _threads_of(assembly.pool)
-        io_thread = new_thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
+        io_thread = assembly.pool.new_thread(target=self._run_engine, args=(engine, main_free), name="amqtask-io")
         io_thread.start()
         try:
             assembly.pool.run_main()
@@ -246,7 +238,7 @@ class Worker:
 
     def _on_usr1(self, _number: int, _frame: FrameType | None) -> None:
         """In a thread of its own: the I/O thread may be what hangs."""
-        new_thread = threading.Thread if self.engine is None else _threads_of(self.engine.pool)
+        new_thread = threading.Thread if self.engine is None else self.engine.pool.new_thread
         new_thread(target=self._write_stacks, name="amqtask-stacks", daemon=True).start()
 
     def _write_stacks(self) -> None:

@@ -12,6 +12,7 @@ from amqtask.broker.pika_driver import new_loop
 from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.declarations import Queue
 from amqtask.worker.custody.custody import Custody
+from amqtask.worker.custody.gates import Observer, Observers
 from amqtask.worker.custody.settle import Settler
 from amqtask.worker.deliveries.outcome import Effects
 from amqtask.worker.deliveries.ready import Ready
@@ -29,6 +30,7 @@ class Bench:
     def __init__(self, acks_early=()):
         self.events: list[tuple] = []
         self.confirms = []
+        self.sent = []
         self.loop = new_loop()
         pool = SimpleNamespace(
             free=lambda: 2 - len(self.custody._running),
@@ -55,7 +57,7 @@ class Bench:
         self.custody.open(
             SimpleNamespace(
                 is_open=True,
-                basic_ack=lambda tag, multiple=False: self.events.append(("ack", tag)),
+                basic_acks=lambda acks: self.events.extend(("ack", tag) for tag, _ in acks),
                 basic_nack=lambda tag, requeue: self.events.append(("nack", tag)),
             )
         )
@@ -66,6 +68,7 @@ class Bench:
 
     def _publish(self, message, timeout, done):
         self.events.append(("publish", message.routing_key))
+        self.sent.append(message.properties.message_id)
         self.confirms.append(done)
 
     def arrive(self, tag, *, redelivered=False, **headers):
@@ -78,6 +81,22 @@ class Bench:
         self.loop.turn(0)
         events, self.events = self.events, []
         return events
+
+    def turns_until(self, event):
+        """What has happened when this has, too."""
+        found = []
+        wait_for(lambda: (found.extend(self.turn()), event in found)[1])
+        return found
+
+
+class Lost(Observer):
+    """Notes what was lost."""
+
+    def __init__(self):
+        self.tags = []
+
+    def lost(self, delivery, effect, reason):
+        self.tags.append(delivery.tag)
 
 
 @pytest.fixture
@@ -221,3 +240,82 @@ def test_dead_letter_is_told_of_once_though_its_message_comes_again_before_and_a
     teller.finish()
     wait_for(lambda: not teller.alive)
     assert len(told) == 1
+
+
+def test_an_observer_hears_of_all_that_it_has_a_method_for():
+    heard = []
+
+    class Hearing(Observer):
+        def settled(self, delivery):
+            heard.append(delivery)
+
+    class Deaf(Observer):
+        pass
+
+    observers = Observers()
+    for each in (Hearing(), Deaf(), Hearing()):
+        observers.append(each)
+    for settled in observers.settled:
+        settled("a delivery")
+    assert heard == ["a delivery"] * 2
+    assert (len(list(observers)), observers.received, observers.started, observers.ended) == (3, [], [], [])
+
+
+LAST = {"redelivered": True, "x-amqtask-lost": 1}
+"""Of a message from a classic queue that may kill one more worker."""
+
+
+def test_suspects_take_their_last_chance_one_after_the_other(bench):
+    bench.arrive(1, **LAST)
+    bench.arrive(2, **LAST)
+    assert bench.turn() == [("publish", "q")]
+    bench.confirms.pop()(None)
+    assert bench.turn() == [("ack", 1)]
+    bench.arrive(3, message_id=bench.sent[0], **{"x-amqtask-lost": 2})
+    bench.turns_until(("start", 3))
+    bench.custody.done([Outcome(3, Kind.SUCCESS, 0.1)])
+    assert ("publish", "q") in bench.turn()
+
+
+def test_copy_of_a_suspect_starts_after_the_ack_of_its_original(bench):
+    bench.arrive(1, redelivered=True)
+    bench.turn()
+    bench.arrive(2, message_id=bench.sent[0], **{"x-amqtask-lost": 1})
+    assert bench.turn() == []
+    bench.confirms.pop()(None)
+    assert bench.turns_until(("start", 2)) == [("ack", 1), ("start", 2)]
+
+
+def test_suspect_that_waits_for_its_last_chance_goes_back_at_a_shutdown(bench):
+    bench.arrive(1, **LAST)
+    bench.arrive(2, **LAST)
+    bench.turn()
+    bench.custody.drain()
+    assert bench.turn() == [("publish", "q")]
+
+
+def test_suspect_that_waits_for_its_last_chance_is_forgotten_with_its_connection(bench):
+    bench.arrive(1, message_id="a", id="a", **LAST)
+    bench.arrive(2, message_id="b", id="b", **LAST)
+    bench.turn()
+    bench.reconnect()
+    bench.arrive(1, message_id="b", id="b", **LAST)
+    assert bench.turn() == [("publish", "q")]
+
+
+def test_message_that_has_killed_its_workers_is_dead_and_told_of_once(bench):
+    told = Lost()
+    bench.custody.observers.append(told)
+    for _ in range(2):
+        bench.arrive(1, message_id="m", id="task", redelivered=True, **{"x-amqtask-lost": 2})
+        bench.turn()
+        bench.reconnect()
+    assert (len(bench.confirms), told.tags) == (1, [1])
+
+
+def test_suspect_that_comes_again_before_its_copy_is_confirmed_is_not_copied_twice(bench):
+    for _ in range(2):
+        bench.arrive(1, message_id="m", id="task", redelivered=True)
+        bench.turn()
+        bench.reconnect()
+    assert len(bench.sent) == 1

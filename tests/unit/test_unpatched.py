@@ -12,9 +12,13 @@ from amqtask.unpatched import Bell
 pytest.importorskip("gevent")
 
 
-def run(program: str) -> str:
+def run(program: str, *arguments: str) -> str:
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout.strip()
@@ -77,3 +81,31 @@ print(len(hubs), {hub.loop for hub in hubs})
 
 def test_a_hub_ends_with_the_thread_that_has_made_it():
     assert run(HUBS) == "20 {None}"
+
+
+CLOSED = """
+from amqtask.worker.pools._gevent_patch import patch
+patch()
+import os, pathlib, sys
+from gevent import get_hub
+from amqtask import unpatched
+from amqtask.cli.pidfile import Pidfile
+
+path, told, bell = pathlib.Path(sys.argv[1]), [], unpatched.Bell()
+
+def io():
+    hub = get_hub()  # as sockets have one
+    before = set(os.listdir("/proc/self/fd"))
+    Pidfile(path / "w.pid").write()
+    told.append((len(set(os.listdir("/proc/self/fd")) - before), bool(hub)))
+    bell.ring()
+
+unpatched.start_thread(io)
+bell.wait(20)
+print(told)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_what_the_io_thread_of_a_gevent_worker_closes_is_closed(tmp_path):
+    assert run(CLOSED, str(tmp_path)) == "[(1, False)]", "the pidfile itself stays open"

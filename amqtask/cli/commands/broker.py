@@ -33,7 +33,7 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 <
 def _read_size(_context: click.Context, _parameter: click.Parameter, value: str) -> int | None:
     found = _SIZE.fullmatch(value.strip())
     if found is None:
-        raise click.BadParameter(f"{value!r} is no size; write for example 256MiB, or 0 for no limit")
+        raise click.BadParameter(f"{value!r} is not a size; write for example 256MiB, or 0 for no limit")
     return int(found[1]) * _UNITS[(found[2] or "").lower()] or None
 
 

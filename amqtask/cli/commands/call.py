@@ -46,7 +46,7 @@ def _moment(_context: click.Context, _parameter: click.Parameter, value: str | N
     try:
         return None if value is None else datetime.fromisoformat(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no time; write for example 2026-11-21T10:00:00+01:00") from None
+        raise click.BadParameter(f"{value!r} is not a time; write for example 2026-11-21T10:00:00+01:00") from None
 
 
 def _moment_or_seconds(

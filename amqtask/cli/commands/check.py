@@ -56,7 +56,7 @@ def _connected(pidfile: str | None, health: str | None, timeout: float) -> socke
         return peer
     host, colon, port = str(health).rpartition(":")
     if not colon or not port.isdecimal():
-        raise click.BadParameter(f"{health!r} is no address; write :8080 or host:8080")
+        raise click.BadParameter(f"{health!r} is not an address; write :8080 or host:8080")
     return socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout)
 
 
@@ -69,7 +69,7 @@ def _ask(peer: socket.socket, path: str) -> tuple[int, str]:
     try:
         return int(head.split()[1]), str(json.loads(body)["status"])
     except (IndexError, KeyError, TypeError, ValueError):
-        raise DataError("what answers there is no worker") from None
+        raise DataError("what answers there is not a worker") from None
 
 
 COMMAND = check

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amqtask.app.dev import Started
     from amqtask.cli.setup import Setup
     from amqtask.cli.supervisor import Supervisor
-    from amqtask.cli.workers import WorkerOptions
+    from amqtask.cli.workers import WorkerFlags
     from amqtask.config.sources import Source
 
 _BROKER = "broker"
@@ -73,7 +73,7 @@ def dev(
     if list_pools:  # see amqtask.cli.reload
         print(json.dumps(pools))
         return 0
-    options = workers.WorkerOptions(loglevel, logformat, shutdown_timeout)
+    options = workers.WorkerFlags(loglevel, logformat, shutdown_timeout)
     broker = _start_broker(app, port, trace)
     commands = workers.commands(setup, options, pools)
     write = workers.output(setup, options, "dev", [_BROKER, *commands])
@@ -135,7 +135,7 @@ def _attach(supervisor: Supervisor, app: Amqtask, broker: Started, write: Callab
         write(_BROKER, line.encode())
 
 
-def _watch(setup: Setup, options: WorkerOptions, supervisor: Supervisor, folders: Iterable[Path]) -> None:
+def _watch(setup: Setup, options: WorkerFlags, supervisor: Supervisor, folders: Iterable[Path]) -> None:
     from amqtask.cli import workers  # noqa: PLC0415
     from amqtask.cli.reload import Reloader  # noqa: PLC0415
 

@@ -36,8 +36,8 @@ _HIDDEN = frozenset({"type", "hostname", "timestamp", "local_received", "utcoffs
     show_default=True,
     help="Time between two pictures.",
 )
-@click.option("-r", "--maxrate", metavar="RATE", help="At most so many pictures: 10/m, 1/s.")
-@click.option("--limit", type=click.IntRange(1), help="End after so many events.")
+@click.option("-r", "--maxrate", metavar="RATE", help="At most this many pictures: 10/m, 1/s.")
+@click.option("--limit", type=click.IntRange(1), help="End after this many events.")
 @click.pass_obj
 def events(
     setup: Setup,
@@ -72,7 +72,7 @@ def _photograph(app: Amqtask, path: str, frequency: float, shortest: float, limi
         raise ConfigError(f"--camera {path}: write MODULE:CLASS")
     found = getattr(import_module(module), name, None)
     if not isinstance(found, type) or not issubclass(found, Polaroid):
-        raise ConfigError(f"--camera {path}: that is no subclass of amqtask.events.snapshot.Polaroid")
+        raise ConfigError(f"--camera {path}: that is not a subclass of amqtask.events.snapshot.Polaroid")
     state = app.events.State()
     with app.connection() as connection, found(state, frequency, shortest):
         connection.connect(_CONNECTING)

@@ -34,8 +34,7 @@ def steps(setup: Setup, kind: str) -> None:
     app = setup.load("nothing")
     if setup.app_path:
         app.load_tasks()
-    own = [base.steps.get(name) for name in base.steps.names()]
-    classes = base.in_order([*own, *app.steps["worker"], *app.steps["consumer"]])
+    classes = base.in_order(base.every_step((*app.steps["worker"], *app.steps["consumer"])))
     print(_mermaid(classes) if kind == "mermaid" else _dot(classes))
 
 

@@ -248,7 +248,7 @@ def _version(text: str | None) -> Version:
         return Version(*_VERSION_FOR_EXPORT)
     found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     if found is None:
-        raise click.BadParameter(f"{text!r} is no version; write for example 4.0", param_hint="--broker-version")
+        raise click.BadParameter(f"{text!r} is not a version; write for example 4.0", param_hint="--broker-version")
     return Version(int(found[1]), int(found[2]), int(found[3] or 0))
 
 

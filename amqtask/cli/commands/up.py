@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amqtask.cli.command import Command
-from amqtask.cli.worker_options import FORMAT_OPTION, LEVEL_OPTION, TIMEOUT_OPTION
+from amqtask.cli.worker_options import FORMAT_OPTION, LEVEL_OPTION, METRICS_OPTION, TIMEOUT_OPTION, chosen_settings
 from amqtask.errors import TopologyError
 
 if TYPE_CHECKING:
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 @LEVEL_OPTION
 @FORMAT_OPTION
 @TIMEOUT_OPTION
-@click.pass_obj
-def up(setup: Setup, pools: tuple[str, ...], loglevel: str, logformat: str, shutdown_timeout: float | None) -> int:
+@METRICS_OPTION
+@click.pass_context
+def up(
+    context: click.Context,
+    /,
+    pools: tuple[str, ...],
+    loglevel: str,
+    logformat: str,
+    shutdown_timeout: float | None,
+) -> int:
     """Run a worker for each pool of the routing file (or only for each POOL named), until SIGTERM or Ctrl-C.
 
     A worker that dies is started again, after a growing pause. The first signal lets running tasks end, the
@@ -29,8 +37,12 @@ def up(setup: Setup, pools: tuple[str, ...], loglevel: str, logformat: str, shut
     from amqtask.cli import workers  # noqa: PLC0415 -- --help needs none of it
     from amqtask.cli.scheduling import remark  # noqa: PLC0415
     from amqtask.cli.supervisor import Supervisor  # noqa: PLC0415
+    from amqtask.config.sources import Source  # noqa: PLC0415
 
+    setup: Setup = context.obj
     app = setup.load("app")
+    if chosen := chosen_settings(context):
+        app.configuration.update(chosen, Source.COMMAND_LINE)
     declared = app.topology
     if not declared.pools:
         raise TopologyError(
@@ -40,7 +52,7 @@ def up(setup: Setup, pools: tuple[str, ...], loglevel: str, logformat: str, shut
     for name in names:
         declared.pool(name)
     _ = app.broker_urls  # a dev broker is started here, not by each worker
-    options = workers.WorkerOptions(loglevel, logformat, shutdown_timeout)
+    options = workers.WorkerFlags(loglevel, logformat, shutdown_timeout)
     write = workers.output(setup, options, "up", names)
     words = workers.pool_words(app)
     commands = workers.commands(setup, options, {name: words[name] for name in names})

@@ -43,7 +43,7 @@ def settings(setup: Setup, file: str, namespace: str | None, django: bool, dry_r
             text = opened.read()
         new, changes = rewrite(text, "CELERY" if django else namespace)
     except (SyntaxError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no Python file: {error}") from None
+        raise ConfigError(f"{file} is not a Python file: {error}") from None
     for change in changes:
         print(f"{file}:{change.line}: {change.old} -> {change.new}")
     if dry_run or not changes:

@@ -35,7 +35,7 @@ def supervisor(plan: Plan, *, python: str, folder: str, user: str) -> str:
             f"exitcodes={codes}",
             "startsecs=5",
             "startretries=1000000",
-            "; TERM lets running tasks end; they have so long",
+            "; TERM lets running tasks end; they have this long",
             "stopsignal=TERM",
             f"stopwaitsecs={plan.grace}",
             "stopasgroup=true",

@@ -1,7 +1,7 @@
 """From the words of ``amqtask multi`` to nodes and their options, in Celery's grammar. Owns that grammar.
 
     start w1 w2 -c 3 -c:w1 10 -Q:1,2 images     names, options of all, of one, of several by name or place
-    start 5 -c 3 -c:1-3 10 -Q:4,5 data          so many nodes; ranges of numbers
+    start 5 -c 3 -c:1-3 10 -Q:4,5 data          this many nodes; ranges of numbers
 
 Which options there are, and which take a value, is read from the worker's own command.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from amqtask.app.canvas import chord_queue
+from amqtask.app.canvas_sender import chord_queue
 from amqtask.errors import BrokerError
 from amqtask.worker.followups.backlog import backoff
 
@@ -32,7 +32,7 @@ class Beginnings:
     Args:
         loop: of the I/O thread.
         declare: makes the broker have something.
-        leave: puts a message into a chord's queue, see :meth:`amqtask.worker.chords.counting.Chords.leave`.
+        leave: puts a message into a chord's queue, see :meth:`amqtask.worker.chords.counting.ChordCounter.leave`.
         storing: calls the backend.
         messages: makes what lies in the queues.
         backend: counts chords; None where it can't.
@@ -56,7 +56,7 @@ class Beginnings:
 
         Args:
             begin: the chord.
-            key: the same when this is done again for a message that comes again, and only then.
+            key: for idempotency; equal for repetitions of the same message, different otherwise.
             who: begins it, for the log.
             done: called once, never from within this call.
         """
@@ -67,7 +67,7 @@ class Beginnings:
         elif begin.more:
             self._grow(begin, key, who, done)
         else:
-            logger.error("%s: nothing counts the chord of group %s", who, begin.group_id)
+            logger.error("%s: no result backend here counts the chord of group %s", who, begin.group_id)
             self._loop.call_later(0, done)
 
     def _declare(self, begin: Begin, who: str, done: Callable[[], None], attempt: int) -> None:

@@ -14,7 +14,7 @@ from amqtask.errors import Unroutable
 from amqtask.results.states import SUCCESS
 from amqtask.worker.chords.body import name_of
 from amqtask.worker.chords.join import ChordJoin
-from amqtask.worker.chords.looks import PAUSE, Looks
+from amqtask.worker.chords.looks import PAUSE, ChordLooks
 from amqtask.worker.chords.place import ChordPlace, chord_place
 from amqtask.worker.followups.patient import NO_GRACE
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Connection, Loop, PublishDone
     from amqtask.errors import BrokerError, EncodeError
-    from amqtask.results import base
+    from amqtask.results.base import Chords, Joined, Looked, Part
     from amqtask.wire.message import Outgoing
     from amqtask.worker.chords.body import BodySender
     from amqtask.worker.chords.messages import ChordMessages
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Chords:
-    """Lives on the I/O thread; see :class:`~amqtask.worker.followups.carrier.Parts`.
+class ChordCounter:
+    """Lives on the I/O thread; see :class:`~amqtask.worker.followups.carrier.PartCounter`.
 
     Args:
         loop: of the I/O thread.
@@ -55,17 +55,17 @@ class Chords:
         patient: Patient,
         storing: Storing,
         messages: ChordMessages,
-        backend: base.Chords | None,
+        backend: Chords | None,
         bodies: BodySender,
         polled: bool,
     ) -> None:
         self.loop, self.connection, self.messages = loop, connection, messages
-        self.looks = Looks(loop, connection)
+        self.looks = ChordLooks(loop, connection)
         self._patient, self._storing, self._backend, self._bodies = patient, storing, backend, bodies
         self._polled = polled
         self._joins: dict[str, ChordJoin] = {}
 
-    def count(self, part: base.Part, who: str, done: Callable[[], None]) -> None:
+    def count(self, part: Part, who: str, done: Callable[[], None]) -> None:
         """Count a member; ``done`` once that is stored, and the body is if this was the last one."""
         place = chord_place(part.chord)
         if place is not None:
@@ -75,13 +75,13 @@ class Chords:
         else:
             # with a store that can't count, a task of Celery's client looks for the results now and then
             level = logging.DEBUG if self._polled else logging.ERROR
-            logger.log(level, "%s: nothing counts it in its chord (%s)", who, name_of(part.chord))
+            logger.log(level, "%s: no result backend here counts its chord (%s)", who, name_of(part.chord))
             done()
 
     # ---- in the backend
 
-    def _count_in_backend(self, chords: base.Chords, part: base.Part, who: str, done: Callable[[], None]) -> None:
-        def counted(joined: base.Joined | None, error: Exception | None) -> None:
+    def _count_in_backend(self, chords: Chords, part: Part, who: str, done: Callable[[], None]) -> None:
+        def counted(joined: Joined | None, error: Exception | None) -> None:
             if error is not None:
                 logger.error("%s: can't be counted (%s): %r", who, name_of(part.chord), error)
             if joined is None:
@@ -97,11 +97,11 @@ class Chords:
         """Look at a chord in the backend, and go on from there; as :meth:`look`."""
         chords = self._backend
         if chords is None:
-            logger.error("%s: nobody looks after it, as the result backend here counts no chords", name_of(signature))
+            logger.error("%s: nobody looks after it: no result backend here counts chords", name_of(signature))
             done(True)
             return
 
-        def looked(found: base.Looked | None, error: Exception | None) -> None:
+        def looked(found: Looked | None, error: Exception | None) -> None:
             if found is None:
                 logger.error("%s: can't be looked after: %r", name_of(signature), error)
             joined = None if found is None else found.joined
@@ -118,7 +118,7 @@ class Chords:
 
         self._storing.run(lambda: chords.look(group_id, expired=expired), looked, backend=True)
 
-    def _forget(self, chords: base.Chords, joined: base.Joined, done: Callable[[], None]) -> None:
+    def _forget(self, chords: Chords, joined: Joined, done: Callable[[], None]) -> None:
         self._storing.run(lambda: chords.dispatched(joined), lambda _, __: done(), backend=True)
 
     # ---- in a queue
@@ -141,8 +141,8 @@ class Chords:
 
         self._patient.publish(message, who, published, grace=NO_GRACE)
 
-    def _count_in_queue(self, place: ChordPlace, part: base.Part, who: str, done: Callable[[], None]) -> None:
-        def failed(instead: base.Part | None, error: Exception | None) -> None:
+    def _count_in_queue(self, place: ChordPlace, part: Part, who: str, done: Callable[[], None]) -> None:
+        def failed(instead: Part | None, error: Exception | None) -> None:
             if instead is None:
                 logger.error("%s: can't be counted as failed (%s): %r", who, name_of(part.chord), error)
                 done()

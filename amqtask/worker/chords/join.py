@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from amqtask.broker.failures import is_gone
+from amqtask.broker.codes import ACCESS_REFUSED
+from amqtask.broker.faults import is_gone
 from amqtask.worker.chords.looks import PAUSE
 from amqtask.worker.chords.state import Action, ChordState, Phase
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Channel, Connection, Loop, Method
     from amqtask.wire.message import PropertiesLike
-    from amqtask.worker.chords.looks import Looks
+    from amqtask.worker.chords.looks import ChordLooks
     from amqtask.worker.chords.messages import ChordMessages
     from amqtask.worker.chords.place import ChordPlace
 
@@ -27,14 +28,13 @@ _QUIET = 0.25
 """Seconds without a message after which no more is expected; doubled after each attempt in vain."""
 
 _QUIET_MAX = 8.0
-_ACCESS_REFUSED = 403
 
 
 class Host(Protocol):
     """What a join needs of the worker."""
 
     loop: Loop
-    looks: Looks
+    looks: ChordLooks
     messages: ChordMessages
 
     def connection(self) -> Connection | None:
@@ -173,7 +173,7 @@ class ChordJoin:
         state = self.state
         if state.phase is Phase.RELEASING:
             self._act(state.released())
-        elif state.phase is Phase.JOINING and code == _ACCESS_REFUSED:
+        elif state.phase is Phase.JOINING and code == ACCESS_REFUSED:
             self._act(state.refused())
         else:
             if code and not is_gone(code, text) and not state.over:

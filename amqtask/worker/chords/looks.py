@@ -12,7 +12,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from amqtask.broker.failures import is_gone
+from amqtask.broker.faults import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ _PATIENCE = 5.0
 """Seconds for an answer that others wait for too."""
 
 
-class Looks:
+class ChordLooks:
     """Asks the broker. Lives on the I/O thread.
 
     Args:
@@ -53,7 +53,7 @@ class Looks:
         self._timer: object = None
         self._busy = False
         """The channel is being opened, a question is on its way, or we pause."""
-        self._slow = self if patience is None else Looks(loop, connection, patience=None)
+        self._slow = self if patience is None else ChordLooks(loop, connection, patience=None)
 
     def look(self, queue: str, looked: Looked) -> None:
         """Ask; the answer is of a time after this call. Tried until there is one."""
@@ -80,7 +80,7 @@ class Looks:
 
         def late() -> None:
             if channel is self._channel and self._questions and self._questions[0] is question:
-                logger.warning("The broker does not say whether chord queue %s is there; trying on", queue)
+                logger.warning("The broker does not say whether chord queue %s is there; will keep trying", queue)
                 self._channel = None
                 self._opened_times += 1  # how that one ends is of no interest any more
                 if channel.is_open:
@@ -124,7 +124,7 @@ class Looks:
         elif is_gone(code, text):
             self._answer(None)
         else:
-            logger.warning("A chord's queue can't be looked at (%s %s); trying on", code, text)
+            logger.warning("A chord's queue can't be looked at (%s %s); will keep trying", code, text)
             self._put_aside()
 
     def _put_aside(self) -> None:

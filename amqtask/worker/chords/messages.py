@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from amqtask.canvas.planned import CHORD_QUEUE_PREFIX
+from amqtask.canvas.plan import CHORD_QUEUE_PREFIX
 from amqtask.errors import DecodeError
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
 from amqtask.wire.message import Outgoing, Properties
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _INDEX = "group_index"
 """Header of a completion: the member's place."""
 _MORE = "x-amqtask-chord-more"
-"""Header of a message that is no completion: the header has so many members more."""
+"""Header of a message that is no completion: the header has this many members more."""
 
 
 class ChordMessages:
@@ -55,7 +55,7 @@ class ChordMessages:
 
         Args:
             begin: how many, and of which chord.
-            key: the same when this is sent again, and only then.
+            key: for idempotency; equal when this is sent again, different otherwise.
         """
         properties = Properties(headers={"task": "amqtask.chord_more", _MORE: begin.size}, message_id=key)
         return self._signed(Outgoing(DEFAULT_EXCHANGE, CHORD_QUEUE_PREFIX + begin.group_id, properties, b""))

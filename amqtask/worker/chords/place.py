@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amqtask.broker.content import check_short
-from amqtask.canvas.planned import CHORD_OPTION, CHORD_QUEUE_PREFIX
+from amqtask.canvas.plan import CHORD_OPTION, CHORD_QUEUE_PREFIX
 from amqtask.errors import EncodeError
 
 if TYPE_CHECKING:

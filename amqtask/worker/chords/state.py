@@ -60,7 +60,7 @@ class Completion(NamedTuple):
         key: of the member; None: this is no completion.
         position: of the member in the header.
         result: its encoded result; None: the header has grown.
-        more: by so many members.
+        more: by this many members.
     """
 
     key: str | None
@@ -119,7 +119,7 @@ class ChordState:
         return Action.NOTHING
 
     def looked(self, ready: int | None) -> Action:
-        """So many messages are ready; None: there is no such queue, so the chord is over."""
+        """This many messages are ready; None: there is no such queue, so the chord is over."""
         if self.phase is not Phase.LOOKING:
             return Action.NOTHING
         if ready is None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from amqtask.wire.signing import Signer
-    from amqtask.worker.chords.counting import Chords
+    from amqtask.worker.chords.counting import ChordCounter
     from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.deliveries.outcome import Effects
 
@@ -54,7 +54,7 @@ class ChordWatch:
 
     def __init__(
         self,
-        chords: Chords,
+        chords: ChordCounter,
         effects: Effects,
         settle: Callable[[Delivery, Effect], None],
         accept: Sequence[str],

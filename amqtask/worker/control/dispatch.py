@@ -1,7 +1,7 @@
 """From a message in the mailbox to what is answered (sans I/O).
 
-Owns what is answered to whom: requests for others, requests that came too late and garbage are not; a command that
-fails answers ``{"error": ...}``, as Celery words it.
+Owns what is answered to whom: requests for others, those that came too late and what can't be read are not; a command
+that fails answers ``{"error": ...}``, as Celery words it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Dispatcher:
     def take(self, properties: PropertiesLike, body: bytes) -> Outgoing | None:
         """Do what a message asks for; returns the answer, if one is wanted."""
         try:
-            self._trust.may_read(properties, body)
+            self._trust.check_size(properties, body)
             request = read_request(properties, body, self._accept)
         except AmqtaskError as error:
             self._refusals.tell(error)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.broker.declare import send_step
 from amqtask.topology.declarations import QueueDeclare
-from amqtask.worker.errands import errands_of
 
 if TYPE_CHECKING:
     from amqtask.broker.interface import Channel
@@ -38,7 +37,7 @@ class Elections:
         """Elections that were held lately: the queue does not keep its own connection out."""
 
     def hold(self, election: Any, topic: Any, action: Any) -> None:
-        """Win, and act; or don't.
+        """Stand for an election: whichever worker wins carries out the action.
 
         Args:
             election: its id; each is held once.
@@ -62,7 +61,7 @@ class Elections:
 
         def won(channel: Channel) -> None:
             channel.close()
-            errands_of(self._worker.pool).start(lambda: self._act(election, action), "amqtask-elected")
+            self._worker.pool.background.start(lambda: self._act(election, action), "amqtask-elected")
 
         connection.open_channel(opened, lambda code, _: logger.debug("election %s ends: %s", election, code))
 
@@ -71,6 +70,6 @@ class Elections:
         try:
             self._worker.app.signature(action).apply_async()
         except Exception:
-            logger.exception("Elected by %s, but the task could not be sent", election)
+            logger.exception("Won election %s, but the task could not be sent", election)
         else:
-            logger.info("Elected by %s", election)
+            logger.info("Won election %s", election)

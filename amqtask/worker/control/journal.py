@@ -11,6 +11,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from amqtask.broker.codes import ACCESS_REFUSED, REPLY_SUCCESS
 from amqtask.broker.declare import declare_steps
 from amqtask.control.tombstones import QUEUE, Tombstone, has_streams, message, queue, read
 from amqtask.errors import BrokerUnavailable, DecodeError
@@ -39,8 +40,7 @@ _AGAIN = 5.0
 _TURN = 0.1
 """Seconds before a classic queue that another worker looks through is tried again."""
 
-_IN_USE = 403
-_ENDS = (0, 200)
+_ENDS = (0, REPLY_SUCCESS)
 """Codes of a channel whose connection ends."""
 
 
@@ -70,9 +70,12 @@ class Journal:
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._behind = False
+        """Whether there may be entries that were not read yet."""
         self._mark = ""
+        """What this reader has added to the stream last."""
         self._timer: object = None
         self._looked = False
+        """Whether a classic queue has been emptied, on this connection."""
         self._signer = signer
         self._refusals = Refusals(logger, f"An entry of {QUEUE}")
 
@@ -98,7 +101,7 @@ class Journal:
         if error is None:
             self._open(connection)
         elif not isinstance(error, BrokerUnavailable):
-            logger.error("Revocations can't be read, only those of remote control count: %s", error)
+            logger.error("Revocations can't be read; only those sent by remote control take effect now: %s", error)
             self._caught_up()
 
     def _open(self, connection: Connection) -> None:
@@ -122,7 +125,7 @@ class Journal:
         self._channel = None
         if connection is not self._connection or self._looked or code in _ENDS:
             return
-        in_use = code == _IN_USE and not has_streams(connection.version)
+        in_use = code == ACCESS_REFUSED and not has_streams(connection.version)
         if in_use:
             self._loop.call_later(_TURN, lambda: self._open(connection))
         else:

@@ -1,8 +1,8 @@
 """The worker's mailbox: a queue that only this worker has, on its consuming connection. Owns its channel.
 
 The queue is exclusive and named after the node, so a second worker of the same name finds it taken: a worker whose
-name was chosen ends then, if the other one answers: who asks for a worker by name must reach one. Any other does
-without remote control until the name is free.
+name was chosen ends then, if the other one answers: who asks for a worker by name must reach exactly one. Any other
+does without remote control until the name is free.
 
 Answers go out on the publishing connection: a broker in need stops reading from connections that publish, and this
 one has to ack.
@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
+from amqtask.broker.codes import RESOURCE_LOCKED
 from amqtask.broker.declare import declare_steps, send_step
 from amqtask.errors import BrokerError, BrokerUnavailable, ConfigError, EncodeError
 from amqtask.worker.control.namesake import Namesake
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("amqtask.worker.control")
 
-_LOCKED = 405
 _TAKEN_PATIENCE = 1.0
 """Seconds in which the queue of a process that has just ended becomes free."""
 
@@ -71,11 +71,12 @@ class Mailbox:
         self._channel: Channel | None = None
         self._pause = _PAUSE
         self._since: float | None = None
-        self._was_open = self._told = self._closed = False
+        """Monotonic time of the connection."""
+        self._was_open = self._warned = self._closed = False
 
     @property
     def is_open(self) -> bool:
-        """Can this worker be reached?"""
+        """Whether requests reach this worker."""
         return self._was_open and self._channel is not None
 
     def connected(self, connection: Connection) -> None:
@@ -119,15 +120,15 @@ class Mailbox:
         channel.basic_consume(queue.name, self._deliver, auto_ack=True, callback=self._consuming)
 
     def _consuming(self, _frame: Any) -> None:
-        if self._told:
+        if self._warned:
             logger.info("Remote control reaches this worker again")
-        self._was_open, self._told, self._pause = True, False, _PAUSE
+        self._was_open, self._warned, self._pause = True, False, _PAUSE
 
     def _ended(self, connection: Connection, code: int, text: str) -> None:
         self._channel = None
         if self._closed or connection is not self._connection:
             return
-        if code != _LOCKED:
+        if code != RESOURCE_LOCKED:
             self._again(connection, f"its channel was closed: {code} {text}" if code else None)
             return
         patient = clock.monotonic() - (self._since or 0.0) <= _TAKEN_PATIENCE
@@ -149,8 +150,8 @@ class Mailbox:
             self._again(connection, f"its queue belongs to another connection, where no {self._node} answers")
 
     def _again(self, connection: Connection, problem: str | None) -> None:
-        if problem is not None and not self._told:
-            self._told = True
+        if problem is not None and not self._warned:
+            self._warned = True
             logger.warning("Remote control can't reach this worker: %s; trying until it works", problem)
         self._loop.call_later(self._pause, lambda: self._open(connection))
         longest = _LONGEST_PAUSE if problem is not None else _PAUSE

@@ -1,10 +1,8 @@
-"""What the worker's own commands work with. Owns finding the parts that other steps may, or may not, have added."""
+"""What the worker's own commands work with. Owns the parts of a worker that they ask and change."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from amqtask.worker.control.dispatch import Refused
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
@@ -14,6 +12,14 @@ if TYPE_CHECKING:
     from amqtask.worker.control.pausing import Pausing
     from amqtask.worker.control.revokes import Revokes
     from amqtask.worker.engine import Engine
+    from amqtask.worker.limits.limits import Limits
+
+
+class Scaling(Protocol):
+    """What is asked of autoscaling; see :class:`amqtask.worker.steps.autoscale.AutoscaleStep`."""
+
+    def update(self, most: int | None, fewest: int | None) -> tuple[int, int]: ...  # noqa: D102
+    def info(self) -> dict[str, int]: ...  # noqa: D102
 
 
 class WorkerPanel:
@@ -23,35 +29,29 @@ class WorkerPanel:
         revokes: what is revoked.
         pausing: which queues are paused.
         elections: held among workers.
+        limits: of tasks.
+        scaling: changes the number of slots; None without ``worker_autoscale``.
     """
 
-    def __init__(self, worker: Engine, revokes: Revokes, pausing: Pausing, elections: Elections) -> None:
+    def __init__(
+        self,
+        worker: Engine,
+        *,
+        revokes: Revokes,
+        pausing: Pausing,
+        elections: Elections,
+        limits: Limits,
+        scaling: Scaling | None,
+    ) -> None:
         self.worker: Engine = worker
         self.clock: LamportClock = worker.clock
         self.app: Amqtask = worker.app
         self.hostname = worker.options.hostname
         self.revokes, self.pausing, self.elections = revokes, pausing, elections
+        self.limits, self.scaling = limits, scaling
 
 
 def own(panel: Panel) -> WorkerPanel:
     """The panel of a worker, for commands that need more than those of users do."""
     assert isinstance(panel, WorkerPanel)
     return panel
-
-
-def part(panel: Panel, name: str) -> Any:
-    """A part that a step adds to the engine.
-
-    Args:
-        panel: of the worker.
-        name: of the engine's attribute, maybe with another behind a dot.
-
-    Raises:
-        Refused: this worker does not have it.
-    """
-    found: Any = panel.worker
-    for piece in name.split("."):
-        found = getattr(found, piece, None)
-    if found is None:
-        raise Refused(f"this worker has no {name}")
-    return found

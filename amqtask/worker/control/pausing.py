@@ -49,7 +49,7 @@ class Pausing:
         self._stopped: set[str] = set()
         """Those of the paused from which nothing can come any more."""
         self._lasting: set[str] = set()
-        """Those of which the broker has said that they are paused; others are until a request or a reconnect."""
+        """Those of the paused that are so by the broker's word; the others until a request or a reconnect."""
         self._doubtful: set[str] = set()
         """Those of which the broker has not said anything."""
         self._timer: object = None
@@ -85,16 +85,17 @@ class Pausing:
 
         def told(queue: str, error: AmqtaskError | None) -> None:
             if self._unknown.get(queue) is asked[queue]:  # else by another connection, or a request has come
-                self._told(queue, error)
+                self._answered(queue, error)
 
         self._question(asked, told)
 
     def _question(self, queues: Iterable[str], told: Callable[[str, AmqtaskError | None], None]) -> None:
+        """Ask the broker; ``told`` gets each queue with None where it is paused, and Unroutable where it is not."""
         publisher = self._worker.publisher
 
         def declared(error: AmqtaskError | None) -> None:
             if error is not None:
-                logger.warning("Which queues are paused can't be asked: %s", error)
+                logger.warning("Can't ask the broker which queues are paused: %s", error)
             for queue in queues:
                 if error is not None:
                     told(queue, error)
@@ -106,7 +107,7 @@ class Pausing:
 
         publisher.declare(lambda _version: steps(), declared, _ASKING)
 
-    def _told(self, queue: str, error: AmqtaskError | None) -> None:
+    def _answered(self, queue: str, error: AmqtaskError | None) -> None:
         self._lasting.discard(queue)
         self._doubtful.discard(queue)
         if error is None:
@@ -115,10 +116,10 @@ class Pausing:
         elif isinstance(error, Unroutable):
             self.resume(queue)
         else:
-            self._not_told(queue, error)
+            self._not_answered(queue, error)
         self._look_later()
 
-    def _not_told(self, queue: str, error: AmqtaskError) -> None:
+    def _not_answered(self, queue: str, error: AmqtaskError) -> None:
         """A broker in need is asked again, and until then it stays as it was; one that won't tell is not."""
         asked_again = isinstance(error, BrokerUnavailable | PublishError)
         if asked_again:
@@ -148,9 +149,9 @@ class Pausing:
         if queue in self._unknown:
             return
         if error is None and (open_question or queue in self.paused):
-            self._told(queue, None)
+            self._answered(queue, None)
         elif isinstance(error, Unroutable) and (open_question or queue in self._lasting):
-            self._told(queue, error)
+            self._answered(queue, error)
 
     # -- requests -------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Deliveries as remote control tells of them: Celery's request info. Owns the reading of what can be read here.
 
-Bodies come from strangers and this is the I/O thread: large and compressed ones are not decoded, and pickle never is;
-nor is what has not the signature that it needs.
+Any client may have written the bodies, and this is the I/O thread: large and compressed ones are not decoded, nor is
+pickle, nor what lacks the signature that it needs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from amqtask.errors import AmqtaskError
 from amqtask.wire.accept import without_pickle
 from amqtask.wire.codec import decode
 from amqtask.wire.signing import Signer
+from amqtask.worker.control.panel import own
 
 if TYPE_CHECKING:
     from amqtask.control.registry import Panel
@@ -31,10 +32,10 @@ def running(panel: Panel) -> list[tuple[Delivery, Running | None]]:
 
 def waiting(panel: Panel) -> list[Delivery]:
     """What is held here and has not been begun."""
-    custody, limits = panel.worker.custody, panel.worker.limits
+    custody, limits = panel.worker.custody, own(panel).limits
     begun = {one.key for one in panel.worker.pool.running()}
     handed = [one for one in custody.running if one.key not in begun and one.name not in custody.own]
-    return [*handed, *custody.waiting, *(() if limits is None else limits.parked)]
+    return [*handed, *custody.waiting, *limits.parked(custody.waiting)]
 
 
 def info(panel: Panel, delivery: Delivery, begun: Running | None = None, *, safe: bool = False) -> dict[str, Any]:

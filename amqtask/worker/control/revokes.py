@@ -54,11 +54,17 @@ class Revokes:
         self._expires = worker.app.settings.revoke_expires
         self.revoked = Revoked(KEPT_MAX)
         self._durable = Revoked(_LATELY)
+        """Those of which the broker keeps an entry."""
         self._unkept: list[Tombstone] = []
+        """Those of which it may keep none: they came by remote control."""
         self._kept: list[Delivery] = []
+        """What waits for the journal."""
         self._known = False
+        """Whether the journal has been read since the last connection, or can't be."""
         self._signer = Signer(worker.app.settings)
-        self._journal = Journal(worker.loop, self._expires, self._found, self._read, worker.publisher, self._signer)
+        self._journal = Journal(
+            worker.loop, self._expires, self._add_entry, self._caught_up, worker.publisher, self._signer
+        )
 
     # -- the gate -------------------------------------------------------------------------------------------------
 
@@ -67,7 +73,7 @@ class Revokes:
         if not self._known:
             self._kept.append(delivery)
             return False
-        if not self.says(delivery):
+        if not self.is_revoked(delivery):
             return True
         self._worker.custody.finish(delivery, Outcome(delivery.key, Kind.REVOKED, text=REVOKED))
         return False
@@ -77,8 +83,8 @@ class Revokes:
         kept, self._kept = self._kept, []
         return kept
 
-    def says(self, delivery: Delivery) -> bool:
-        """Is it revoked?"""
+    def is_revoked(self, delivery: Delivery) -> bool:
+        """Whether a revocation is known that means this one."""
         return self.revoked.says(delivery.id, (delivery.properties.headers or {}).get("stamps"))
 
     # -- the journal ----------------------------------------------------------------------------------------------
@@ -92,13 +98,13 @@ class Revokes:
         """The connection is gone."""
         self._journal.disconnected()
 
-    def _found(self, tombstone: Tombstone) -> None:
+    def _add_entry(self, tombstone: Tombstone) -> None:
         self._durable.add(tombstone)
         self.revoked.add(tombstone)
         if self._known:
             self._refuse_waiting()
 
-    def _read(self) -> None:
+    def _caught_up(self) -> None:
         self._known = True
         for delivery in self.clear():
             self._worker.custody.readmit(delivery)
@@ -110,7 +116,7 @@ class Revokes:
 
         Args:
             ids: of the tasks.
-            kept: the broker has been told already.
+            kept: the broker keeps it already; else one of the workers that are asked stores it there.
 
         Returns:
             Ids of those that were waiting here.
@@ -147,13 +153,13 @@ class Revokes:
 
     def _refuse_waiting(self) -> list[str]:
         custody = self._worker.custody
-        refused = custody.take_waiting(self.says)
+        refused = custody.take_waiting(self.is_revoked)
         for delivery in refused:
             custody.finish(delivery, Outcome(delivery.key, Kind.REVOKED, text=REVOKED))
         return [delivery.id for delivery in refused if delivery.id is not None]
 
     def keep(self) -> None:
-        """Note what only this worker and its like have been told, unless one of them has done so."""
+        """Store in the journal what was asked for by remote control only, unless another worker has done so."""
         unkept, self._unkept = self._unkept, []
         for tombstone in unkept:
             if self._is_kept(tombstone):

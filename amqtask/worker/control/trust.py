@@ -1,4 +1,4 @@
-"""Whose requests are done: of holders of a key, and each once, where signatures are required. Owns that decision.
+"""Which requests are carried out where signatures are required: those of key holders, each once. Owns that decision.
 
 What only looks is answered to anybody, so that tools which know nothing of our signatures can go on watching.
 """
@@ -39,8 +39,8 @@ class Trust:
         self._done: OrderedDict[str, float] = OrderedDict()
         self._began = clock.monotonic()
 
-    def may_read(self, properties: PropertiesLike, body: bytes) -> None:
-        """Let a request be read, or not: a large one is only read when it has the signature that it needs.
+    def check_size(self, properties: PropertiesLike, body: bytes) -> None:
+        """Refuse to read a large request that has not the signature that it needs.
 
         Raises:
             DecodeError: it is large, and its signature is wrong; or it has none, but must have.
@@ -49,7 +49,7 @@ class Trust:
             self._signer.verify(properties, body, REQUEST, any_age=True)
 
     def check(self, request: Request, properties: PropertiesLike, body: bytes) -> None:
-        """Let a request pass, or not.
+        """Refuse a request that this worker must not do; each signed one passes once.
 
         Raises:
             DecodeError: its signature is wrong, too old or from the future, or was seen before; or it has none, but
@@ -61,8 +61,8 @@ class Trust:
             return
         sent = self._signer.verify(properties, body, REQUEST, within=self._longest)
         if sent is not None:
-            self._see_time(clock.wall() - sent)
-            self._note(str(signature))
+            self._check_age(clock.wall() - sent)
+            self._remember(str(signature))
 
     def is_forged(self, properties: PropertiesLike, body: bytes) -> bool:
         """Whether a request that was refused has a signature that is not its own."""
@@ -74,7 +74,7 @@ class Trust:
             return True
         return False
 
-    def _see_time(self, age: float) -> None:
+    def _check_age(self, age: float) -> None:
         """An earlier process may have done it, or it could be copied for as long as the clocks differ."""
         if age > clock.monotonic() - self._began + _SLACK:
             raise DecodeError(
@@ -83,7 +83,7 @@ class Trust:
         if age < -self._longest:
             raise DecodeError(f"it was signed {-age:.0f} s ahead of the clock of this worker: set the sender's clock")
 
-    def _note(self, signature: str) -> None:
+    def _remember(self, signature: str) -> None:
         now, done = clock.monotonic(), self._done
         while done and next(iter(done.values())) < now:
             done.popitem(last=False)

@@ -42,7 +42,7 @@ def number(value: Any, what: str, *, least: int = 0) -> int:
     try:
         found = int(value)
     except (TypeError, ValueError, OverflowError):
-        raise Refused(f"{what}: {value!r:.100} is no number") from None
+        raise Refused(f"{what}: {value!r:.100} is not a number") from None
     if found < least:
         raise Refused(f"{what}: {found} is less than {least}")
     return found

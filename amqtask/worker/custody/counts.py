@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from amqtask.worker.deliveries.outcome import Effect
 
 _NAMES_MAX = 10_000
-"""Names come from strangers: so many are told apart."""
+"""Names are what clients have written: only this many are told apart."""
 
 
 @dataclass(slots=True)

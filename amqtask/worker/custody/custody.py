@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from amqtask import clock
 from amqtask.worker.custody import narrate
 from amqtask.worker.custody.counts import Counting
-from amqtask.worker.deliveries import acks
+from amqtask.worker.custody.gates import Observers
+from amqtask.worker.custody.suspects import Suspects
 from amqtask.worker.deliveries.acks import Acks
-from amqtask.worker.deliveries.crashes import Held, Trials, judge
 from amqtask.worker.deliveries.delivery import Delivery
 from amqtask.worker.deliveries.jobs import job_of
 from amqtask.worker.deliveries.republish import lost_count
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Channel, Loop, Method
     from amqtask.execution.job import Outcome
     from amqtask.wire.message import PropertiesLike
-    from amqtask.worker.custody.gates import Gate, Observer
+    from amqtask.worker.custody.gates import Gate
     from amqtask.worker.custody.settle import Settler
     from amqtask.worker.deliveries.outcome import Effect, Effects
     from amqtask.worker.deliveries.ready import Ready
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from amqtask.worker.pools.base import Pool
 
 logger = logging.getLogger(__name__)
-
-_TRIAL = 1.0
-"""Seconds that suspects of killing their worker wait for one that was sent again before them."""
 
 
 class Custody:
@@ -68,11 +65,8 @@ class Custody:
     ) -> None:
         self._loop, self._pool = loop, pool
         self._ready, self._recent, self._effects = ready, recent, effects
-        self._acks_early, self._observe, self._lost_max = acks_early, observe, lost_max
-        self._trials, self._held = Trials(), Held()
-        self._copies: dict[int, str | None] = {}
-        """Key of a marked message -> message id of its copy, until the former is acked: both must not exist when
-        the copy starts, and kills."""
+        self._acks_early, self._observe = acks_early, observe
+        self._suspects = Suspects(loop, effects, lost_max, self)
         self.acks, self.ends = Acks(loop), narrate.Ends(loop)
         self._settlements = self.acks.settlements
         self._running: dict[int, Delivery] = {}
@@ -86,7 +80,8 @@ class Custody:
         """Asked in this order before a delivery is handed to the pool."""
         counting = Counting()
         self.counts = counting.counts
-        self.observers: list[Observer] = [counting]
+        self.observers = Observers()
+        self.observers.append(counting)
         self.limits_of: Callable[[Delivery], tuple[float | None, float | None]] = lambda _: (None, None)
         """Hard and soft time limit of a delivery, in seconds."""
         self.paused = False
@@ -108,13 +103,13 @@ class Custody:
 
     def _forget_waiting(self) -> None:
         self._settlements.open()
-        self._trials.clear()
+        self._suspects.clear()
         kept = [delivery for gate in self.gates for delivery in gate.clear()]
         for delivery in (*self._ready.clear(), *kept):
             if delivery.early:  # acked already: nobody but us has it
                 self._ready.push(delivery)
             else:
-                self._held.lose(delivery)
+                self._suspects.lose(delivery)
 
     def arrive(self, queue: str, method: Method, properties: PropertiesLike, body: bytes) -> None:
         """Take a delivery into custody."""
@@ -134,10 +129,10 @@ class Custody:
         self.schedule_turn()
         arrival = self._recent.arrive(delivery)
         if arrival == "new":
-            delivery.excused = self._held.excuses(delivery)
+            delivery.excused = delivery.redelivered and self._suspects.excuses(delivery)
             narrate.received(delivery)
-            for observer in self.observers:
-                observer.received(delivery)
+            for received in self.observers.received:
+                received(delivery)
             if self.draining:
                 self.hand_back(delivery)
             else:
@@ -166,17 +161,21 @@ class Custody:
             self.on_idle()
 
     def _hand_out(self) -> None:
-        ready, pool, early = self._ready, self._pool, []
+        ready, pool, suspects, early = self._ready, self._pool, self._suspects, []
         while pool.free() > ready.reserved and (delivery := ready.pop()) is not None:
-            if self._copies and delivery.properties.message_id in self._copies.values():
+            if suspects.copies and suspects.is_early_copy(delivery):
                 early.append(delivery)
-            elif (not delivery.redelivered or delivery.excused or self._fit(delivery)) and self._admitted(delivery):
+            elif (not delivery.redelivered or delivery.excused or suspects.fit(delivery)) and self._admitted(delivery):
                 self._start(delivery)
         for delivery in early:
             ready.push(delivery)
 
     def _admitted(self, delivery: Delivery) -> bool:
-        return delivery.name in self.own or all(gate.admit(delivery) for gate in self.gates)
+        if delivery.name not in self.own:
+            for gate in self.gates:  # all() and a generator cost more than the gates
+                if not gate.admit(delivery):
+                    return False
+        return True
 
     def readmit(self, delivery: Delivery) -> None:
         """A gate lets go of a delivery that may start now, or when it is asked again."""
@@ -216,42 +215,6 @@ class Custody:
         """Deliveries of another queue may come."""
         self._ready.add(name)
 
-    def _fit(self, delivery: Delivery) -> bool:
-        """May a redelivered message run, or is it a suspect or a proven killer of workers?"""
-        verdict = judge(delivery, self._lost_max)
-        if verdict.action == "run":
-            return True
-        if verdict.action == "mark":
-            last = verdict.lost >= self._lost_max - 1
-            if not last:
-                self._mark(delivery, verdict.lost)
-            elif not self._trials.wait(delivery):
-                self._begin_trial(self._mark(delivery, verdict.lost))
-            return False
-        reason = "the worker that ran it went away"
-        self._recent.start(delivery)
-        self._lose(delivery, self._effects.crash_loop(delivery, verdict.lost, reason), reason)
-        return False
-
-    def _mark(self, delivery: Delivery, lost: int) -> str | None:
-        """Send a suspect again with this count of deaths; returns the message id of the copy."""
-        effect = self._effects.marked(delivery, lost)
-        assert effect.message is not None
-        self._copies[delivery.key] = effect.message.properties.message_id
-        self._recent.start(delivery)
-        self.settler.settle(delivery, effect)
-        return effect.message.properties.message_id
-
-    def _begin_trial(self, message_id: str | None) -> None:
-        self._trials.begin(message_id)
-        self._loop.call_later(_TRIAL, lambda: self._trial_takes_long(message_id))
-
-    def _trial_takes_long(self, message_id: str | None) -> None:
-        """It waits behind others, runs elsewhere or runs well: the next suspect may have its trial."""
-        for delivery in self._trials.end(message_id):
-            self._ready.push(delivery)
-        self.schedule_turn()
-
     def _start(self, delivery: Delivery) -> None:
         delivery.since = clock.monotonic()
         self._recent.start(delivery)
@@ -265,8 +228,8 @@ class Custody:
             self.acks.write_all()  # before it can start, and without waiting for others
         hard, soft = self.limits_of(delivery)
         self._pool.submit(job_of(delivery, hard, soft))
-        for observer in self.observers:
-            observer.started(delivery)
+        for started in self.observers.started:
+            started(delivery)
 
     # -- results ----------------------------------------------------------------------------------
 
@@ -284,8 +247,8 @@ class Custody:
     def _end(self, delivery: Delivery, outcome: Outcome) -> None:
         effect = self._effects.of(delivery, outcome)
         self.ends.add(delivery, outcome, effect)
-        for observer in self.observers:
-            observer.ended(delivery, outcome, effect)
+        for ended in self.observers.ended:
+            ended(delivery, outcome, effect)
         self.settler.settle(delivery, effect, outcome.kind)
 
     def settle_own(self, delivery: Delivery, effect: Effect) -> None:
@@ -315,7 +278,7 @@ class Custody:
             elif delivery.epoch == self._settlements.epoch:
                 self._ready.push(delivery)
             else:  # the broker delivers it again
-                self._held.lose(delivery)
+                self._suspects.lose(delivery)
         for key in (*blamed, *ended):
             delivery = self._running.pop(key, None)
             if delivery is None:
@@ -338,19 +301,27 @@ class Custody:
     def settled(self, delivery: Delivery) -> None:
         """Everything that follows from a delivery is stored: it may be acked."""
         self._recent.finish(delivery)
-        for observer in self.observers:
-            observer.settled(delivery)
-        for suspect in self._trials.end(delivery.properties.message_id):
-            self._ready.push(suspect)
+        for settled in self.observers.settled:
+            settled(delivery)
+        self._suspects.settled(delivery)
         if not delivery.early:
             self._settlements.finish(delivery.epoch, delivery.tag)
-        if delivery.key in self._copies:
-            self._loop.call_later(2 * acks.DELAY, lambda: self._release(delivery.key))
         self.schedule_turn()
 
-    def _release(self, key: int) -> None:
-        """The ack of a marked message is on its way: its copy may start."""
-        self._copies.pop(key, None)
+    def settle_unstarted(self, delivery: Delivery, effect: Effect) -> None:
+        """A delivery ends without having been started here: it is acked when its effect is stored."""
+        self._recent.start(delivery)
+        self.settler.settle(delivery, effect)
+
+    def lose_unstarted(self, delivery: Delivery, effect: Effect, reason: str) -> None:
+        """The same, for one that has killed the workers it ran on."""
+        self._recent.start(delivery)
+        self._lose(delivery, effect, reason)
+
+    def retry(self, deliveries: Sequence[Delivery]) -> None:
+        """Suspects that waited for another one may be judged again."""
+        for delivery in deliveries:
+            self._ready.push(delivery)
         self.schedule_turn()
 
     # -- shutdown ---------------------------------------------------------------------------------
@@ -359,7 +330,7 @@ class Custody:
         """Start no more jobs; hand back what has not started."""
         self.draining = True
         kept = [delivery for gate in self.gates for delivery in gate.clear()]
-        for delivery in (*self._ready.clear(), *self._trials.clear(), *kept):
+        for delivery in (*self._ready.clear(), *self._suspects.clear(), *kept):
             self.hand_back(delivery)
         self.schedule_turn()
 
@@ -388,8 +359,7 @@ class Custody:
             observer.gone(delivery)
         suspect = delivery.redelivered or lost_count(delivery) > 0
         if delivery.early or (suspect and delivery.epoch == self._settlements.epoch):
-            self._recent.start(delivery)
-            self.settler.settle(delivery, self._effects.marked(delivery, lost_count(delivery)))
+            self.settle_unstarted(delivery, self._effects.marked(delivery, lost_count(delivery)))
         else:
             self.acks.give_back(delivery)
 

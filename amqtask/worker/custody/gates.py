@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from amqtask.execution.job import Outcome
     from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.deliveries.outcome import Effect
@@ -56,3 +58,28 @@ class Observer:
 
     def settled(self, delivery: Delivery) -> None:
         """What follows from it is stored."""
+
+
+class Observers:
+    """All who are told. Of what happens to each delivery only those who do something then: it happens often.
+
+    Attributes:
+        received, started, ended, settled: methods of observers, to be called with what the method of this name takes.
+    """
+
+    def __init__(self) -> None:
+        self._all: list[Observer] = []
+        self.received: list[Callable[[Delivery], None]] = []
+        self.started: list[Callable[[Delivery], None]] = []
+        self.ended: list[Callable[[Delivery, Outcome, Effect], None]] = []
+        self.settled: list[Callable[[Delivery], None]] = []
+
+    def append(self, observer: Observer) -> None:
+        """From now on this one is told too, after the others."""
+        self._all.append(observer)
+        for name in ("received", "started", "ended", "settled"):
+            if getattr(type(observer), name) is not getattr(Observer, name):
+                getattr(self, name).append(getattr(observer, name))
+
+    def __iter__(self) -> Iterator[Observer]:
+        return iter(self._all)

@@ -59,6 +59,8 @@ class Ends:
 
     def add(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:
         """A job has ended, and this is what follows; written in the next turn."""
+        if outcome.kind == Kind.SUCCESS and not logger.isEnabledFor(logging.INFO):
+            return
         if not self._waiting:
             self._loop.call_soon_threadsafe(self.write)
         self._waiting.append((delivery, outcome, effect))

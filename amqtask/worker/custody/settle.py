@@ -16,7 +16,7 @@ from amqtask.worker.custody import narrate
 from amqtask.worker.deliveries.outcome import UNSENDABLE, Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from amqtask.worker.custody.gates import Observer
     from amqtask.worker.deliveries.delivery import Delivery
@@ -42,7 +42,7 @@ class Settler:
         carrier: Carrier,
         losses: Losses,
         settled: Callable[[Delivery], None],
-        observers: Sequence[Observer] = (),
+        observers: Iterable[Observer] = (),
     ) -> None:
         self.patient, self.carrier, self.losses = patient, carrier, losses
         self.observers = observers

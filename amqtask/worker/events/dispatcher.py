@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqtask import clock
+from amqtask.broker.codes import FIRST_ERROR
 from amqtask.broker.transient import TransientChannel
 from amqtask.events.event import make, message, routing_key
 from amqtask.worker.events.encoding import Encoder
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from amqtask.wire.lamport import LamportClock
     from amqtask.wire.message import Outgoing
     from amqtask.worker.events.encoding import Body, Noted
+    from amqtask.worker.process.threads import NewThread
 
 logger = logging.getLogger("amqtask.events")
 
@@ -41,11 +43,9 @@ _BATCH = 200
 
 _WARNING_PAUSE = 60.0
 _REOPEN_PAUSE = 5.0
-_REFUSED = 300
-"""The first of AMQP's codes that say that something was wrong."""
 
 
-class Dispatcher:
+class EventDispatcher:
     """A rider of the worker's publishing connection. Lives on the I/O thread.
 
     Args:
@@ -67,7 +67,7 @@ class Dispatcher:
         hostname: str,
         ticks: LamportClock,
         blocked: Callable[[], bool],
-        new_thread: Callable[..., Any] = threading.Thread,
+        new_thread: NewThread = threading.Thread,
     ) -> None:
         self._loop, self._exchange, self._hostname, self._ticks = loop, exchange, hostname, ticks
         self._blocked = blocked
@@ -207,7 +207,7 @@ class Dispatcher:
         def closed(code: int, text: str) -> None:
             if self._channel is made:
                 self._channel, self._ready = None, False
-            if code >= _REFUSED:
+            if code >= FIRST_ERROR:
                 if text != self._refusal:
                     logger.warning("events can't be sent: the broker closed their channel: %s (%d)", text, code)
                 self._refusal = text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from _queue import SimpleQueue  # gevent makes another one of queue.SimpleQueue, which is for greenlets
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from amqtask.events.event import TASK_BATCH, message, shown
 from amqtask.wire.codec import serializer_for
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from amqtask.broker.interface import Loop
     from amqtask.events.event import Event
     from amqtask.wire.message import Outgoing
+    from amqtask.worker.process.threads import NewThread, OwnThread
 
 _SAFE = ("json", "msgpack")
 """Serializers that are read here: they run no code, and none of the user's."""
@@ -52,12 +53,12 @@ class Encoder:
         exchange: str,
         hostname: str,
         done: Callable[[Outgoing, int], None],
-        new_thread: Callable[..., Any] = threading.Thread,
+        new_thread: NewThread = threading.Thread,
     ) -> None:
         self._loop, self._exchange, self._hostname, self._done = loop, exchange, hostname, done
         self._new_thread = new_thread
         self._batches: SimpleQueue[Sequence[Noted] | None] = SimpleQueue()
-        self._thread: Any = None
+        self._thread: OwnThread | None = None
 
     def encode(self, batch: Sequence[Noted]) -> None:
         """Make a message of these events; ``done`` gets it soon."""

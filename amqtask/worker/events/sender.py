@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqtask.events.event import software
-from amqtask.worker.events.dispatcher import Dispatcher
+from amqtask.worker.events.dispatcher import EventDispatcher
 from amqtask.worker.events.heart import Heart
 from amqtask.worker.events.tasks import TaskEvents
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from amqtask.events.event import Event
     from amqtask.wire.lamport import LamportClock
     from amqtask.worker.custody.custody import Custody
+    from amqtask.worker.process.threads import NewThread
 
 
 class WorkerEvents:
@@ -45,10 +46,12 @@ class WorkerEvents:
         ticks: LamportClock,
         custody: Custody,
         blocked: Callable[[], bool],
-        new_thread: Callable[..., Any] = threading.Thread,
+        new_thread: NewThread = threading.Thread,
     ) -> None:
         self._custody, self._interval = custody, settings.worker_heartbeat_interval
-        self.dispatcher = dispatcher = Dispatcher(loop, settings.event_exchange, hostname, ticks, blocked, new_thread)
+        self.dispatcher = dispatcher = EventDispatcher(
+            loop, settings.event_exchange, hostname, ticks, blocked, new_thread
+        )
         self._heart = Heart(loop, self._beat, self._interval)
         dispatcher.on_return = lambda _key: self._heart.returned()
         self._tasks = TaskEvents(dispatcher)
@@ -77,7 +80,7 @@ class WorkerEvents:
         self._heart.beat_now()
 
     def send(self, kind: str, **fields: object) -> None:
-        """Send an event of any other type, now; see :meth:`Dispatcher.send`."""
+        """Send an event of any other type, now; see :meth:`EventDispatcher.send`."""
         self.dispatcher.send(kind, fields)
 
     def put(self, kind: str, **fields: object) -> None:

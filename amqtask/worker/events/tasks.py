@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from amqtask.execution.job import Outcome
     from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.deliveries.outcome import Effect
-    from amqtask.worker.events.dispatcher import Dispatcher
+    from amqtask.worker.events.dispatcher import EventDispatcher
 
 
 class TaskEvents(Observer):
@@ -33,7 +33,7 @@ class TaskEvents(Observer):
         dispatcher: sends.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: EventDispatcher) -> None:
         self._put = dispatcher.put
         self.enabled = False
 

@@ -26,7 +26,7 @@ _ASK = 0.5
 """Seconds between two messages that are really sent there."""
 
 _CROWD = 20
-"""So many missing places at a time are not all being made just now: names are made up, or those who had them gone."""
+"""This many missing places at a time are not all being made just now: names are made up, or those who had them gone."""
 
 _PLACES = 1000
 """Most places to remember."""

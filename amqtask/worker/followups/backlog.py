@@ -2,7 +2,8 @@
 
 Owns the order and the pauses. What is new goes in batches. What has failed goes alone from then on, each with pauses
 that grow, so that one odd record holds up nobody; and after any failure everything pauses, so that a backend that is
-down is not beaten. Records of one task keep their order, and a state that nobody waits for gives way to a newer one.
+down is not asked all the time. Records of one task keep their order, and a state that nobody waits for gives way to a
+newer one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BATCH_BYTES = 16 * 1024 * 1024
 
 
 def backoff(failures: int) -> float:
-    """Seconds to pause after so many failures in a row, 1 at least."""
+    """Seconds to pause after this many failures in a row, 1 at least."""
     return min(RETRY_MAX, RETRY_FIRST * 2.0 ** min(failures - 1, 10))
 
 

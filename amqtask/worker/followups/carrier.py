@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from amqtask.errors import Unroutable
 from amqtask.execution.job import After
+from amqtask.worker.followups.answers import answer
 from amqtask.worker.followups.patient import NO_GRACE, Grace
-from amqtask.worker.followups.records import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,14 +34,14 @@ _GRACE = Grace(other=2.0, declared=30.0)
 that is away with its node, mostly comes."""
 
 
-class Begins(Protocol):
+class ChordBeginner(Protocol):
     """Begins chords."""
 
     def begin(self, begin: Begin, key: str, who: str, done: Callable[[], None]) -> None:
         """Make a chord known; ``done`` once it is."""
 
 
-class Parts(Protocol):
+class PartCounter(Protocol):
     """Counts members of chords."""
 
     def count(self, part: Part, who: str, done: Callable[[], None]) -> None:
@@ -59,12 +59,12 @@ class Carrier:
         instead: makes the record that is stored instead of one that can't be, whose task has succeeded all the same.
 
     Attributes:
-        parts: counts parts; to be set before anything is carried.
-        begins: begins chords; the same.
+        counter: counts parts; to be set before anything is carried.
+        beginner: begins chords; the same.
     """
 
-    parts: Parts
-    begins: Begins
+    counter: PartCounter
+    beginner: ChordBeginner
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Carrier:
 
         Args:
             chords: at least one.
-            key: the same when this is done again for a message that comes again, and only then.
+            key: for idempotency; equal for repetitions of the same message, different otherwise.
             who: begins them, for the log.
             done: called once.
         """
@@ -122,7 +122,7 @@ class Carrier:
                 done()
 
         for at, chord in enumerate(chords):
-            self.begins.begin(chord, f"{key}:{at}", who, begun)
+            self.beginner.begin(chord, f"{key}:{at}", who, begun)
 
     # ---- single steps, for _Carrying
 
@@ -211,7 +211,7 @@ class _Carrying:
             return
         self._left = len(after.parts)
         for part in after.parts:
-            self._carrier.parts.count(part, self._who, lambda: self._step(None, lambda: self._done(None)))
+            self._carrier.counter.count(part, self._who, lambda: self._step(None, lambda: self._done(None)))
 
     def _step(
         self, error: Exception | None, then: Callable[[], None], failed: Callable[[], None] | None = None

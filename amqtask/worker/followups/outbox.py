@@ -13,7 +13,7 @@ from amqtask.app.recovery import Recoverable, Recovery
 from amqtask.errors import BrokerError, EncodeError
 
 if TYPE_CHECKING:
-    from amqtask.app.missing import Missing, Need
+    from amqtask.app.needs import Need, Needs
     from amqtask.broker.interface import Loop, PublishDone
     from amqtask.broker.publisher import Publisher
     from amqtask.wire.message import Outgoing
@@ -25,15 +25,15 @@ class Outbox:
     Args:
         loop: of the I/O thread.
         publisher: the publishing connection.
-        missing: knows what a message needs on the broker.
+        needs: what messages need on the broker.
     """
 
-    def __init__(self, loop: Loop, publisher: Publisher, missing: Missing) -> None:
-        self._loop, self._publisher, self._missing = loop, publisher, missing
+    def __init__(self, loop: Loop, publisher: Publisher, needs: Needs) -> None:
+        self._loop, self._publisher, self._needs = loop, publisher, needs
 
     def declared(self, message: Outgoing) -> bool:
         """Whether routing.yaml has a queue for a message."""
-        return self._missing.is_declared(message)
+        return self._needs.is_declared(message)
 
     def publish(self, message: Outgoing, timeout: float, done: PublishDone) -> None:
         """Publish; ``done`` is told None once the message is stored and routed, else why not.
@@ -43,8 +43,8 @@ class Outbox:
             timeout: seconds for each attempt.
             done: called exactly once.
         """
-        sending = _Sending(self._loop, self._publisher, self._missing, message, timeout, done)
-        need = self._missing.unprepared(message)
+        sending = _Sending(self._loop, self._publisher, self._needs, message, timeout, done)
+        need = self._needs.to_prepare(message)
         if need is None:
             sending.publish()
         else:
@@ -58,12 +58,12 @@ class _Sending:
         self,
         loop: Loop,
         publisher: Publisher,
-        missing: Missing,
+        needs: Needs,
         message: Outgoing,
         timeout: float,
         done: PublishDone,
     ) -> None:
-        self._loop, self._publisher, self._missing = loop, publisher, missing
+        self._loop, self._publisher, self._needs = loop, publisher, needs
         self._message, self._timeout, self._done = message, timeout, done
         self._recovery: Recovery | None = None
 
@@ -77,21 +77,21 @@ class _Sending:
     def declare(self, need: Need) -> None:
         def declared(failure: Exception | None) -> None:
             if failure is None:
-                self._missing.prepared(need)
+                self._needs.note_declared(need)
                 self.publish()
             else:
-                error = self._missing.refused(need, failure)
+                error = self._needs.error_for(need, failure)
                 self._done(error if isinstance(error, BrokerError) else BrokerError(str(error)))
 
-        self._publisher.declare(self._missing.layout(need), declared)
+        self._publisher.declare(self._needs.layout(need), declared)
 
     def _published(self, error: BrokerError | EncodeError | None) -> None:
         if not isinstance(error, Recoverable):
             self._done(error)
             return
-        self._recovery = self._recovery or Recovery(self._missing)
+        self._recovery = self._recovery or Recovery(self._needs)
         try:
-            step = self._recovery.after(self._message, error)
+            step = self._recovery.next_step(self._message, error)
         except BrokerError as final:
             self._done(final)
             return

@@ -65,8 +65,8 @@ class Patient:
             message: what to send.
             who: it follows from, for the log.
             done: told None once it is stored, or why it can never be.
-            grace: how long to wait for a queue for it, or for the right to publish there; None: try on.
-            last: there is nothing to send instead; try on whatever the reason is.
+            grace: how long to wait for a queue for it, or for the right to publish there; None: without end.
+            last: there is nothing to send instead; keep trying whatever the reason is.
         """
         _Attempts(self, message, who, done, grace, () if last else _UNSENDABLE).begin()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from amqtask import clock, unpatched
 from amqtask.errors import BackendError, ResultTooLarge
 from amqtask.results.base import ChordClaimed
-from amqtask.worker.errands import THREADS
+from amqtask.worker.background import THREADS
 from amqtask.worker.followups.backlog import Backlog, Work
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.interface import Loop
     from amqtask.results.base import Backend, Record
-    from amqtask.worker.errands import Errand, Errands
+    from amqtask.worker.background import Background, BackgroundThread
 
 logger = logging.getLogger("amqtask.worker")
 
@@ -37,15 +37,15 @@ class Storing:
     Args:
         loop: of the I/O thread.
         backend: None keeps no results: records count as stored.
-        errands: make the thread.
+        background: makes the thread.
     """
 
-    def __init__(self, loop: Loop, backend: Backend | None, errands: Errands = THREADS) -> None:
+    def __init__(self, loop: Loop, backend: Backend | None, background: Background = THREADS) -> None:
         self._loop, self._backend = loop, backend
         self._backlog = Backlog()
         self._lock = unpatched.new_lock()  # held for moments, and never over a call of the backend
-        self._errands, self._bell = errands, errands.bell()
-        self._thread: Errand | None = None
+        self._background, self._bell = background, background.bell()
+        self._thread: BackgroundThread | None = None
         self._stopped = False
 
     def store(self, records: Sequence[Record], done: Callable[[Exception | None], None]) -> None:
@@ -89,7 +89,7 @@ class Storing:
         with self._lock:
             self._backlog.add(work)
         if self._thread is None and not self._stopped:
-            self._thread = self._errands.start(self._work, "amqtask-results")
+            self._thread = self._background.start(self._work, "amqtask-results")
         self._bell.ring()
 
     # ---- on the thread

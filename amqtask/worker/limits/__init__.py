@@ -1,1 +1,1 @@
-"""Limits of tasks: how long they run, how often they start, how many at once; and how much memory a worker has."""
+"""Limits of tasks: how long they run, how often they start, how many at once."""

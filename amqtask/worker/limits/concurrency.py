@@ -41,7 +41,7 @@ class ConcurrencyLimits:
         return bool(self._limits)
 
     def of(self, delivery: Delivery) -> Permits | None:
-        """The permits a delivery needs one of. A message without a key, a stranger's, counts for the empty one."""
+        """The permits a delivery needs one of. One without a key, of another client, counts for the empty one."""
         name = delivery.name
         limit = None if name is None else self._limits.get(name)
         if name is None or limit is None:

@@ -13,6 +13,7 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from amqtask.broker.codes import PRECONDITION_FAILED, RESOURCE_LOCKED
 from amqtask.broker.declare import send_step
 from amqtask.errors import BrokerError
 from amqtask.wire.message import Outgoing, Properties
@@ -38,8 +39,6 @@ _LOOK_AGAIN = 0.1
 _ADD_TIMEOUT = 30.0
 _LOCK_EXPIRES = 120_000
 """Milliseconds after which a lock goes whose owner has lost its channel and could not delete it."""
-
-_LOCKED, _DIFFERS = 405, 406
 
 
 class Filling:
@@ -107,15 +106,15 @@ class Filling:
         self._channel, self._locked = None, False
         if self._prepared is None:
             return
-        if code == _LOCKED:  # somebody else is about it
+        if code == RESOURCE_LOCKED:  # somebody else is about it
             self._plan = self._look
             self._loop.call_later(random.uniform(0.05, 0.2), self.begin)  # noqa: S311 -- no secret
-        elif code == _DIFFERS and self._plan == self._look:
+        elif code == PRECONDITION_FAILED and self._plan == self._look:
             if self._insist:
-                logger.info("%s means another limit; making it anew", self._layout.tokens)
+                logger.info("%s was made for another limit; replacing it", self._layout.tokens)
                 self._plan = self._replace
             else:
-                logger.info("%s means another limit, which holds: %s", self._layout.tokens, text)
+                logger.info("%s was made for another limit, which stays in force: %s", self._layout.tokens, text)
                 self._plan = self._adopt
             self.begin()
         else:

@@ -41,6 +41,8 @@ class LimitGate(Observer):
 
     def admit(self, delivery: Delivery) -> bool:
         """See Gate; so for the next one."""
+        if not self._in_use():
+            return True
         permits = self._concurrency.of(delivery) if self._concurrency else None
         rate = self._rates.stations.get(delivery.name or "")
         if (permits is not None or rate is not None) and _has_expired(delivery):
@@ -75,7 +77,8 @@ class LimitGate(Observer):
 
     def ended(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:  # noqa: ARG002
         """Its permit is free."""
-        self._leave(delivery)
+        if self._in_use():
+            self._leave(delivery)
 
     def lost(self, delivery: Delivery, effect: Effect, reason: str) -> None:  # noqa: ARG002
         """Its permit is free."""
@@ -84,6 +87,10 @@ class LimitGate(Observer):
     def gone(self, delivery: Delivery) -> None:
         """Its permit is free."""
         self._leave(delivery)
+
+    def _in_use(self) -> bool:
+        """Whether there is a limit, or something that has waited for one; mostly there is none."""
+        return bool(self._rates.stations or self._kept or self._concurrency)
 
     def _leave(self, delivery: Delivery) -> None:
         self._let_go(delivery.key)
@@ -113,6 +120,6 @@ def _has_expired(delivery: Delivery) -> bool:
     """Whether it will not run: what its header says is looked at once more, with the signature, by who would run it."""
     try:
         expires = moment((delivery.properties.headers or {}).get("expires"))
-    except (TypeError, ValueError):  # a stranger's
+    except (TypeError, ValueError):  # other clients may put anything there
         return False
     return expires is not None and expires <= clock.utcnow()

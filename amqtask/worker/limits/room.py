@@ -32,7 +32,7 @@ class Room:
         self._more: dict[str, int] = {}
 
     def parked(self, queue: str, count: int) -> None:
-        """So many messages of a queue wait for a limit."""
+        """This many messages of a queue wait for a limit."""
         self._parked[queue] = count
         more = self._more.get(queue, 0)
         if count:

@@ -100,7 +100,7 @@ class Tokens:
     # -- what the owner says -----------------------------------------------------------------------
 
     def want(self, wanted: int) -> None:
-        """So many seats shall wait for a token."""
+        """This many seats shall wait for a token."""
         self._wanted = wanted
         if self._channel is None:
             self._open()
@@ -174,7 +174,7 @@ class Tokens:
                 self._open_channel(connection)
                 return
             if not self._told and not self._closed:
-                logger.warning("The tokens of %s can't be had: %s; trying on", self._layout.tokens, error)
+                logger.warning("The tokens of %s can't be taken: %s; will keep trying", self._layout.tokens, error)
                 self._told = True
             self._filling = None
             self._again()

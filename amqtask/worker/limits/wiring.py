@@ -28,7 +28,7 @@ class LimitHost:
         publisher: of the worker.
         readmit: has a delivery asked about again as soon as there is a slot.
         slots: of the pool, now.
-        reserve: has a slot left free, so many seconds at most, for the delivery of this key.
+        reserve: has a slot left free, this many seconds at most, for the delivery of this key.
     """
 
     loop: SelectLoop

@@ -14,7 +14,7 @@ from amqtask.errors import ConfigError
 from amqtask.worker.autoscaling import Load
 from amqtask.worker.bounds import read_bounds
 from amqtask.worker.custody.gates import Observer
-from amqtask.worker.looks import Look, Looks
+from amqtask.worker.looks import Look, QueueLooks
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
@@ -34,18 +34,17 @@ _LOOK = 5.0
 
 
 class AutoscaleStep(Step):
-    """Settings ``worker_autoscale`` and ``worker_autoscaler``. Remote control finds it as ``engine.autoscaler``."""
+    """Asks the class that ``worker_autoscaler`` names each second; ``worker_autoscale`` has its bounds."""
 
     def __init__(self, worker: Engine) -> None:
         super().__init__(worker)
         conf = worker.app.settings
         assert conf.worker_autoscale is not None
         self._scaler = _load(conf.worker_autoscaler)(*read_bounds(conf.worker_autoscale))
-        self._looks = Looks(lambda: worker.connection)
+        self._looks = QueueLooks(lambda: worker.connection)
         self._looked = 0.0
         self._queued: int | None = None
         self._begun = self._ending = False
-        worker.autoscaler = self
         worker.custody.observers.append(_RunTimes(self._scaler))
 
     @classmethod
@@ -76,7 +75,7 @@ class AutoscaleStep(Step):
         most = scaler.most if most is None else most
         fewest = scaler.fewest if fewest is None else max(1, fewest)
         if fewest > most:
-            raise ValueError(f"at least {fewest} and at most {most} slots can't be had")
+            raise ValueError(f"at least {fewest} and at most {most} slots is not possible")
         scaler.most, scaler.fewest = most, fewest
         return most, fewest
 

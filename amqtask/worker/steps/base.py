@@ -7,7 +7,7 @@ connection; they add gates and observers to its custody.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from amqtask.errors import ConfigError
 from amqtask.plugins import Registry
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """One part of a worker; override what matters. Everything is called on the I/O thread, once unless said otherwise.
+    """One part of a worker; override what matters.
+
+    It is made where the pool is, before the I/O thread exists; everything else is called on the I/O thread, once unless
+    said otherwise. What a method raises ends the worker.
 
     Args:
         worker: the engine: its ``app``, ``options``, ``loop``, ``custody``, ``pool``, ``consumers``, ``outbox``,
@@ -52,6 +55,10 @@ class Step:
     def ready(self) -> None:
         """Every queue is consumed, at the start and after each reconnect."""
 
+    def problem(self) -> str:
+        """Why this part does not do its work; empty when it does. Asked by the watchdog and health checks."""
+        return ""
+
     def stopping(self) -> None:
         """A shutdown begins: tasks may still run for the grace time."""
 
@@ -64,6 +71,23 @@ class Step:
 
 
 steps: Registry[type[Step]] = Registry("worker step", "amqtask.worker.steps", "STEP", "amqtask.worker_steps")
+
+
+def every_step(added: Iterable[Any]) -> Sequence[type[Step]]:
+    """Classes of all steps there are: this package's and those of installed ones by name, then those of an app.
+
+    Args:
+        added: what the app has been given as steps.
+
+    Raises:
+        ConfigError: one is no subclass of :class:`Step`; says which.
+    """
+    offered: list[tuple[str, Any]] = [(f"{steps.kind} {name!r}", steps.get(name)) for name in steps.names()]
+    found = [*offered, *(("app.steps", step) for step in added)]
+    for where, step in found:
+        if not (isinstance(step, type) and issubclass(step, Step)):
+            raise ConfigError(f"{where}: {step!r} is not a subclass of {Step.__module__}.Step")
+    return [step for _, step in found]
 
 
 def in_order(classes: Iterable[type[Step]]) -> Sequence[type[Step]]:

@@ -12,7 +12,9 @@ from amqtask.worker.control.elections import Elections
 from amqtask.worker.control.mailbox import Mailbox
 from amqtask.worker.control.panel import WorkerPanel
 from amqtask.worker.options import node_name
+from amqtask.worker.steps.autoscale import AutoscaleStep
 from amqtask.worker.steps.base import Step
+from amqtask.worker.steps.limits import LimitsStep
 from amqtask.worker.steps.pauses import PausesStep
 from amqtask.worker.steps.revokes import RevokesStep
 
@@ -37,11 +39,20 @@ class ControlStep(Step):
         """Put it together; the other steps exist now."""
         worker = self.worker
         load_commands()
-        (revokes,) = (step.revokes for step in worker.steps if isinstance(step, RevokesStep))
-        (pausing,) = (step.pausing for step in worker.steps if isinstance(step, PausesStep))
-        names = names_of(worker.app.settings)
-        panel = WorkerPanel(worker, revokes, pausing, Elections(worker))
         settings = worker.app.settings
+        names = names_of(settings)
+        revokes, pauses, limits = worker.step(RevokesStep), worker.step(PausesStep), worker.step(LimitsStep)
+        assert revokes is not None
+        assert pauses is not None
+        assert limits is not None  # every worker has it
+        panel = WorkerPanel(
+            worker,
+            revokes=revokes.revokes,
+            pausing=pauses.pausing,
+            elections=Elections(worker),
+            limits=limits.limits,
+            scaling=worker.step(AutoscaleStep),
+        )
         dispatcher = Dispatcher(panel, names, settings.accept_content, Signer(settings))
         node = worker.options.hostname
         # nobody has chosen the default name, so nobody is misled when two workers have it; nor by a successor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from amqtask.signals import heartbeat_sent
@@ -28,7 +27,7 @@ class EventsStep(Step):
             worker.clock,
             worker.custody,
             lambda: publisher.blocked,
-            getattr(worker.pool, "thread", threading.Thread),
+            worker.pool.new_thread,
         )
         self._events.on_heartbeat = lambda: heartbeat_sent.send(self._events)
         self._consuming = False

@@ -1,11 +1,10 @@
-"""Answers health checks: the worker's part of :mod:`amqtask.worker.health`. Owns what healthy means."""
+"""Answers health checks: the worker's part of :mod:`amqtask.worker.health.server`. Owns what healthy means."""
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
-from amqtask.worker.health import Health, HealthServer
+from amqtask.worker.health.server import Health, HealthServer
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
@@ -29,11 +28,14 @@ class HealthChecks(Step):
     def start(self) -> None:  # noqa: D102
         worker = self.worker
         listen, path = worker.app.settings.worker_health, worker.options.health_socket
-        new_thread = getattr(worker.pool, "thread", threading.Thread)
         self._server = HealthServer(
-            self._ask, listen, path, shared=worker.predecessor is not None, new_thread=new_thread
+            self._ask, listen, path, shared=worker.predecessor is not None, new_thread=worker.pool.new_thread
         )
         self._server.start()
+
+    def ready(self) -> None:  # noqa: D102
+        if self._server is not None:
+            self._server.take_path()  # not before: a successor may fail, and the worker before it goes on
 
     def stopping(self) -> None:  # noqa: D102
         self._stopping = True
@@ -50,14 +52,16 @@ class HealthChecks(Step):
             server.stop()
 
     def _ask(self, answer: Callable[[Health], None]) -> None:
-        self.worker.call_soon(lambda: answer(Health(self.worker.broken, self._unready())))
+        self.worker.call_soon(
+            lambda: answer(Health(self.worker.restart_reason or self.worker.problem(), self._unready()))
+        )
 
     def _unready(self) -> str:
         worker = self.worker
         if self._stopping:
             return "it is ending"
-        if worker.broken:
-            return worker.broken
+        if worker.restart_reason:
+            return worker.restart_reason
         if worker.connection is None:
             return "no connection to the broker"
         lacking = worker.consumers.lacking

@@ -6,7 +6,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from amqtask.worker.limits.memory import family_memory, measurable
+from amqtask.worker.health.watchdog import EXIT
+from amqtask.worker.process.memory import family_memory, measurable
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("amqtask.worker")
 
 _EVERY = 2.0
-_FULL = 0.9
-"""What runs may take some more until it has ended."""
+"""Seconds between two looks at it."""
 
-_EX_TEMPFAIL = 75
+_FULL = 0.9
+"""Share of the limit at which the worker ends: what runs may take some more until it has ended."""
 
 
 class MemoryStep(Step):
@@ -50,7 +51,7 @@ class MemoryStep(Step):
             used // 1024,
             limit // 1024,
         )
-        self.worker.leave(_EX_TEMPFAIL)
+        self.worker.leave(EXIT)
 
 
 STEP = MemoryStep

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from amqtask.worker.deliveries.delivery import Delivery
     from amqtask.worker.deliveries.outcome import Effect
     from amqtask.worker.engine import Engine
+    from amqtask.worker.process.threads import NewThread
 
 logger = logging.getLogger("amqtask.worker")
 
@@ -35,7 +36,7 @@ class MiddlewareStep(Step):
 
     def __init__(self, worker: Engine) -> None:
         super().__init__(worker)
-        self._teller = Teller(worker.app.middleware, getattr(worker.pool, "thread", threading.Thread))
+        self._teller = Teller(worker.app.middleware, worker.pool.new_thread)
         worker.custody.observers.append(self._teller)
 
     @classmethod
@@ -71,7 +72,7 @@ class Teller(Observer):
         new_thread: makes a real thread where gevent has made greenlets of them.
     """
 
-    def __init__(self, middleware: Iterable[Middleware], new_thread: Callable[..., Any] = threading.Thread) -> None:
+    def __init__(self, middleware: Iterable[Middleware], new_thread: NewThread = threading.Thread) -> None:
         self._middleware = middleware
         self._waiting: SimpleQueue[Ended | None] = SimpleQueue()
         self._thread = new_thread(target=self._work, name="amqtask-middleware", daemon=True)

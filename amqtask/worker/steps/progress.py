@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from amqtask.worker.custody.gates import Observer
-from amqtask.worker.looks import Look, Looks
+from amqtask.worker.health.progress import Progress
+from amqtask.worker.looks import Look, QueueLooks
 from amqtask.worker.process.spawn import running, spawn
-from amqtask.worker.progress import Progress
 from amqtask.worker.steps.base import Step
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class _Ends(Observer):
 
 
 class ProgressAlarm(Step):
-    """Settings ``no_progress_after`` and ``no_progress_command``."""
+    """Looks at the queues some times per ``no_progress_after``; an alarm is a log line, and ``no_progress_command``."""
 
     def __init__(self, worker: Engine) -> None:
         super().__init__(worker)
@@ -44,7 +44,7 @@ class ProgressAlarm(Step):
         assert after is not None  # else it is not wanted
         self._interval = after / _LOOKS
         self._progress = Progress(after)
-        self._looks = Looks(lambda: worker.connection)
+        self._looks = QueueLooks(lambda: worker.connection)
         self._commands: list[int] = []
 
     @classmethod

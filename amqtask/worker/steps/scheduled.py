@@ -56,7 +56,7 @@ class ScheduledRuns(Step, Observer):
             return
         try:
             self._signer.verify(delivery.properties, delivery.body, any_age=True)
-        except DecodeError:  # the header is a stranger's
+        except DecodeError:  # another client has written the header
             return
         message = record_message(queue, "ended", {"entry": mark.get("entry"), "id": delivery.id})
         self._send(self._trust.signed(message, needed=False), delivery, 1)

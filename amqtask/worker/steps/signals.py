@@ -38,7 +38,7 @@ class Instance:
         return self.options.hostname
 
 
-class Request:
+class SignalRequest:
     """A delivery as receivers of signals know it, under Celery's names."""
 
     def __init__(self, hostname: str, delivery: Delivery) -> None:
@@ -113,13 +113,13 @@ class _Tasks(Observer):
 
     def received(self, delivery: Delivery) -> None:
         if signals.task_received.receivers:
-            signals.task_received.send(self._instance, request=Request(self._instance.hostname, delivery))
+            signals.task_received.send(self._instance, request=SignalRequest(self._instance.hostname, delivery))
 
     def ended(self, delivery: Delivery, outcome: Outcome, effect: Effect) -> None:  # noqa: ARG002
         signal = _SIGNALS.get(outcome.kind)
         if signal is None or not signal.receivers:
             return
-        request = Request(self._instance.hostname, delivery)
+        request = SignalRequest(self._instance.hostname, delivery)
         if signal is signals.task_revoked:
             expired = outcome.kind == Kind.EXPIRED
             terminated = outcome.kind == Kind.REVOKED and outcome.runtime > 0

@@ -17,7 +17,7 @@ _UNSIGNED = "results by message, ends of chord members and answers of remote con
 
 
 class SigningStep(Step):
-    """Such a worker is right for tasks that are done when they have run; it should be meant, though."""
+    """Such a worker is enough for tasks that send nothing and need no retries; but that should be intended."""
 
     @classmethod
     def wanted(cls, worker: Engine) -> bool:

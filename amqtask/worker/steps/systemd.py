@@ -35,7 +35,7 @@ class Systemd(Step):
         """From the I/O loop: systemd ends a worker whose loop is frozen."""
         interval = watchdog_interval()
         if interval is not None:
-            if not self.worker.broken:
+            if not self.worker.restart_reason:
                 notify("WATCHDOG=1")
             self.worker.loop.call_later(interval / 2, self._ping)
 

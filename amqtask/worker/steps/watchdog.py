@@ -1,15 +1,14 @@
-"""Has the worker prove that it works: the worker's part of :mod:`amqtask.worker.watchdog`. Owns when, and what then."""
+"""Has the worker prove that it works: its part of :mod:`amqtask.worker.health.watchdog`. Owns when, and what then."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
 
-from amqtask.worker.looks import Look, Looks
+from amqtask.worker.health.watchdog import EXIT, LoopGuard, Patience, missing_consumers
+from amqtask.worker.looks import Look, QueueLooks
 from amqtask.worker.process.stacks import stacks
 from amqtask.worker.steps.base import Step
-from amqtask.worker.watchdog import EXIT, LoopGuard, Patience, missing_consumers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,10 @@ _MARGIN = 15.0
 
 
 class Watchdog(Step):
-    """Settings ``worker_watchdog_interval`` and ``worker_watchdog_timeout``."""
+    """Has broker and pool prove every ``worker_watchdog_interval`` that they work.
+
+    Once they have not for ``worker_watchdog_timeout``, it ends the worker with 75; the same when the I/O loop hangs.
+    """
 
     def __init__(self, worker: Engine) -> None:
         super().__init__(worker)
@@ -37,14 +39,13 @@ class Watchdog(Step):
         timeout = conf.worker_watchdog_timeout
         self._interval = min(conf.worker_watchdog_interval, timeout / _LOOKS)
         self._patience = Patience(timeout)
-        self._looks = Looks(lambda: worker.connection)
-        new_thread = getattr(worker.pool, "thread", threading.Thread)
+        self._looks = QueueLooks(lambda: worker.connection)
         self._guard = LoopGuard(
             worker.call_soon,
             timeout / _LOOKS,
             _LOOKS,
             lambda: worker.on_exit(),  # noqa: PLW0108 -- it is set later
-            new_thread,
+            worker.pool.new_thread,
         )
         self._ending = False
         self._answered: list[str] = []
@@ -68,10 +69,11 @@ class Watchdog(Step):
         self.worker.loop.call_later(self._interval, self._check)
 
     def _check(self) -> None:
-        """Ask broker and pool; both have the same time to answer."""
+        """Ask broker, pool and steps; all have the same time to answer."""
         if self._ending:
             return
         worker = self.worker
+        worker.problem()  # who proves itself by a turn of a loop needs to be asked before
         answers: dict[str, str] = {}
         awaited = {"pool": "the pool does not answer"}
 
@@ -83,14 +85,11 @@ class Watchdog(Step):
         if worker.connection is not None and not worker.consumers.lacking:
             awaited["broker"] = "the broker does not answer"
             self._looks.look(list(worker.consumers.consumed), seen)
-        if ping := getattr(worker.pool, "ping", None):  # pools of other packages may have none
-            ping(lambda well: answers.update(pool="" if well else awaited["pool"]))
-        else:
-            answers["pool"] = ""
+        worker.pool.ping(lambda well: answers.update(pool="" if well else awaited["pool"]))
 
         def conclude() -> None:
-            problems = [text for part, unanswered in awaited.items() if (text := answers.get(part, unanswered))]
-            self._conclude("; ".join(problems))
+            problems = [answers.get(part, unanswered) for part, unanswered in awaited.items()]
+            self._conclude("; ".join(text for text in (*problems, worker.problem()) if text))
 
         worker.loop.call_later(min(_PATIENCE, self._interval / 2), conclude)
 
@@ -109,7 +108,7 @@ class Watchdog(Step):
     def _give_up(self, problem: str) -> None:
         worker = self.worker
         logger.critical("Watchdog: %s; ending with %d, to be started again\n%s", problem, EXIT, stacks())
-        worker.broken = problem
+        worker.restart_reason = problem
         self._guard.expect_end(worker.options.shutdown_timeout + _MARGIN)
         worker.leave(EXIT)
 

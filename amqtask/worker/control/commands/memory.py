@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter, deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
 from amqtask.control.registry import inspect_command
 from amqtask.worker.control import words
+from amqtask.worker.process.memory import resident
 
 if TYPE_CHECKING:
     from amqtask.control.registry import Panel
@@ -24,11 +24,11 @@ _samples: deque[tuple[float, int]] = deque(maxlen=1000)
 @inspect_command()
 def memsample(panel: Panel, **_: Any) -> str | None:  # noqa: ARG001 -- every command gets the panel
     """Resident memory."""
-    resident = _resident()
-    if resident is None:
+    size = _resident()
+    if size is None:
         return None
-    _samples.append((clock.wall(), resident))
-    return f"{resident / _MIB:.1f}MB"
+    _samples.append((clock.wall(), size))
+    return f"{size / _MIB:.1f}MB"
 
 
 @inspect_command(args=[("samples", int)], signature="[SAMPLES=10]")
@@ -36,8 +36,7 @@ def memdump(panel: Panel, samples: Any = 10, **_: Any) -> str:  # noqa: ARG001
     """The last results of memsample."""
     last = list(_samples)[-words.number(samples, "samples", least=1) :]
     lines = [f"- {at:.0f}: {size / _MIB:.1f}MB" for at, size in last]
-    resident = _resident()
-    now = "unknown" if resident is None else f"{resident / _MIB:.1f}MB"
+    now = "unknown" if (size := _resident()) is None else f"{size / _MIB:.1f}MB"
     return "\n".join((*lines, f"- rss: {now}.", ""))
 
 
@@ -52,8 +51,4 @@ def objgraph(panel: Panel, type: Any = "Request", num: Any = 200, **_: Any) -> d
 
 def _resident() -> int | None:
     """Bytes of memory that are really there; None where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return resident(os.getpid()) * 1024 or None

@@ -61,14 +61,14 @@ def stats(panel: Panel, **_: Any) -> dict[str, Any]:
     """Numbers of the worker, its pool and its broker."""
     worker = panel.worker
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    scaler = getattr(worker, "autoscaler", None)
+    scaling = own(panel).scaling
     return {
         "total": dict(worker.custody.counts.tasks),
         "pid": os.getpid(),
         "clock": str(panel.clock.value),
         "uptime": round(clocks.monotonic() - worker.started),
         "pool": worker.pool.info(),
-        **({} if scaler is None else {"autoscaler": scaler.info()}),
+        **({} if scaling is None else {"autoscaler": scaling.info()}),
         "broker": _broker(panel),
         "prefetch_count": sum(worker.consumers.consumed.values()),
         "rusage": {name: getattr(usage, f"ru_{name}") for name in _RUSAGE},
@@ -113,13 +113,19 @@ def report(panel: Panel, **_: Any) -> dict[str, str]:
     """What belongs into a bug report."""
     lines = [
         f"software -> amqtask:{amqtask.__version__} py:{sys.version.split()[0]}",
-        f"platform -> {platform.platform()}",
+        f"platform -> {_platform()}",
         f"broker   -> {', '.join(str(url) for url in panel.app.broker_urls)}",
         f"queues   -> {', '.join(panel.worker.consumers.consumed)}",
         "",
         *(f"{name}: {value!r}" for name, value in _settings(panel, with_defaults=False)),
     ]
     return {"ok": mask("\n".join(("", *lines, "")))}
+
+
+def _platform() -> str:
+    """System, release, machine and C library. ``platform.platform`` would fork, and wait, on the I/O thread."""
+    system = os.uname()
+    return "-".join((system.sysname, system.release, system.machine, *platform.libc_ver()))
 
 
 @inspect_command()

@@ -53,5 +53,5 @@ def revoke_by_stamped_headers(
     found = revokes.revoke_stamped(stamps, kept=bool(kept))
     if not terminate:
         return {"ok": f"headers {given} flagged as revoked, but not terminated"}
-    found += revokes.stop_running(revokes.says, name)
+    found += revokes.stop_running(revokes.is_revoked, name)
     return {"ok": f"headers {given} revoked: {', '.join(found)}" if found else f"headers {given} were not terminated"}

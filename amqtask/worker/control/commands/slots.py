@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from amqtask.control.registry import control_command, inspect_command
 from amqtask.worker.control import words
 from amqtask.worker.control.dispatch import Refused
+from amqtask.worker.control.panel import own
 
 if TYPE_CHECKING:
     from amqtask.control.registry import Panel
@@ -42,7 +43,7 @@ def pool_shrink(panel: Panel, n: Any = 1, **_: Any) -> dict[str, str]:
 def _change(panel: Panel, name: str, slots: int) -> None:
     worker = panel.worker
     before = worker.pool.size
-    if getattr(worker, "autoscaler", None) is not None:
+    if own(panel).scaling is not None:
         raise Refused(f"{name} is not supported with autoscale. Adjust autoscale range instead.")
     if slots > 0:
         worker.pool.grow(slots)
@@ -56,10 +57,10 @@ def _change(panel: Panel, name: str, slots: int) -> None:
 @control_command(args=[("max", int), ("min", int)], signature="[MAX [MIN]]")
 def autoscale(panel: Panel, max: Any = None, min: Any = None, **_: Any) -> dict[str, str]:  # noqa: A002 -- Celery's
     """Change the bounds of a worker that was started with --autoscale."""
-    scaler = getattr(panel.worker, "autoscaler", None)
-    if scaler is None:
+    scaling = own(panel).scaling
+    if scaling is None:
         raise Refused("ValueError('Autoscale not enabled')")
     most = None if max is None else words.number(max, "max", least=1)
     fewest = None if min is None else words.number(min, "min")
-    most, fewest = scaler.update(most, fewest)
+    most, fewest = scaling.update(most, fewest)
     return {"ok": f"autoscale now max={most} min={fewest}"}

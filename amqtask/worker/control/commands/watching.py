@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amqtask.control.registry import control_command
-from amqtask.worker.control.panel import part
+from amqtask.worker.control.dispatch import Refused
+from amqtask.worker.control.panel import own
 
 if TYPE_CHECKING:
     from amqtask.control.registry import Panel
+    from amqtask.worker.engine import EventSender
 
 
 @control_command()
 def enable_events(panel: Panel, **_: Any) -> dict[str, str]:
     """Send task events."""
-    events = part(panel, "events")
+    events = _events(panel)
     if events.enabled:
         return {"ok": "task events already enabled"}
     events.enable()
@@ -24,7 +26,7 @@ def enable_events(panel: Panel, **_: Any) -> dict[str, str]:
 @control_command()
 def disable_events(panel: Panel, **_: Any) -> dict[str, str]:
     """Send no task events."""
-    events = part(panel, "events")
+    events = _events(panel)
     if not events.enabled:
         return {"ok": "task events already disabled"}
     events.disable()
@@ -34,6 +36,13 @@ def disable_events(panel: Panel, **_: Any) -> dict[str, str]:
 @control_command()
 def heartbeat(panel: Panel, **_: Any) -> None:
     """Send a worker-heartbeat event now."""
-    events = getattr(panel.worker, "events", None)
+    events = own(panel).worker.events
     if events is not None:
         events.heartbeat()
+
+
+def _events(panel: Panel) -> EventSender:
+    events = own(panel).worker.events
+    if events is None:
+        raise Refused("this worker has no events")
+    return events

@@ -1,4 +1,4 @@
-"""Where code of the worker runs that waits for other programs, and is not the user's. Owns the contract.
+"""Background threads: where the worker's own code runs that waits for other programs. Owns the contract.
 
 Threads, unless the pool says otherwise: under gevent such code has to be in greenlets of the main thread, for it shares
 connections and locks with tasks there.
@@ -15,49 +15,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Errand(Protocol):
-    """Something that runs."""
+class BackgroundThread(Protocol):
+    """A thread, or a greenlet, of the worker's own."""
 
     def is_alive(self) -> bool:
         """Whether it has not ended."""
 
     def join(self, timeout: float) -> None:
-        """Wait for its end, at most so many seconds; in a real thread."""
+        """Wait for its end, at most this many seconds; in a real thread."""
 
 
-class Rung(Protocol):
-    """Wakes the one errand that waits for it."""
+class BellLike(Protocol):
+    """Wakes the one thread that waits for it, as :class:`amqtask.unpatched.Bell` does."""
 
     def ring(self) -> None:
         """From any thread; before the wait, it ends the next one at once."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """In an errand: wait until it was rung since the last wait, or for so many seconds."""
+        """In its thread: wait until it was rung since the last wait, or for this many seconds."""
 
 
-class Errands(Protocol):
-    """Makes them; on the I/O thread."""
+class Background(Protocol):
+    """Makes background threads; called on the I/O thread."""
 
-    def start(self, call: Callable[[], None], name: str) -> Errand:
-        """Have this run."""
+    def start(self, call: Callable[[], None], name: str) -> BackgroundThread:
+        """Have this run in one."""
 
-    def bell(self) -> Rung:
-        """For an errand."""
+    def bell(self) -> BellLike:
+        """What one waits for."""
 
     def tell(self, call: Callable[[], object]) -> None:
-        """Call what ends an errand's wait, such as ``threading.Event.set``, where that may be done."""
+        """Call what ends the wait of one, such as ``threading.Event.set``, where that may be done."""
 
 
 class Threads:
-    """See :class:`Errands`."""
+    """See :class:`Background`."""
 
-    def start(self, call: Callable[[], None], name: str) -> Errand:
+    def start(self, call: Callable[[], None], name: str) -> BackgroundThread:
         """In a daemon thread."""
         thread = threading.Thread(target=call, name=name, daemon=True)
         thread.start()
         return thread
 
-    def bell(self) -> Rung:
+    def bell(self) -> BellLike:
         """A lock."""
         return Bell()
 
@@ -67,9 +67,3 @@ class Threads:
 
 
 THREADS = Threads()
-
-
-def errands_of(pool: object) -> Errands:
-    """What this pool needs errands to be."""
-    found: Errands = getattr(pool, "errands", THREADS)
-    return found

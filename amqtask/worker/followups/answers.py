@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amqtask.topology.declarations import DEFAULT_EXCHANGE
-from amqtask.wire.message import PERSISTENT, Outgoing, Properties
+from amqtask.wire.message import PERSISTENT, TRANSIENT, Outgoing, Properties
 from amqtask.wire.signing import SIGNATURE
 
 if TYPE_CHECKING:
     from amqtask.results.base import Record
-
-_TRANSIENT = 1
 
 
 def answer(record: Record, *, persistent: bool) -> Outgoing | None:
@@ -31,7 +29,7 @@ def answer(record: Record, *, persistent: bool) -> Outgoing | None:
         content_type=record.content_type,
         content_encoding=record.content_encoding,
         headers=None if record.signature is None else {SIGNATURE: record.signature},
-        delivery_mode=PERSISTENT if persistent else _TRANSIENT,
+        delivery_mode=PERSISTENT if persistent else TRANSIENT,
         correlation_id=record.correlation_id or record.task_id,
     )
     return Outgoing(DEFAULT_EXCHANGE, record.reply_to, properties, record.document)

@@ -1,6 +1,6 @@
 """Whether a worker proves that it works. Owns the parts of that proof, and the thread that watches the I/O loop.
 
-    each interval    every consumed queue has a consumer, says the broker; the pool answers
+    each interval    every consumed queue has a consumer, says the broker; the pool answers; steps see no problem
     any failure      a log line; the next success takes it back
     for too long     stacks to the log, work handed back, exit 75: something outside starts a fresh process
     the loop frozen  the same from a thread, without the loop: the broker has all messages back when the process ends
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqtask import clock, unpatched
 from amqtask.worker.process.stacks import stacks
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from amqtask.worker.looks import Look
+    from amqtask.worker.process.threads import NewThread
 
 EXIT = 75
 """Status of a process that wants to be started again."""
@@ -63,7 +64,7 @@ class LoopGuard:
     Args:
         call_soon: has the loop call back.
         interval: seconds between two looks.
-        looks: so many in a row without a turn are too many; a process that was stopped meanwhile misses one only.
+        looks: this many in a row without a turn are too many; a process that was stopped meanwhile misses one only.
         leave: called before the end.
         new_thread: makes a real thread where gevent has made greenlets of them.
     """
@@ -74,7 +75,7 @@ class LoopGuard:
         interval: float,
         looks: int,
         leave: Callable[[], None],
-        new_thread: Callable[..., Any] = threading.Thread,
+        new_thread: NewThread = threading.Thread,
     ) -> None:
         self._call_soon, self._interval, self._looks, self._leave = call_soon, interval, looks, leave
         self._turned = False
@@ -91,7 +92,7 @@ class LoopGuard:
         self._ended.ring()
 
     def expect_end(self, seconds: float) -> None:
-        """The process is ending: see that it has ended after so many seconds."""
+        """The process is ending: see that it has ended after this many seconds."""
         self._deadline = clock.monotonic() + seconds
 
     def _run(self) -> None:

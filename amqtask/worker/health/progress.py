@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """One alarm per standstill: messages wait, or are held here, and nothing has ended for so long.
+    """One alarm per standstill: messages wait, or are held here, and nothing has ended for this long.
 
     Args:
         after: seconds.
