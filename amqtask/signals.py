@@ -51,7 +51,7 @@ class Signal:
         self.receivers: tuple[_Connection, ...] = ()
         """Connections; empty when nobody is connected."""
         self._lock = original("_thread", "RLock")()
-        """Reentrant: a collection of garbage inside of it may sweep."""
+        """Reentrant: a garbage collection inside of it may sweep."""
 
     def connect(
         self,

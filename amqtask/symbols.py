@@ -13,7 +13,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, TypeVar
 
-from amqtask.errors import ConfigError
+from amqtask.errors import AmqtaskError, ConfigError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _USUAL_NAMES = ("app", "celery")
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120 -- as frames have it
 _USUAL_MODULES = ("app", "celery", "tasks")
 
 
@@ -95,7 +96,7 @@ def _attribute(module: ModuleType, attribute: str, kind: type[T]) -> T:
     elif callable(found) and not isinstance(found, kind):
         raise ConfigError(f"{where} is a function; write {where}() if it makes the app")
     if not isinstance(found, kind):
-        raise ConfigError(f"{where} is no {kind.__name__}: it is {type(found).__name__}")
+        raise ConfigError(f"{where} is not of type {kind.__name__}: it is {type(found).__name__}")
     return found
 
 
@@ -130,8 +131,13 @@ def _instance(module: ModuleType, kind: type[T]) -> T | None:
 
 
 def _failed(what: str, error: BaseException) -> str:
-    """One line: what was loaded, the error, and the last place outside of the import machinery."""
+    """One line: what was loaded, the error, and the last place outside of the import machinery.
+
+    Of an error that amqtask raises, the last place outside of amqtask: there stands what is wrong.
+    """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_import(frame.filename)]
+    if isinstance(error, AmqtaskError):
+        frames = [frame for frame in frames if not frame.filename.startswith(_PACKAGE)] or frames
     if isinstance(error, SyntaxError):
         place = f" ({error.filename}:{error.lineno})"
     else:

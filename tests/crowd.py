@@ -28,7 +28,7 @@ def server_pid(bench: Bench) -> int:
 
 def take_all_for_short(bench: Bench) -> None:
     """Let the pool put jobs behind others as if all of them were of short tasks."""
-    pool_of(bench)._dispatch.pace.is_short = lambda _name: True  # type: ignore[method-assign]
+    pool_of(bench)._dispatch.run_times.is_short = lambda _name: True  # type: ignore[method-assign]
 
 
 def behind_each_other(bench: Bench, *jobs) -> None:

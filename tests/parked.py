@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amqtask.app.canvas import CanvasSender
+from amqtask.app.canvas_sender import CanvasSender
 
 
 def parked_queues(monkeypatch):

@@ -112,7 +112,7 @@ class WorkerProcess:
             raise AssertionError(f"{error}\nno {pattern!r} in:\n{self.text()}") from None
 
     def wait_ready(self, times: int = 1) -> None:
-        """Wait until it consumes (for the so manieth time)."""
+        """Wait until it consumes (for the Nth time)."""
         self.wait_for_log(r" ready, consuming ", times)
         self.family()
 

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from amqtask.broker import failures
+from amqtask.broker import codes, faults
 from amqtask.broker.content import seal
 from amqtask.broker.declare import send_blocking, subject
 from amqtask.broker.pika_driver import (
@@ -139,7 +139,7 @@ class Admin:
         try:
             self._call("probe", lambda channel: send_blocking(channel, step))
         except ChannelClosed as error:
-            raise failures.declare_refused(error.reply_code, error.reply_text, subject(step)) from None
+            raise faults.declare_refused(error.reply_code, error.reply_text, subject(step)) from None
 
     def purge(self, queue: str) -> int:
         """Throw away every message that waits in a queue; returns how many."""
@@ -169,11 +169,11 @@ class Admin:
         """Take messages as a consumer does, the first ones first; ends early when there are no more.
 
         A quorum queue puts back what one consumer held in its old order, and what was taken one by one with
-        :meth:`get` in none. That holds for messages that were received: read it to its end before :meth:`nack_all`.
+        :meth:`get` in none. That holds for messages that were received: read it to its end before :meth:`requeue`.
 
         Args:
             queue: its name.
-            count: at most so many; others may arrive meanwhile.
+            count: at most this many; others may arrive meanwhile.
 
         Raises:
             BrokerUnavailable: the queue keeps what it has, or the connection was lost.
@@ -200,19 +200,17 @@ class Admin:
                 count, silent = count - 1, 0
                 yield waiting.popleft()
         if count > 0:
-            raise BrokerUnavailable(f"queue {queue!r} holds messages and does not give them")
+            raise BrokerUnavailable(f"queue {queue!r} holds messages but does not deliver them")
 
     def ack(self, tag: int) -> None:
         """The message of this tag is done with: it leaves its queue."""
         self._call("get", lambda channel: channel.basic_ack(tag))
 
-    def nack_all(self) -> None:
+    def requeue(self) -> None:
         """Put every message that was taken and not acknowledged back into its queue."""
         channel = self._channels.pop("get", None)
         if channel is not None and channel.is_open:
             self._guarded(channel.close)
-
-    requeue = nack_all
 
     def publish(self, message: Outgoing) -> None:
         """Publish with confirm and mandatory routing, and wait.
@@ -236,7 +234,7 @@ class Admin:
         except NackError:
             raise QueueFull("the broker refused the message: a queue is at its limit, or failed") from None
         except ChannelClosed as error:
-            raise failures.publish_refused(error.reply_code, error.reply_text) from None
+            raise faults.publish_refused(error.reply_code, error.reply_text) from None
 
     def close(self) -> None:
         """Close the connection; idempotent."""
@@ -279,7 +277,7 @@ class Admin:
         try:
             return self._call(purpose, work)
         except ChannelClosed as error:
-            raise failures.declare_refused(error.reply_code, error.reply_text, f"queue {queue!r}") from None
+            raise faults.declare_refused(error.reply_code, error.reply_text, f"queue {queue!r}") from None
 
     @staticmethod
     def _guarded(work: Callable[[], T]) -> T:
@@ -294,9 +292,9 @@ class Admin:
 
     @staticmethod
     def _missing(error: Any, what: str) -> None:
-        if failures.is_gone(error.reply_code, error.reply_text):
+        if faults.is_gone(error.reply_code, error.reply_text):
             return
-        if error.reply_code in (failures.ACCESS_REFUSED, failures.RESOURCE_LOCKED):
+        if error.reply_code in (codes.ACCESS_REFUSED, codes.RESOURCE_LOCKED):
             raise AccessRefused(f"{what}: {error.reply_text}") from None
         raise BrokerError(f"{what}: {error.reply_code} {error.reply_text}") from None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiormq import exceptions
 
-from amqtask.broker import failures
+from amqtask.broker import codes, faults
 from amqtask.errors import AccessRefused, BrokerError, QueueFull, Unroutable
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from amqtask.wire.message import Outgoing
 
 _CODES: dict[type[exceptions.AMQPError], int] = {
-    exceptions.ChannelAccessRefused: failures.ACCESS_REFUSED,
-    exceptions.ChannelNotFoundEntity: failures.NOT_FOUND,
-    exceptions.ChannelLockedResource: failures.RESOURCE_LOCKED,
-    exceptions.ChannelPreconditionFailed: failures.PRECONDITION_FAILED,
+    exceptions.ChannelAccessRefused: codes.ACCESS_REFUSED,
+    exceptions.ChannelNotFoundEntity: codes.NOT_FOUND,
+    exceptions.ChannelLockedResource: codes.RESOURCE_LOCKED,
+    exceptions.ChannelPreconditionFailed: codes.PRECONDITION_FAILED,
 }
 
 _ENDED = (ConnectionResetError, BrokenPipeError, EOFError, StopAsyncIteration)
@@ -61,9 +61,9 @@ def check_fate(task: asyncio.Future[Any], message: Outgoing) -> None:
 def check_culprit(error: exceptions.ChannelClosed, message: Outgoing, *, alone: bool) -> bool:
     """Raise when the channel was closed for this message; else say whether to try again on a channel alone."""
     code, text = code_and_text(error)
-    named = failures.culprit_exchange(code, text)
+    named = faults.culprit_exchange(code, text)
     if code and (alone or named == message.exchange):
-        raise failures.publish_refused(code, text) from None
+        raise faults.publish_refused(code, text) from None
     return bool(code) and named is None
 
 
@@ -84,23 +84,23 @@ def connect_error(url: BrokerURL, error: BaseException) -> BrokerError:
     if refused is not None:
         return refused
     if isinstance(error, (exceptions.IncompatibleProtocolError, *_ENDED)):
-        return failures.closed_while_opening(url, "closed during the protocol header")
+        return faults.closed_while_opening(url, "closed during the protocol header")
     if isinstance(error.__cause__, _ENDED):
         reset = isinstance(error.__cause__, ConnectionResetError | BrokenPipeError)
-        return failures.closed_while_opening(url, "reset" if reset else "closed")
+        return faults.closed_while_opening(url, "reset" if reset else "closed")
     if isinstance(error, exceptions.AMQPConnectionError) and isinstance(error.__cause__, OSError):
-        return failures.unavailable(url, failures.socket_reason(error.__cause__))
+        return faults.unavailable(url, faults.socket_reason(error.__cause__))
     if isinstance(error, OSError) and not isinstance(error, exceptions.AMQPError):
-        return failures.unavailable(url, failures.socket_reason(error))
-    return failures.unavailable(url, text or type(error).__name__)
+        return faults.unavailable(url, faults.socket_reason(error))
+    return faults.unavailable(url, text or type(error).__name__)
 
 
 def _refusal(url: BrokerURL, error: BaseException, text: str) -> BrokerError | None:
     """The error when the broker has refused us; None when something else went wrong."""
     if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
-        return failures.login_refused(url)
+        return faults.login_refused(url)
     if isinstance(error, exceptions.ConnectionNotAllowed):
-        return failures.vhost_refused(url, text)
+        return faults.vhost_refused(url, text)
     if isinstance(error, exceptions.InvalidFrameError) and "OpenOk" in text and "Connection.Close" in text:
         # aiormq does not pass on what the broker said
         return AccessRefused(

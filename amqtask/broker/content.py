@@ -105,7 +105,7 @@ def check_short(name: str, text: str) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise EncodeError(f"the {name} {text[:40]!r} is no text that can be sent: {error}") from None
+        raise EncodeError(f"the {name} {text[:40]!r} is not text that can be sent: {error}") from None
     if size > _SHORT:
         raise EncodeError(f"the {name} {text[:40]!r}... has {size} bytes; AMQP allows {_SHORT}")
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from amqtask.broker import failures
+from amqtask.broker import faults
+from amqtask.broker.codes import PRECONDITION_FAILED
 from amqtask.errors import AmqtaskError, BrokerError, BrokerUnavailable
 from amqtask.topology.declarations import ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare
 
 logger = logging.getLogger(__name__)
-
-_DIFFERS = 406
 
 DECLARE_TIMEOUT = 30.0
 """Seconds a declaration may take, waiting for a connection included."""
@@ -101,12 +100,12 @@ class _Run:
         if self._current is None:
             done(BrokerUnavailable(f"connection lost before declaring: {text}"))
         else:
-            done(failures.declare_refused(code, text, subject(self._current)))
+            done(faults.declare_refused(code, text, subject(self._current)))
 
 
 def is_tolerable(step: Step, code: int) -> bool:
     """Whether a step was refused for being there with other properties, and that will do."""
-    return code == _DIFFERS and isinstance(step, ExchangeDeclare | QueueDeclare) and step.lenient
+    return code == PRECONDITION_FAILED and isinstance(step, ExchangeDeclare | QueueDeclare) and step.lenient
 
 
 def send_step(channel: Channel, step: Step, callback: Callable[[Any], None]) -> None:

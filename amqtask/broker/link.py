@@ -68,6 +68,8 @@ class Link:
         self._attempt: PikaConnection | None = None  # opening, open or closing
         self._open = False
         self._failures = 0
+        self.opened = 0
+        """Connections that were made so far."""
         self._on_stopped: Callable[[], None] | None = None
 
     @property
@@ -147,6 +149,7 @@ class Link:
         self._policy.succeeded(clock.monotonic())
         self._failures = 0
         self._open = True
+        self.opened += 1
         log.info("connected to %s at %s", connection.version, connection.url.where)
         self.on_up(connection)
 

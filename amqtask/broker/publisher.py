@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from amqtask import clock
-from amqtask.broker import failures
+from amqtask.broker import faults
 from amqtask.broker.batch import Batch, Pending
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, DeclareQueue
@@ -124,6 +124,11 @@ class Publisher:
     def connected(self) -> bool:
         """Is there an open connection?"""
         return self._link.connection is not None
+
+    @property
+    def opened(self) -> int:
+        """Connections that were made so far."""
+        return self._link.opened
 
     @property
     def blocked(self) -> bool:
@@ -289,7 +294,7 @@ class Publisher:
         self._session = None
         failed = self._culprits(leftover, code, text) if code else []
         for item in failed:
-            self.message_settled(item, failures.publish_refused(code, text))
+            self.message_settled(item, faults.publish_refused(code, text))
         kept = [item for item in leftover if item not in failed] if failed else leftover
         if code and not failed:
             for item in kept:
@@ -316,10 +321,10 @@ class Publisher:
         """The messages the broker closed the channel for, as far as that can be told."""
         if len(leftover) == 1:
             return leftover
-        exchange = failures.culprit_exchange(code, text)
+        exchange = faults.culprit_exchange(code, text)
         if exchange is not None:
             return [item for item in leftover if item.message.exchange == exchange]
-        size = failures.culprit_size(text)
+        size = faults.culprit_size(text)
         if size is not None:
             return [item for item in leftover if len(item.message.body) > size]
         return []

@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
-from amqtask.broker import failures
+from amqtask.broker import codes, faults
 from amqtask.broker.aio_faults import LOST, refusal, withdrawn
 from amqtask.broker.declare import subject
 from amqtask.broker.reply_queue import ACK_PAUSE, PREFETCH, PREPARING
@@ -87,9 +87,9 @@ class AioReplies:
             if refused is None:
                 raise
             code, text = refused
-            if code == failures.NOT_FOUND:  # deleted between declaration and consumption
+            if code == codes.NOT_FOUND:  # deleted between declaration and consumption
                 return
-            self._error = failures.declare_refused(code, text, f"the reply {subject(self._queue.step)}")
+            self._error = faults.declare_refused(code, text, f"the reply {subject(self._queue.step)}")
             self._refused_on = connection
             if not self._wakers:
                 log.warning("No answers can come: %s", self._error)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
-from amqtask.broker import failures
+from amqtask.broker import codes, faults
 from amqtask.broker.declare import send_step, subject
 from amqtask.broker.reply_queue import ACK_PAUSE, PREFETCH
 
@@ -226,7 +226,7 @@ class ReplyConsumer:
     def _closed(self, connection: Connection, code: int, text: str) -> None:
         if connection is not self._connection:
             return
-        worked = self.receiving or code == failures.NOT_FOUND  # deleted between declaration and consumption
+        worked = self.receiving or code == codes.NOT_FOUND  # deleted between declaration and consumption
         self._lost()
         if not code or self._stopped:
             return  # the connection's end follows
@@ -235,7 +235,7 @@ class ReplyConsumer:
             self._later()
             return
         self._refused_on = connection
-        error = failures.declare_refused(code, text, f"the reply {subject(self._queue.step)}")
+        error = faults.declare_refused(code, text, f"the reply {subject(self._queue.step)}")
         preparing, self._preparing = self._preparing, []
         if not self._waiting:
             log.warning("No answers can come: %s", error)

@@ -31,7 +31,9 @@ class BeatSettings:
     beat_max_loop_interval: float = setting(
         0.0, kinds.seconds, "Longest sleep of the scheduler between two looks at the clock; never more than a second."
     )
-    beat_sync_every: int = setting(0, kinds.integer(0, unit="tasks"), "Accepted: each sent task is in the log at once.")
+    beat_sync_every: int = setting(
+        0, kinds.integer(0, unit="tasks"), "Accepted, and not needed: each sent task is in the log at once."
+    )
     beat_enable_remote_control: bool = setting(
         True, kinds.flag, "The scheduler (amqtask beat) answers a ping of remote control, as beat@HOST."
     )

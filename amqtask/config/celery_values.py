@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -91,6 +90,8 @@ def _tls(value: Any) -> Any:
         return None if value is False else value
     made = {name: given for name, given in value.items() if name != "cert_reqs"}
     if "cert_reqs" in value:
+        import ssl  # noqa: PLC0415 -- large, and most settings do without
+
         made["verify"] = value["cert_reqs"] != ssl.CERT_NONE
     return made or None
 

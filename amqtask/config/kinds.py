@@ -21,7 +21,7 @@ _ABSENT = ("", "none", "null")
 
 
 class Unfit(ValueError):
-    """The value is not of the kind; the text says what is wanted."""
+    """The value is not of the kind; the text says what is required."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def integer(minimum: int = 0, maximum: int | None = None, unit: str = "") -> Kin
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Unfit(f"a whole number is wanted, not {type(value).__name__}")
+            raise Unfit(f"a whole number is required, got {type(value).__name__}")
         if value < minimum or (maximum is not None and value > maximum):
             raise Unfit(f"it must be {bounds}")
         return value
@@ -69,7 +69,7 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise Unfit("a whole number is wanted") from None
+        raise Unfit("a whole number is required") from None
 
 
 def choice(*values: str) -> Kind:
@@ -86,21 +86,21 @@ def choice(*values: str) -> Kind:
 
 def _check_text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        found = "an empty one" if value == "" else type(value).__name__
-        raise Unfit(f"a text is wanted, not {found}")
+        found = "an empty text" if value == "" else type(value).__name__
+        raise Unfit(f"text is required, got {found}")
     return value
 
 
 def _check_flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise Unfit(f"true or false is wanted, not {type(value).__name__}")
+        raise Unfit(f"true or false is required, got {type(value).__name__}")
     return value
 
 
 def _parse_flag(text: str) -> bool:
     word = text.strip().lower()
     if word not in _TRUE + _FALSE:
-        raise Unfit("true or false is wanted")
+        raise Unfit("true or false is required")
     return word in _TRUE
 
 
@@ -121,13 +121,13 @@ def _check_texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple | set | frozenset) or not all(
         isinstance(item, str) and item for item in value
     ):
-        raise Unfit("a list of texts is wanted")
+        raise Unfit("a list of texts is required")
     return tuple(value)
 
 
 def _check_durations(value: Any) -> tuple[timedelta, ...]:
     if not isinstance(value, list | tuple):
-        raise Unfit("a list of durations is wanted, for example ['5s', '1m']")
+        raise Unfit("a list of durations is required, for example ['5s', '1m']")
     return tuple(_duration(item) for item in value)
 
 
@@ -154,7 +154,7 @@ def table(*keys: str) -> Kind:
 
     def check(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise Unfit(f"a mapping is wanted, not {type(value).__name__}")
+            raise Unfit(f"a mapping is required, got {type(value).__name__}")
         if unknown := [str(key) for key in value if key not in keys]:
             raise Unfit(f"unknown {', '.join(unknown)}; there are {', '.join(keys)}")
         return dict(value)
@@ -182,7 +182,7 @@ class Secrets(dict[str, str]):
 
 def _check_secrets(value: Any) -> Secrets:
     if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
-        raise Unfit("a mapping of texts to texts is wanted")
+        raise Unfit("a mapping of texts to texts is required")
     return Secrets(value)
 
 
@@ -202,13 +202,13 @@ def _check_memory(value: Any) -> int:
     if isinstance(value, str) and (found := _MEMORY.fullmatch(value.strip())):
         value = int(found[1]) * _KIBIBYTES[(found[2] or "k").lower()]
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise Unfit("KiB as a number, or a text such as 512MiB, is wanted")
+        raise Unfit("KiB as a number, or a text such as 512MiB, is required")
     return value
 
 
 def _check_mapping(value: Any) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
-        raise Unfit(f"a mapping is wanted, not {type(value).__name__}")
+        raise Unfit(f"a mapping is required, got {type(value).__name__}")
     return value
 
 

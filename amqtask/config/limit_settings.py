@@ -30,7 +30,7 @@ class LimitSettings:
         None, kinds.optional(kinds.integer(1, unit="tasks")), "Tasks after which a prefork child is replaced."
     )
     worker_max_tasks_per_child_jitter: int = setting(
-        0, kinds.integer(0, unit="tasks"), "Up to so many more, drawn per child, so that not all end at once."
+        0, kinds.integer(0, unit="tasks"), "Up to this many more, by chance per child, so that not all end at once."
     )
     worker_max_memory_per_child: int | None = setting(
         None,

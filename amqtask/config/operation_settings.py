@@ -17,6 +17,12 @@ class OperationSettings:
         kinds.optional(kinds.text),
         "Address for health checks over HTTP, [HOST]:PORT: /livez, /readyz, /startupz.",
     )
+    worker_metrics: str | None = setting(
+        None,
+        kinds.optional(kinds.text),
+        "Address where Prometheus reads the metrics of a worker or scheduler, [HOST]:PORT; with pools of routing.yaml, "
+        "`up` and `dev` add 0, 1, 2 ... to the port, in the order of the pools.",
+    )
     worker_watchdog_interval: float = setting(
         30.0,
         kinds.positive_seconds,
@@ -25,13 +31,13 @@ class OperationSettings:
     worker_watchdog_timeout: float = setting(
         90.0,
         kinds.seconds,
-        "When that proof has failed for so long, stacks are written, work is handed back and the worker exits with 75; "
-        "0 turns the watchdog off. A scheduler whose loop hangs for so long ends like that, too.",
+        "When that proof has failed for this long, stacks are written, work is handed back and the worker exits with "
+        "75; 0 turns the watchdog off. A scheduler whose loop hangs for this long ends like that, too.",
     )
     no_progress_after: float | None = setting(
         None,
         kinds.optional(kinds.positive_seconds),
-        "Alarm when a consumed queue holds messages and this worker has finished nothing for so long.",
+        "Alarm when a consumed queue holds messages and this worker has finished nothing for this long.",
     )
     no_progress_command: str | None = setting(
         None, kinds.optional(kinds.text), "Shell command that such an alarm runs; AMQTASK_ALARM holds its text."

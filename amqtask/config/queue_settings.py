@@ -41,13 +41,13 @@ class QueueSettings:
     task_default_queue_type: Literal["quorum", "classic"] | None = setting(
         None,
         kinds.optional(kinds.choice("quorum", "classic")),
-        "Type of the queues of a topology in code that say none; none: quorum, or classic where priorities need it; "
+        "Type of the queues of a topology in code that name none; none: quorum, or classic where priorities need it; "
         "with interop the broker's default.",
     )
     task_queue_max_priority: int | None = setting(
         None,
         kinds.optional(kinds.integer(0, 255)),
-        "Highest priority in the queues of a topology in code that say none; none: priorities are not ranked there.",
+        "Highest priority in the queues of a topology in code that name none; none: priorities are not ranked there.",
     )
     task_create_missing_queues: bool | None = setting(
         None,
@@ -79,5 +79,5 @@ class QueueSettings:
     unknown_settings: Literal["error", "warn"] = setting(
         "error",
         kinds.choice("error", "warn"),
-        "What a name in a configuration module does that looks like a setting and is none.",
+        "What happens for a name in a configuration module that looks like a setting and is none.",
     )

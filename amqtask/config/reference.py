@@ -20,7 +20,7 @@ a configuration module (`app.config_from_object("shop.config")`), in the environ
 line wins over code, code over configuration modules, these over the environment, and that over the default;
 `include` and `imports` add up. In the environment lists are separated by commas; durations are seconds or texts
 such as `250ms`, `5s`, `1h30m`. An unknown setting and a value that does not fit are errors; an environment variable
-that is no setting is only warned of, where it resembles one (Kubernetes sets such variables by itself).
+that is not a setting is only warned of, where it resembles one (Kubernetes sets such variables by itself).
 `amqtask report` shows every value and where it came from.
 
 `task_queues` and `task_routes` are shown in [Write and send tasks](../how-to/tasks.md#where-it-goes),

@@ -265,5 +265,5 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             why = "write it into the program's settings" if note is None else note.why
             _log.warning("environment variable %s has no effect: %s", variable, why)
         elif variable not in _OF_THE_DEV_BROKER and (hint := did_you_mean(name, NAMES)):
-            _log.warning("environment variable %s is no setting%s", variable, hint)
+            _log.warning("environment variable %s is not a setting%s", variable, hint)
     return found

@@ -53,7 +53,7 @@ class MovableClock:
         return seconds
 
     def set(self, offset: float) -> None:
-        """Be so many seconds ahead."""
+        """Be this many seconds ahead."""
         _offset.pack_into(self._memory, 0, offset)
 
     def advance(self, seconds: float) -> None:

@@ -62,7 +62,7 @@ class PublishedTask:
     def __str__(self) -> str:
         where = ", ".join(self.queues) or f"exchange {self.exchange!r}, key {self.routing_key!r}"
         if self.task is None:
-            return f"a message that is no task ({self.problem}) -> {where}"
+            return f"a message that is not a task ({self.problem}) -> {where}"
         later = f", not before {self.eta:%Y-%m-%d %H:%M:%S}" if self.eta is not None else ""
         again = f", retry {self.retries}" if self.retries else ""
         return f"{describe_call(self.task, self.args, self.kwargs)} -> {where}{later}{again}"
@@ -100,7 +100,7 @@ class Published:
             count: how many; None: one or more.
 
         Raises:
-            AssertionError: there are none, or not so many; lists what was published.
+            AssertionError: there are none, or not that many; lists what was published.
         """
         __tracebackhide__ = True
         name = None if task is None else str(getattr(task, "name", task))

@@ -103,7 +103,7 @@ class _Api:
     def request(self, method: str, path: str, body: dict[str, str] | None = None) -> Any:
         """Send a request; returns the answer, if there is one."""
         if not self._base.startswith(("http://", "https://")):
-            raise AmqtaskError(f"{self._base} is no http:// URL; see --amqtask-management")
+            raise AmqtaskError(f"{self._base} is not an http:// URL; see --amqtask-management")
         request = urllib.request.Request(  # noqa: S310 -- the scheme has been checked
             f"{self._base}/api/{path}", method=method, data=None if body is None else json.dumps(body).encode()
         )

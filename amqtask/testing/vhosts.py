@@ -87,7 +87,7 @@ class Vhost(ABC):
         self._dev("drop_confirms()").drop_confirms(count, self.name)
 
     def delay_confirms(self, seconds: float) -> None:
-        """Confirm every publish only after so many seconds."""
+        """Confirm every publish only after this many seconds."""
         self._dev("delay_confirms()").delay_confirms(seconds, self.name)
 
     def nack_publishes(self, count: int = 1) -> None:
@@ -95,11 +95,11 @@ class Vhost(ABC):
         self._dev("nack_publishes()").nack_publishes(count, self.name)
 
     def cut_after_deliveries(self, count: int) -> None:
-        """Reset the connection that gets the so manieth delivery from now, right after it."""
+        """Reset the connection that gets the Nth delivery from now, right after it."""
         self._dev("cut_after_deliveries()").cut_after_deliveries(count, self.name)
 
     def delay_acks(self, seconds: float) -> None:
-        """Let every ack take effect only after so many seconds."""
+        """Let every ack take effect only after this many seconds."""
         self._dev("delay_acks()").delay_acks(seconds, self.name)
 
     def redeliver_acked(self, times: int = 1) -> None:

@@ -189,7 +189,7 @@ class Workers:
         return worker
 
     def _start(self, options: WorkerOptions) -> RunningWorker:
-        if getattr(pools.get(options.pool), "forks", False):
+        if pools.get(options.pool).forks:
             process = WorkerProcess(options, self._vhost, self._app_path, self._overrides)
             return RunningWorker(process, options, process.pid)
         return RunningWorker(_Guest(EmbeddedWorker(self._app, options).start()), options)

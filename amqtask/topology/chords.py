@@ -22,5 +22,5 @@ def lifetime(chord_expires: float) -> float:
 
 
 def watch_pause(looks: int) -> timedelta:
-    """How long to wait before the next look, after so many of them."""
+    """How long to wait before the next look, after this many of them."""
     return WATCH_PAUSES[min(max(looks, 0), len(WATCH_PAUSES) - 1)]

@@ -178,15 +178,6 @@ def remedy(name: str) -> str:
     return f"the first program that may declare makes it, when it sends with {how}"
 
 
-def level_of(delay: timedelta) -> int:
-    """The ladder level (0..6) at which a message with this delay enters.
-
-    Raises:
-        ConfigError: the delay is longer than :data:`LONGEST`.
-    """
-    return max((_ticks(delay).bit_length() - 1) // 4, 0)
-
-
 def ladder_exchange(level: int) -> str:
     """Name of the exchange of one ladder level."""
     return f"{LADDER_PREFIX}{level}"

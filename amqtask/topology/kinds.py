@@ -84,7 +84,7 @@ class Text:
         """See :class:`Kind`."""
         value = node.value
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return refuse(node, report, self, f'the number {value} is no text; write "{value}" in quotes')
+            return refuse(node, report, self, f'the number {value} is not text; write "{value}" in quotes')
         if not isinstance(value, str):
             return refuse(node, report, self)
         if not value and not self.empty:

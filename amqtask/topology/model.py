@@ -93,8 +93,7 @@ class Topology:
 
         Args:
             queues: Queue values; ``Queue("a", Exchange("a"), routing_key="a")`` declares its exchange too. A
-                mapping
-                is read like Celery's: name -> ``{"exchange": …, "exchange_type": …, "routing_key": …}``.
+                mapping is read like Celery's: name -> ``{"exchange": …, "exchange_type": …, "routing_key": …}``.
             routes: Route values; a mapping of task name, glob, ``/regex/`` or compiled pattern to a queue's
                 name or ``{"queue": …}`` or ``{"exchange": …, "routing_key": …}``, with ``priority`` if
                 wanted; pairs of these; or a list of any of them. First match wins. With ``queue`` given, the
@@ -118,11 +117,6 @@ class Topology:
             pools=by_name("pool", pools),
             default=default,
         )
-
-
-def default_topology(queue_name: str = DEFAULT_QUEUE) -> Topology:
-    """What holds without any declaration: one quorum queue on the default exchange."""
-    return assemble(default=Queue(queue_name))
 
 
 def opened(topology: Topology, like: Queue | None = None) -> Topology:

@@ -235,9 +235,7 @@ class _Reader:
             return INVALID
         value = self._scalar(source)
         if value is not INVALID and not isinstance(value, str):
-            self._report.add_at(
-                line, column, f'the key {source.value!r} is not a text; write "{source.value}" in quotes'
-            )
+            self._report.add_at(line, column, f'the key {source.value!r} is not text; write "{source.value}" in quotes')
             return INVALID
         return value
 

@@ -20,7 +20,7 @@ BY_CONTENT_TYPE = {
 """Names of formats that task messages come in. Celery takes content types in ``accept_content`` as well."""
 
 
-class Trust(Protocol):
+class TrustSettings(Protocol):
     """The settings that say whether what comes in can be trusted."""
 
     @property
@@ -31,7 +31,7 @@ class Trust(Protocol):
     def message_signing_required(self) -> bool: ...  # noqa: D102
 
 
-class ResultTrust(Trust, Protocol):
+class ResultTrustSettings(TrustSettings, Protocol):
     """The settings that say how results may be written."""
 
     @property
@@ -45,7 +45,7 @@ def without_pickle(accept: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in accept if BY_CONTENT_TYPE.get(name, name) != PICKLE)
 
 
-def checked_accept(accept: Iterable[str], trust: Trust) -> tuple[str, ...]:
+def checked_accept(accept: Iterable[str], trust: TrustSettings) -> tuple[str, ...]:
     """Names of the serializers that may read what comes in.
 
     Args:
@@ -65,7 +65,7 @@ def checked_accept(accept: Iterable[str], trust: Trust) -> tuple[str, ...]:
     return names
 
 
-def checked_results(trust: ResultTrust) -> tuple[str, ...]:
+def checked_results(trust: ResultTrustSettings) -> tuple[str, ...]:
     """Names of the serializers that may read results. What lies in a store has no signature, so pickle needs consent.
 
     Raises:

@@ -111,7 +111,7 @@ def decompress(body: bytes, content_type: object, limit: int = MAX_DECOMPRESSED)
 
     Args:
         body: the compressed bytes.
-        content_type: value of the header, or a compressor's name; whatever a stranger may have put there.
+        content_type: value of the header, or a compressor's name; whatever a client may have put there.
         limit: bytes of the result.
 
     Raises:

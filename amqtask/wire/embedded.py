@@ -42,14 +42,16 @@ def _signatures(value: Any) -> None:
 
 def _signature(value: Any) -> None:
     if not isinstance(value, dict) or not isinstance(value.get("task"), str):
-        raise TypeError(f"{value!r:.100} is no signature")
+        raise TypeError(f"{value!r:.100} is not a signature")
     value["task"].encode()
     args, kwargs, options, composed = (value.get(name) for name in _PARTS)
     if not isinstance(args, list | tuple | None) or not isinstance(kwargs, dict | None):
-        raise TypeError(f"the signature of {value['task']!r:.100} has args that are no list, or kwargs that are no map")
+        raise TypeError(
+            f"the signature of {value['task']!r:.100} has args that aren't a list, or kwargs that aren't a map"
+        )
     if not isinstance(options, dict | None) or not isinstance(composed, str | None):
         raise TypeError(
-            f"the signature of {value['task']!r:.100} has options that are no map, or a subtask_type that is no text"
+            f"the signature of {value['task']!r:.100} has options that aren't a map, or a subtask_type that isn't text"
         )
     if options:
         _options(options)
@@ -65,7 +67,7 @@ def _signature(value: Any) -> None:
 
 def _members(value: Any, of: str) -> None:
     if not isinstance(value, list | tuple | None):
-        raise TypeError(f"the members of a {of} are {value!r:.100}, no list")
+        raise TypeError(f"the members of a {of} are {value!r:.100}, not a list")
     _signatures(value or ())
 
 
@@ -83,10 +85,10 @@ def _options(options: dict[str, Any]) -> None:
     for name in _TEXTS:
         text = options.get(name)
         if not isinstance(text, str | None):
-            raise TypeError(f"the option {name} is {text!r:.100}, no text")
+            raise TypeError(f"the option {name} is {text!r:.100}, not text")
         (text or "").encode()
     if not isinstance(options.get("group_index"), int | None):
-        raise TypeError(f"the option group_index is {options['group_index']!r:.100}, no number")
+        raise TypeError(f"the option group_index is {options['group_index']!r:.100}, not a number")
     for name in _LISTED:
         if options.get(name) is not None:
             _signatures(options[name])

@@ -1,7 +1,7 @@
 """Header values to Python values and back. Owns what counts as a text, a time, a limit or a stamp.
 
-What is read comes from strangers: anything that makes no sense raises ValueError, TypeError or OverflowError, which the
-codec turns into a DecodeError.
+Any client may have written what is read: anything that makes no sense raises ValueError, TypeError or OverflowError,
+which the codec turns into a DecodeError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def text(headers: Mapping[str, Any], name: str) -> str | None:
     value = headers.get(name)
     if value is None or isinstance(value, str):
         return value or None
-    raise ValueError(f"{name} is {value!r:.100}, not a text")
+    raise ValueError(f"{name} is {value!r:.100}, not text")
 
 
 def count(value: Any) -> int:

@@ -18,6 +18,9 @@ Table = Mapping[str, Any]
 PERSISTENT = 2
 """AMQP delivery mode of a message that survives the restart of a broker."""
 
+TRANSIENT = 1
+"""The one of a message that need not."""
+
 BROKER_HEADERS = frozenset(
     {"x-death", "CC", "BCC", "x-delivery-count", "x-acquired-count"}
     | {f"x-{which}-death-{what}" for which in ("first", "last") for what in ("exchange", "queue", "reason")}

@@ -29,15 +29,15 @@ def read(value: Any, headers: Mapping[str, Any]) -> TaskMessage:
         DecodeError: it is none, or one of its values makes no sense.
     """
     if not isinstance(value, dict):
-        raise DecodeError("not a task message: no header 'task', and the body is no map of protocol 1")
+        raise DecodeError("not a task message: no header 'task', and the body is not a map of protocol 1")
     name, task_id = value.get("task"), value.get("id")
     if not isinstance(name, str) or not isinstance(task_id, str) or not name or not task_id:
         raise DecodeError("not a task message: 'task' and 'id' of a protocol 1 body must be texts")
     args, kwargs = value.get("args") or (), value.get("kwargs") or {}
     if not isinstance(args, list | tuple) or not isinstance(kwargs, dict):
-        raise DecodeError("the body of protocol 1 has args that are no list, or kwargs that are no map")
+        raise DecodeError("the body of protocol 1 has args that are not a list, or kwargs that are not a map")
     if any(not isinstance(key, str) for key in kwargs):
-        raise DecodeError("a keyword argument's name is not a text")
+        raise DecodeError("a keyword argument's name is not text")
     try:
         return TaskMessage(
             name,

@@ -28,7 +28,7 @@ class HmacKey:
                 "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         if PEM in value or PUBLIC in value:
-            raise ConfigError("message_signing_keys: a key pair's text with something before it is no secret")
+            raise ConfigError("message_signing_keys: a key pair's text with something before it is not a secret")
         self._secret = value.encode()
 
     def sign(self, data: bytes) -> bytes:
@@ -53,8 +53,8 @@ def read_keys(keys: object) -> dict[str, HmacKey | Ed25519Key]:
     read: dict[str, HmacKey | Ed25519Key] = {}
     for key_id, value in keys.items():
         if not isinstance(key_id, str) or not key_id or ":" in key_id:
-            raise ConfigError(f"message_signing_keys: {key_id!r} is no key id: a text without ':' is wanted")
+            raise ConfigError(f"message_signing_keys: {key_id!r} is not a key id: text without ':' is required")
         if not isinstance(value, str):
-            raise ConfigError(f"message_signing_keys: the key {key_id!r} is no text")
+            raise ConfigError(f"message_signing_keys: the key {key_id!r} is not text")
         read[key_id] = Ed25519Key(value) if is_ed25519(value) else HmacKey(value)
     return read

@@ -47,6 +47,6 @@ def upgraded(properties: PropertiesLike, body: bytes, accept: Collection[str]) -
             reply_to=properties.reply_to,
             message_id=properties.message_id,
         )
-    except Exception:  # strangers write it, and what goes wrong here would end the I/O thread
+    except Exception:  # any client may have written it, and what goes wrong here would end the I/O thread
         return None
     return made._replace(message_id=properties.message_id), body

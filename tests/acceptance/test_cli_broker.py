@@ -72,7 +72,7 @@ def test_others_are_told_when_they_can_come_in(terminal):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("--memory-limit lots", "'lots' is no size"),
+        ("--memory-limit lots", "'lots' is not a size"),
         ("--port 70000", "0<=x<=65535"),
         ("dou", "did you mean 'do'?"),
         ("--port 1 do heal", "--port is for starting a broker"),

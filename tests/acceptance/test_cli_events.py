@@ -63,7 +63,9 @@ def test_a_camera_of_the_users_takes_pictures(shell, worker):
 
 
 def test_what_is_no_camera_is_refused(shell):
-    assert "no subclass of amqtask.events.snapshot.Polaroid" in shell.run("events", "-c", "json:dumps", code=78).stderr
+    assert (
+        "not a subclass of amqtask.events.snapshot.Polaroid" in shell.run("events", "-c", "json:dumps", code=78).stderr
+    )
 
 
 def test_events_without_a_broker_end_soon(shell):

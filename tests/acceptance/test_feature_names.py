@@ -15,7 +15,7 @@ from waiting import wait_for
 from amqtask import Amqtask, ConfigError
 from amqtask.results.base import Record
 from amqtask.tasks.options import TaskOptions
-from amqtask.worker.followups.records import answer
+from amqtask.worker.followups.answers import answer
 
 CONFIG = """\
 from amqtask.contrib.celery.schedules import crontab

@@ -210,8 +210,29 @@ def test_the_programs_of_a_how_to_run_beside_its_worker(page, tmp_path, vhost_ur
         running.wait(timeout=30)
 
 
+def test_the_programs_of_the_django_page_fit_the_example_project(tmp_path, user):
+    text = (ROOT / "docs/how-to/django.md").read_text()
+    named = files(text)
+    assert named.keys() == {"shop/app.py", "shop/settings.py", "orders/tasks.py"}
+    services, tests, settings = (block for block in python_blocks(text) if block not in named.values())
+    project = shutil.copytree(ROOT / "examples" / "django", tmp_path / "project")
+    (project / "shop/app.py").write_text(named["shop/app.py"])
+    with (project / "shop/settings.py").open("a") as file:
+        file.write(named["shop/settings.py"] + settings)
+    with (project / "orders/tasks.py").open("a") as file:  # the page leaves out what its task does
+        file.write(re.sub("def charge", "def charge_on_the_page", named["orders/tasks.py"]))
+    (project / "orders/services.py").write_text(services)
+    (project / "orders/tests.py").write_text(tests)
+    for words in (["check"], ["test"], ["shell", "-c", "import orders.tasks; print(*orders.tasks.app.tasks)"]):
+        ended = subprocess.run(
+            [sys.executable, "manage.py", *words], cwd=project, env=user, text=True, capture_output=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "charge_on_the_page" in ended.stdout
+
+
 NOT_RUN = re.compile(r"<!-- only compiled: .*? -->\n```python\n.*?^```", re.MULTILINE | re.DOTALL)
-RUN_ELSEWHERE = {"tasks.md", "results.md", "canvas.md"}
+RUN_ELSEWHERE = {"tasks.md", "results.md", "canvas.md", "django.md"}
 WORK = """
 from amqtask import Amqtask
 

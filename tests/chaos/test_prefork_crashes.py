@@ -77,7 +77,7 @@ def test_jobs_behind_the_running_one_are_innocent() -> None:
         pool = bench.pool
         assert isinstance(pool, PreforkPool)
         pids(bench)
-        pool._dispatch.pace.is_short = lambda _name: True  # type: ignore[method-assign]
+        pool._dispatch.run_times.is_short = lambda _name: True  # type: ignore[method-assign]
         pool._slots[0].counted, pool._dispatch.room = 8, 8
         bench.submit(job_for(1, "exit", 9), job_for(2, "add", 1), job_for(3, "add", 1))
         bench.wait(lambda: bench.lost)
@@ -89,8 +89,8 @@ def test_jobs_behind_one_that_turns_out_long_go_to_another_child(tmp_path: Path)
         pool = bench.pool
         assert isinstance(pool, PreforkPool)
         pids(bench)
-        short = pool._dispatch.pace.is_short
-        pool._dispatch.pace.is_short = lambda _name: True  # type: ignore[method-assign]
+        short = pool._dispatch.run_times.is_short
+        pool._dispatch.run_times.is_short = lambda _name: True  # type: ignore[method-assign]
         gate = tmp_path / "gate"
 
         def stuff() -> None:
@@ -101,7 +101,7 @@ def test_jobs_behind_one_that_turns_out_long_go_to_another_child(tmp_path: Path)
                 first.give(job_for(key, "where"), short=True)
             first.flush()
             pool._dispatch.recount(first)
-            pool._dispatch.pace.is_short = short  # type: ignore[method-assign]
+            pool._dispatch.run_times.is_short = short  # type: ignore[method-assign]
 
         bench.on_loop(stuff)
         bench.wait(lambda: {2, 3, 4} <= bench.outcomes.keys())

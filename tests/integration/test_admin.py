@@ -69,7 +69,7 @@ def test_taken_messages_come_back_unless_acknowledged(admin: Admin):
     assert second is not None
     assert (first.properties.message_id, first.remaining, second.remaining) == ("1", 2, 1)
     admin.ack(second.tag)
-    admin.nack_all()
+    admin.requeue()
     names = []
     while (received := admin.get("q")) is not None:
         names.append(received.properties.message_id)
@@ -93,12 +93,12 @@ def test_what_was_taken_as_a_consumer_goes_back_in_its_old_order(admin: Admin):
         admin.publish(message("quorum", name))
     for _look in range(3):
         assert names(admin, "quorum", 40) == sent
-        admin.nack_all()
+        admin.requeue()
         wait_for(lambda: ready(admin, "quorum") == 40)
     for received in admin.take("quorum", 40):
         if received.properties.message_id == "7":
             admin.ack(received.tag)
-    admin.nack_all()
+    admin.requeue()
     wait_for(lambda: ready(admin, "quorum") == 39)
     assert names(admin, "quorum", 1000) == [name for name in sent if name != "7"]
 
@@ -111,7 +111,7 @@ def test_what_arrives_while_others_are_held_is_behind_them(admin: Admin, broker_
         admin.publish(message("quorum", name))
     assert names(admin, "quorum", 3) == ["1", "2", "3"]
     admin.publish(message("quorum", "4"))
-    admin.nack_all()
+    admin.requeue()
     wait_for(lambda: ready(admin, "quorum") == 4)
     assert names(admin, "quorum", 4) == ["1", "2", "3", "4"]
 

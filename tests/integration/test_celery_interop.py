@@ -41,6 +41,12 @@ def pair(request: pytest.FixtureRequest, broker_node: Node, tmp_path_factory: py
         yield made
 
 
+@pytest.fixture(autouse=True)
+def _what_the_worker_said(pair: Pair) -> Iterator[None]:
+    yield
+    print(pair.worker.text()[-8000:])  # noqa: T201 -- pytest shows it where a test has failed
+
+
 @pytest.fixture
 def delaying(pair: Pair) -> Pair:
     """A pair whose client has the broker wait: Celery's leaves that to the worker."""

@@ -12,7 +12,7 @@ from declaring import declare
 from waiting import wait_for
 
 from amqtask.topology.declarations import Queue, RetryPolicy, Version
-from amqtask.topology.delays import Target, delay_target, ladder_steps, level_of, retry_name, retry_target
+from amqtask.topology.delays import Target, delay_target, ladder_level, ladder_steps, retry_name, retry_target
 from amqtask.topology.layout import queue_steps
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def test_delayed_messages_never_arrive_early_and_arrive_soon_after(
         pytest.skip("the ladder of a shared vhost is of quorum queues")
     queue = Queue("ladder-arrivals", type="classic")
     declare(channel, queue_steps(queue, Version(3, 10)))
-    declare(channel, ladder_steps(level_of(timedelta(seconds=max(DELAYS))), holder))
+    longest = delay_target([queue.name], timedelta(seconds=max(DELAYS)))
+    declare(channel, ladder_steps(ladder_level(longest.exchange), holder))
     due = {}
     for delay in DELAYS:
         body = str(delay).encode()

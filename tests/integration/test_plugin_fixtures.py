@@ -104,7 +104,7 @@ def test_published_lists_messages_that_are_no_tasks(amqtask_broker, published):
         admin.publish(Outgoing("", "emails", Properties("text/plain"), b"hello"))
     stray = published.list()[1]
     assert stray.task is None
-    assert "a message that is no task (not a task message" in str(stray)
+    assert "a message that is not a task (not a task message" in str(stray)
 
 
 def test_each_test_has_a_vhost_to_itself(amqtask_broker, published):

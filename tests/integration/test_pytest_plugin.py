@@ -57,7 +57,7 @@ def test_loading_it_loads_nothing_else(pytester):
             loaded = {name.partition(".")[0] for name in sys.modules}
             assert not loaded & {"pika", "aio_pika", "pamqp", "msgpack", "yaml"}
             assert {name for name in sys.modules if name.startswith("amqtask")} == {
-                "amqtask", "amqtask.testing", "amqtask.testing.plugin"
+                "amqtask", "amqtask.version", "amqtask.testing", "amqtask.testing.plugin"
             }
             assert threading.active_count() == 1
         """,

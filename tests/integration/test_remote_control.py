@@ -17,8 +17,10 @@ from worker_process import Site, WorkerProcess, new_site
 from amqtask.broker.admin import Admin
 from amqtask.control.client import Control
 from amqtask.control.messages import Names
+from amqtask.control.registry import commands
 from amqtask.errors import AccessRefused
 from amqtask.wire.message import Outgoing, Properties
+from amqtask.worker.control.commands import load_commands
 
 WORKER = ("-P", "threads", "-c", "2", "-n", "w1@h")
 NAMES = Names("celery")
@@ -103,6 +105,17 @@ def test_it_tells_its_tasks_queues_and_threads(place: Site) -> None:
     assert one(place, "prefetch") == {"work": 2}
     assert "thread amqtask-io" in one(place, "stack")["ok"]
     assert one(place, "connections")["consume"]["connected"] is True
+
+
+def test_every_question_is_answered_where_gevent_has_patched_what_waits(site: Site) -> None:
+    load_commands()
+    ours = [one for one in commands.values() if one.function.__module__.startswith("amqtask.")]
+    questions = {one.name: {one.variadic: []} if one.variadic else {} for one in ours if one.kind == "inspect"}
+    assert len(questions) > 15
+    worker = site.worker("-P", "gevent", "-n", "w1@h")
+    answers = {name: one(site, name, **arguments) for name, arguments in questions.items()}
+    assert [(name, told) for name, told in answers.items() if "error" in (told or ())] == []
+    assert "Traceback" not in worker.text()
 
 
 def test_a_command_of_the_app_s_own_is_answered(place: Site) -> None:

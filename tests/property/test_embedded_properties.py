@@ -17,7 +17,7 @@ from amqtask.errors import EncodeError
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Job, Kind
 from amqtask.execution.lost import Lost
-from amqtask.worker.followups.records import answer
+from amqtask.worker.followups.answers import answer
 
 OPTIONS = ConnectionOptions()
 KEYS = [

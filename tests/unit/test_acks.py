@@ -18,9 +18,7 @@ class Bench:
         self.acks = Acks(self.loop)
         self.acks.window = lambda: window
         self.acks.settlements.open()
-        self.acks.channel = SimpleNamespace(
-            is_open=True, basic_ack=lambda tag, multiple=False: self.written.append((tag, multiple))
-        )
+        self.acks.channel = SimpleNamespace(is_open=True, basic_acks=self.written.extend)
 
     def hold(self, *tags):
         for tag in tags:

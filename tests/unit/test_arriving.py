@@ -12,6 +12,7 @@ from amqtask.broker.pika_driver import new_loop
 from amqtask.wire.codec import encode, serializers
 from amqtask.wire.message import Properties, TaskMessage
 from amqtask.wire.signing import Signer
+from amqtask.worker.background import THREADS
 from amqtask.worker.control.requests import info
 from amqtask.worker.engine import Engine
 from amqtask.worker.options import WorkerOptions
@@ -30,7 +31,7 @@ def arrive():
         loops.append(new_loop())
         app = Amqtask("shop", broker="amqp://localhost", **settings)
         options = WorkerOptions(queues=(("amqtask", 1),), pool="solo", concurrency=1, hostname="w@h")
-        engine = Engine(app, options, loops[-1], SimpleNamespace())
+        engine = Engine(app, options, loops[-1], SimpleNamespace(background=THREADS))
         engine.custody.open(SimpleNamespace())
         method = SimpleNamespace(delivery_tag=1, exchange="", routing_key="q", redelivered=False)
         engine._arrive("amqtask", method, properties, body)

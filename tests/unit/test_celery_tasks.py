@@ -217,7 +217,8 @@ def test_modules_of_tasks_are_discovered(app, tmp_path, monkeypatch):
     assert "with_tasks.tasks.found" in app.tasks
 
 
-def test_discovery_without_django_wants_names(app):
+def test_discovery_without_django_wants_names(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "django.apps", None)
     with pytest.raises(ConfigError, match="name the packages"):
         app.autodiscover_tasks(force=True)
 

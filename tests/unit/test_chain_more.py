@@ -9,8 +9,8 @@ import pytest
 from recording import RecordingTransport
 
 from amqtask import Amqtask, chain
-from amqtask.canvas.plan import plan
-from amqtask.canvas.planned import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, Plan, Sending
+from amqtask.canvas.plan import CHAIN_MORE, CHAIN_OVER, CHAIN_SKIP, Plan, Sending
+from amqtask.canvas.planning import plan
 from amqtask.errors import AccessRefused, BrokerUnavailable, MessageTooLarge, PartialPublish, QueueFull, Unroutable
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Job, Kind

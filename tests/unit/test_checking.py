@@ -25,7 +25,7 @@ def made(**settings):
         ({"result_accept_content": ["jsn"]}, "setting result_accept_content: unknown serializer"),
         ({"task_compression": "gzp"}, "setting task_compression: unknown compression 'gzp'"),
         ({"result_compression": "gzp"}, "setting result_compression: unknown compression"),
-        ({"timezone": "Europe/Bern"}, "setting timezone: 'Europe/Bern' is no time zone"),
+        ({"timezone": "Europe/Bern"}, "setting timezone: 'Europe/Bern' is not a time zone"),
         (
             {"task_time_limit": 5, "task_soft_time_limit": 10},
             "setting task_soft_time_limit: 10 s is longer than task_time_limit, 5 s",

@@ -232,7 +232,7 @@ def test_periodic_tasks_filled_in_before_a_module_is_read_are_kept():
 
 
 def test_a_schedule_that_is_no_mapping_is_an_error():
-    with pytest.raises(ConfigError, match="beat_schedule.*a mapping is wanted, not list"):
+    with pytest.raises(ConfigError, match="beat_schedule.*a mapping is required, got list"):
         Amqtask("x", beat_schedule=[{"task": "a", "schedule": 3}])
 
 

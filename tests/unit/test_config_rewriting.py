@@ -65,7 +65,7 @@ def test_a_file_that_is_no_python_is_refused(tmp_path, capsys):
     file = tmp_path / "config.yaml"
     file.write_text("a: [\n")
     assert main(["upgrade", "settings", str(file)]) == 78
-    assert "is no Python file" in capsys.readouterr().err
+    assert "is not a Python file" in capsys.readouterr().err
 
 
 def test_a_form_feed_is_no_end_of_a_line():

@@ -9,7 +9,7 @@ from shop import make_shop, read, task_of
 
 from amqtask import Amqtask, Binding, Queue, QueueFull, Unroutable
 from amqtask.app import recovery
-from amqtask.broker.failures import declare_refused
+from amqtask.broker.faults import declare_refused
 from amqtask.topology.declarations import QueueDeclare
 
 

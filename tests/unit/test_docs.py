@@ -20,7 +20,7 @@ from amqtask.control.pauses import NAME as PAUSED
 from amqtask.control.tombstones import QUEUE as REVOKED
 from amqtask.tasks.context import Context
 from amqtask.tasks.options import SEND_OPTIONS, TaskOptions
-from amqtask.wire.failure import FAILURE_HEADERS
+from amqtask.wire.dead_headers import DEAD_HEADERS
 from amqtask.worker.deliveries.outcome import DEAD_REASONS, UNSENDABLE, WORKER_LOST
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +93,7 @@ def test_every_reason_and_header_of_a_dead_letter_is_documented():
     reasons = {*DEAD_REASONS.values(), WORKER_LOST, UNSENDABLE}
     assert [reason for reason in reasons if f"| `{reason}` | worker |" not in page] == []
     assert [reason for reason in BROKER_REASONS if f"| `{reason}` | broker |" not in page] == []
-    assert [header for header in FAILURE_HEADERS if f"`{header}`" not in page] == []
+    assert [header for header in DEAD_HEADERS if f"`{header}`" not in page] == []
 
 
 def test_every_object_that_amqtask_makes_on_the_broker_is_documented():

@@ -10,9 +10,9 @@ import pytest
 from pool_app import HOSTILE, make_app
 from pool_host import job_for
 
-from amqtask.execution import failure
 from amqtask.execution.executor import Executor
 from amqtask.execution.job import Job, Kind, Outcome
+from amqtask.results import trimming
 from amqtask.topology.declarations import Queue, RetryPolicy
 from amqtask.wire.codec import decode
 from amqtask.wire.compression import CONTENT_TYPES, compress
@@ -200,8 +200,8 @@ def test_error_texts_are_short_and_sendable(which: str) -> None:
     assert outcome.error is not None
     kind, message, trace = outcome.error
     assert len(kind.encode()) <= 256
-    assert len(message.encode()) <= failure.MESSAGE_LIMIT
-    assert len(trace.encode()) <= failure.TRACEBACK_LIMIT
+    assert len(message.encode()) <= trimming.MESSAGE_LIMIT
+    assert len(trace.encode()) <= trimming.TRACEBACK_LIMIT
 
 
 def test_traceback_begins_in_user_code_and_shows_the_cause() -> None:

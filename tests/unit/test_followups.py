@@ -10,7 +10,7 @@ from shop import read
 
 from amqtask import Amqtask, ResultTooLarge
 from amqtask.broker.content import encode_properties
-from amqtask.canvas.planned import Plan, Sending
+from amqtask.canvas.plan import Plan, Sending
 from amqtask.errors import Ignore, Replaced
 from amqtask.execution.followups import Followups
 from amqtask.execution.job import Job, Kind

@@ -30,7 +30,7 @@ APP = Amqtask("forks", broker_url="amqp://127.0.0.1:9/")
 
 USES = {
     "blocking": (TRANSPORT._lock, lambda: TRANSPORT._sync),
-    "awaiting": (TRANSPORT._lock, lambda: TRANSPORT._aio),
+    "awaiting": (TRANSPORT._lock, lambda: TRANSPORT.aio),
     "a loop's line": (AIO._mutex, lambda: asyncio.run(line(AIO))),
     "an app's connections": (APP._wiring._lock, lambda: APP._wiring.own),
 }

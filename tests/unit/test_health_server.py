@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import socket
 import threading
 import time
@@ -15,8 +17,10 @@ from waiting import wait_for
 
 from amqtask.broker.loop import SelectLoop
 from amqtask.errors import ConfigError
-from amqtask.worker import health
-from amqtask.worker.health import FROZEN, Health, HealthServer, address, verdict
+from amqtask.worker import http_server
+from amqtask.worker.health.server import FROZEN, Health, HealthServer, verdict
+from amqtask.worker.http_server import address
+from amqtask.worker.pools.threads import ThreadPool
 from amqtask.worker.steps.health import HealthChecks
 
 
@@ -60,11 +64,17 @@ def ask(peer: socket.socket, request: str) -> tuple[int, str]:
         peer.sendall(request.encode())
         answer = b"".join(iter(lambda: peer.recv(4096), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)["status"] if body else ""
+    return int(head.split()[1]), json.loads(body)["status"] if b"/json" in head else body.decode()
 
 
 def get(server: HealthServer, path: str) -> tuple[int, str]:
     return ask(socket.create_connection(("127.0.0.1", server.port)), f"GET {path} HTTP/1.1\r\n\r\n")
+
+
+def at_path(server: HealthServer) -> tuple[int, str]:
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(server._path)
+    return ask(peer, "GET /livez HTTP/1.1\r\n\r\n")
 
 
 def test_a_worker_that_is_well_is_live_and_ready(server):
@@ -81,13 +91,11 @@ def test_a_broker_that_is_away_makes_it_unready_but_leaves_it_live(worker, serve
 
 def test_the_same_is_told_on_the_socket_beside_the_pidfile(worker, server):
     worker.state = Health("it is broken", "it is broken")
-    peer = socket.socket(socket.AF_UNIX)
-    peer.connect(server._path)
-    assert ask(peer, "GET /livez HTTP/1.1\r\n\r\n") == (503, "it is broken")
+    assert at_path(server) == (503, "it is broken")
 
 
 def test_a_frozen_loop_is_neither_live_nor_ready(worker, server, monkeypatch):
-    monkeypatch.setattr(health, "PATIENCE", 0.1)
+    monkeypatch.setattr(http_server, "PATIENCE", 0.1)
     thaw = threading.Event()
     worker.loop.call_soon_threadsafe(thaw.wait)
     try:
@@ -118,6 +126,27 @@ def test_whoever_asks_nothing_is_not_waited_for_by_others(server):
         assert endless.recv(1) == b""
 
 
+def test_without_descriptors_who_asks_is_let_in_later_and_no_cpu_is_burnt(server, monkeypatch):
+    monkeypatch.setattr(http_server, "PATIENCE", 0.1)
+    serving, tries = server._server, []
+    accept = serving._accept
+    monkeypatch.setattr(serving, "_accept", lambda listener: (tries.append(1), accept(listener)))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as asking:
+        asking.settimeout(0.2)
+        lowest = os.dup(asking.fileno())
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        try:
+            asking.connect(("127.0.0.1", server.port))
+            with pytest.raises(TimeoutError):
+                asking.recv(1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert 1 <= len(tries) < 5
+        assert ask(asking, "GET /livez HTTP/1.1\r\n\r\n") == (200, "live")
+
+
 def test_a_port_that_another_process_has_is_refused(server, worker):
     with pytest.raises(ConfigError, match=f"another process listens on 127.0.0.1:{server.port}"):
         HealthServer(worker.ask, f"127.0.0.1:{server.port}")
@@ -126,10 +155,20 @@ def test_a_port_that_another_process_has_is_refused(server, worker):
 def test_a_successor_shares_port_and_path_and_keeps_them(worker, server):
     successor = HealthServer(worker.ask, f"127.0.0.1:{server.port}", server._path, shared=True)
     successor.start()
+    successor.take_path()
+    successor.take_path()  # at each reconnect
     server.stop()
     assert get(successor, "/livez")[0] == 200
-    assert Path(server._path).exists()
+    assert at_path(successor) == (200, "live")
     successor.stop()
+
+
+def test_a_successor_that_fails_leaves_the_path_to_the_worker_before_it(worker, server):
+    successor = HealthServer(worker.ask, f"127.0.0.1:{server.port}", server._path, shared=True)
+    successor.start()
+    successor.stop()
+    assert at_path(server) == (200, "live")
+    assert [one.name for one in Path(server._path).parent.iterdir()] == ["w.pid.health"]
 
 
 @pytest.mark.parametrize(
@@ -137,13 +176,13 @@ def test_a_successor_shares_port_and_path_and_keeps_them(worker, server):
     [(":8080", ("", 8080)), ("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), (" h:1 ", ("h", 1))],
 )
 def test_addresses(text, expected):
-    assert address(text) == expected
+    assert address(text, "worker_health") == expected
 
 
 @pytest.mark.parametrize("text", ["8080", ":", ":port", ":70000", "::1:80"])
 def test_what_is_no_address_is_refused(text):
-    with pytest.raises(ConfigError, match="write :8080"):
-        address(text)
+    with pytest.raises(ConfigError, match="^worker_health: .* write :8080"):
+        address(text, "worker_health")
 
 
 def test_unknown_paths_are_not_found():
@@ -153,7 +192,7 @@ def test_unknown_paths_are_not_found():
 def test_a_worker_that_was_replaced_answers_no_more():
     settings = SimpleNamespace(worker_health="127.0.0.1:0")
     worker = SimpleNamespace(
-        app=SimpleNamespace(settings=settings), options=SimpleNamespace(health_socket=None), pool=None,
+        app=SimpleNamespace(settings=settings), options=SimpleNamespace(health_socket=None), pool=ThreadPool,
         predecessor=None, successor=None,
     )  # fmt: skip
     replaced, ending = (HealthChecks(worker), HealthChecks(worker))  # type: ignore[arg-type]

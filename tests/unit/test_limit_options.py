@@ -152,7 +152,7 @@ class TestKeys:
         assert [message.properties.headers.get(LIMIT_KEY) for message in transport.sent] == ["a", "b", None]
 
     def test_a_retry_with_other_arguments_counts_for_their_key(self):
-        limit = Limit(1, key="tenant").of(lambda tenant: None, "t")
+        limit = Limit(1, key="tenant").bound_to(lambda tenant: None, "t")
         message = TaskMessage("t", "id", ("a",))
         assert next_key(limit, message, Retry(args=("b",))) == {LIMIT_KEY: "b"}
         assert next_key(limit, message, Retry(kwargs={})) == {LIMIT_KEY: "a"}

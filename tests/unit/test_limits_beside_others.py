@@ -45,7 +45,7 @@ class Bench:
         custody.settler = SimpleNamespace(settle=lambda delivery, *_: custody.settled(delivery))
         custody.open(
             SimpleNamespace(
-                is_open=True, basic_ack=lambda *_: None, basic_nack=lambda tag, requeue: self.back.append(tag)
+                is_open=True, basic_acks=lambda _: None, basic_nack=lambda tag, requeue: self.back.append(tag)
             )
         )
         app = app_with(**tasks)

@@ -8,12 +8,12 @@ import pytest
 
 from amqtask import Amqtask, ConfigError
 from amqtask.app.periodic import CLEANUP
-from amqtask.beat.keeping import StateFile
+from amqtask.beat.state_file import StateFile
 from amqtask.cli.main import main
+from amqtask.config.zones import zone
 from amqtask.schedules.cron import crontab
 from amqtask.schedules.interval import schedule
 from amqtask.schedules.state import Mark, State
-from amqtask.schedules.zones import zone
 
 
 @pytest.fixture
@@ -169,3 +169,46 @@ def test_the_file_keeps_the_state_and_one_that_is_broken_is_set_aside(tmp_path, 
     assert "can't be read" in caplog.text
     with pytest.raises(ConfigError, match="can't use"):
         StateFile(str(tmp_path / "none" / "beat.db"))
+
+
+@pytest.mark.parametrize("name", ["", None, 5])
+def test_an_entry_without_a_name_is_an_error(name):
+    app = Amqtask("shop", broker="amqp://localhost/", beat_schedule={name: {"task": "t", "schedule": 5}})
+    with pytest.raises(ConfigError, match="the name of a periodic task must be a text"):
+        app.periodic_tasks()
+
+
+def test_a_call_may_be_given_as_a_signature_the_dict_of_one_or_a_task(app):
+    @app.task(name="add")
+    def add(x, y=0):
+        pass
+
+    signature = add.s(1, y=2).set(queue="slow", task_id="one-run-only")
+    for name, task in (("signature", signature), ("dict", dict(signature))):
+        app.add_periodic_task(60, task, name=name)
+        entry = app.periodic_tasks()[name]
+        assert (entry.task, entry.args, entry.kwargs, entry.options) == ("add", (1,), {"y": 2}, {"queue": "slow"})
+    app.add_periodic_task(60, add, name="task", args=(3,))
+    assert (app.periodic_tasks()["task"].task, app.periodic_tasks()["task"].args) == ("add", (3,))
+    with pytest.raises(ConfigError, match="a signature or a task is required, got 5"):
+        app.add_periodic_task(60, 5)
+    with pytest.raises(ConfigError, match="a signature or a task is required, got 5"):
+        app.schedules.add("five", 5, 60)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--queue", "nowhere"], "periodic task 'x': queue 'nowhere' is not declared"),
+        (["-a", "[1, 2]"], "periodic task 'x': t() takes"),
+    ],
+)
+def test_what_the_scheduler_could_not_send_is_not_added_by_the_command(tmp_path, capsys, monkeypatch, words, why):
+    (tmp_path / "adding.py").write_text(
+        "from amqtask import Amqtask\napp = Amqtask('adding', broker='amqp://localhost:1/')\n\n\n"
+        "@app.task(name='t')\ndef t():\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["-A", "adding", "schedule", "add", "x", "t", "--every", "5", *words]) == 78
+    assert why in capsys.readouterr().err

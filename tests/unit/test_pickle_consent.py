@@ -9,7 +9,7 @@ import pytest
 from amqtask import Amqtask, ConfigError, ContentRefused
 from amqtask.app.checking import check_settings
 from amqtask.canvas.parking import find, messages_of
-from amqtask.canvas.planned import Parked
+from amqtask.canvas.plan import Parked
 from amqtask.contrib.celery import signature
 from amqtask.wire.codec import serializers
 from amqtask.wire.signing import Signer

@@ -29,6 +29,19 @@ def test_the_file_holds_our_id_until_we_remove_it(tmp_path):
     assert not file.path.exists()
 
 
+def test_the_socket_beside_it_goes_with_the_file_and_stays_when_another_process_has_that(tmp_path, other):
+    file = Pidfile(tmp_path / "w.pid")
+    socket = tmp_path / "w.pid.health"  # left by a worker that has failed at its start
+    socket.touch()
+    file.path.write_text(f"{other.pid}\n")
+    file.remove()
+    assert socket.exists()
+    file.path.unlink()
+    file.write()
+    file.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_living_process_keeps_its_file(tmp_path, other):
     file = Pidfile(tmp_path / "w.pid")
     file.path.write_text(f"{other.pid}\n")

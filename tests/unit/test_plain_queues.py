@@ -10,7 +10,7 @@ from amqtask.topology.checks import check
 from amqtask.topology.declarations import ExchangeDeclare, QueueBind, QueueDeclare, Version
 from amqtask.topology.document import loads
 from amqtask.topology.layout import topology_steps
-from amqtask.topology.model import Topology, default_topology, opened
+from amqtask.topology.model import Topology, opened
 
 V = Version(3, 10)
 
@@ -20,7 +20,7 @@ def steps_of(topology, *queues):
 
 
 def test_plain_queue_is_declared_as_celery_declares_it():
-    assert steps_of(opened(default_topology("celery"))) == (
+    assert steps_of(opened(Topology.from_code(default_queue="celery"))) == (
         ExchangeDeclare("celery", "direct", lenient=True),
         QueueDeclare("celery.dead", lenient=True),
         QueueDeclare("celery", lenient=True),
@@ -29,11 +29,11 @@ def test_plain_queue_is_declared_as_celery_declares_it():
 
 
 def test_any_other_name_is_a_plain_queue_too():
-    topology = opened(default_topology("celery"))
+    topology = opened(Topology.from_code(default_queue="celery"))
     assert QueueDeclare("emails", lenient=True) in steps_of(topology, "emails")
     assert ExchangeDeclare("celery", "direct", lenient=True) not in steps_of(topology, "emails")
     with pytest.raises(TopologyError, match="no queue 'emails'"):
-        default_topology("celery").queue("emails")
+        Topology.from_code(default_queue="celery").queue("emails")
 
 
 def test_queues_of_a_file_keep_what_it_says_and_its_defaults_are_for_them_alone():

@@ -8,13 +8,13 @@ from amqtask.worker.prefetch import AutoPrefetch
 def settle(prefetch, runtime, times=200):
     for _ in range(times):
         prefetch.observe(runtime)
-    return prefetch.change()
+    return prefetch.next_value()
 
 
 def test_nothing_is_known_at_first_so_each_slot_has_one():
     prefetch = AutoPrefetch(4)
     assert prefetch.value == 4
-    assert prefetch.change() is None
+    assert prefetch.next_value() is None
 
 
 def test_long_tasks_are_never_hoarded():

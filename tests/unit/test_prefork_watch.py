@@ -28,7 +28,7 @@ def slot() -> Iterator[Slot]:
     made.connect(lambda: None).close()
     made.ready, made.progress = True, 0.0
     yield made
-    made.bury()
+    made.clear()
 
 
 def give(slot: Slot, key: int, **limits: Any) -> None:
@@ -102,9 +102,9 @@ def test_child_has_to_end_when_it_was_told_to(slot: Slot) -> None:
 
 
 def test_kill_is_repeated_until_the_child_is_dead(slot: Slot) -> None:
-    slot.doom = "it did not answer"
+    slot.killed = "it did not answer"
     assert found(slot, 1.0) == ("kill", 1.5)
-    slot.bury()
+    slot.clear()
     assert found(slot, 1.0) == ("none", None)
 
 

@@ -46,10 +46,10 @@ def test_a_queue_may_come_later():
 
 def test_the_prefetch_follows_a_pool_that_grows():
     prefetch = AutoPrefetch(4)
-    assert prefetch.change() is None
+    assert prefetch.next_value() is None
     prefetch.resize(5)
-    assert (prefetch.change(), prefetch.change()) == (5, None)
+    assert (prefetch.next_value(), prefetch.next_value()) == (5, None)
     for _ in range(50):
         prefetch.observe(1.0)
     prefetch.resize(6)
-    assert prefetch.change() == 6, "long tasks too: each slot needs a message of its own"
+    assert prefetch.next_value() == 6, "long tasks too: each slot needs a message of its own"

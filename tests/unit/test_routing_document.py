@@ -223,7 +223,7 @@ def test_each_mistake_has_its_place_and_its_cause(text: str, place: str, part: s
 
 def test_a_number_where_a_text_belongs_asks_for_quotes() -> None:
     text = "exchanges: {x: }\nqueues: {a: {bindings: [{exchange: x, routing_key: 10}]}}"
-    assert only_problem(text).endswith('the number 10 is no text; write "10" in quotes')
+    assert only_problem(text).endswith('the number 10 is not text; write "10" in quotes')
 
 
 def test_text_that_is_not_utf8_is_located() -> None:

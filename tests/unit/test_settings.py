@@ -75,7 +75,7 @@ def test_environment_variables_are_read_by_the_kind_of_the_setting(name, text, v
         ("broker_confirm_timeout", float("nan"), "finite"),
         ("topology_mode", "maybe", "declare, verify, none"),
         ("task_acks_late", 1, "true or false"),
-        ("task_default_queue", "", "not an empty one"),
+        ("task_default_queue", "", "got an empty text"),
         ("accept_content", ["json", 3], "list of texts"),
         ("unknown_task_delays", "5s", "list of durations"),
         ("broker_use_ssl", {"cafile": "x"}, "unknown cafile"),
@@ -102,7 +102,7 @@ def test_a_misspelt_environment_variable_is_reported_but_a_stranger_is_not(caplo
     with caplog.at_level(logging.WARNING):
         _ = Configuration({"AMQTASK_BROKER_ULR": "x", "AMQTASK_APP": "proj", "OTHER": "1"}).settings
     assert [record.getMessage() for record in caplog.records] == [
-        "environment variable AMQTASK_BROKER_ULR is no setting; did you mean 'broker_url'?"
+        "environment variable AMQTASK_BROKER_ULR is not a setting; did you mean 'broker_url'?"
     ]
 
 

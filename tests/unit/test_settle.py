@@ -47,8 +47,8 @@ class Bench:
         self.storing = Storing(self.loop, backend)
         self.patient = Patient(self.loop, SimpleNamespace(publish=self._publish, declared=lambda _: False), 1.0)
         carrier = Carrier(self.patient, self.storing, by_message=by_message, persistent=True, instead=refused)
-        carrier.parts = SimpleNamespace(count=lambda part, who, done: self._event(f"count {part.group_index}", done))
-        carrier.begins = SimpleNamespace(begin=lambda begin, key, who, done: self._event("begin", done))
+        carrier.counter = SimpleNamespace(count=lambda part, who, done: self._event(f"count {part.group_index}", done))
+        carrier.beginner = SimpleNamespace(begin=lambda begin, key, who, done: self._event("begin", done))
         self.lost: After | Exception = After()
         self.observers: list[Observer] = []
         losses = Losses(self.storing, self._followups())

@@ -87,6 +87,13 @@ def test_an_import_that_fails_inside_shows_the_real_cause_and_its_place(project,
     assert refused("syntax").endswith(f"({tmp_path}/syntax.py:1)")
 
 
+def test_what_amqtask_refuses_is_told_with_the_line_of_the_program_that_says_it(project, tmp_path):
+    project(late="from amqtask import crontab\n\ncrontab(minute=61)\n")
+    assert refused("late") == (
+        f"loading 'late' failed: amqtask.errors.ConfigError: minute: 61 is not from 0 to 59 ({tmp_path}/late.py:3)"
+    )
+
+
 def test_a_module_that_exits_is_an_error_not_an_exit(project):
     project(leaves="raise SystemExit(3)")
     assert "loading 'leaves' failed: SystemExit: 3" in refused("leaves")
@@ -106,7 +113,7 @@ def test_no_app_says_what_to_write(project):
     ("path", "text"),
     [
         ("mod:nothing", "module mod has no attribute 'nothing'"),
-        ("mod:number", "mod:number is no Amqtask: it is int"),
+        ("mod:number", "mod:number is not of type Amqtask: it is int"),
         ("mod:make", "mod:make is a function; write mod:make() if it makes the app"),
         ("mod:number()", "number can't be called"),
         ("mod:fail()", "loading 'mod:fail()' failed: RuntimeError: no"),

@@ -11,16 +11,16 @@ import pytest
 
 from amqtask.errors import TopologyError
 from amqtask.topology.declarations import Backoff, Binding, Exchange, Pool, Queue, RetryPolicy, Route
-from amqtask.topology.model import Topology, default_topology
+from amqtask.topology.model import Topology
 from amqtask.topology.router import Router
 
 
 def test_without_any_declaration_there_is_one_queue() -> None:
-    topology = default_topology()
+    topology = Topology.from_code()
     assert list(topology.queues) == ["amqtask"]
     assert topology.default_queue == Queue("amqtask")
     assert topology.exchanges == {}
-    assert default_topology("jobs").default_queue.name == "jobs"
+    assert Topology.from_code(default_queue="jobs").default_queue.name == "jobs"
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from amqtask import clock
+from amqtask.worker.health.progress import Progress
+from amqtask.worker.health.watchdog import EXIT, Patience, missing_consumers
 from amqtask.worker.looks import Look
-from amqtask.worker.progress import Progress
-from amqtask.worker.watchdog import EXIT, Patience, missing_consumers
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_queues_without_any_consumer_are_named():
 GUARDED = """
 import sys, threading, time
 from amqtask.broker.loop import SelectLoop
-from amqtask.worker.watchdog import LoopGuard
+from amqtask.worker.health.watchdog import LoopGuard
 loop = SelectLoop()
 guard = LoopGuard(loop.call_soon_threadsafe, 0.1, 3, lambda: print("leaving", flush=True))
 guard.start()

@@ -10,7 +10,7 @@ from waiting import wait_for
 from amqtask.broker.loop import SelectLoop
 from amqtask.wire.lamport import LamportClock
 from amqtask.worker.events import dispatcher as module
-from amqtask.worker.events.dispatcher import WAITING_MAX, Dispatcher
+from amqtask.worker.events.dispatcher import WAITING_MAX, EventDispatcher
 from amqtask.worker.events.encoding import Body, arguments
 from amqtask.worker.events.heart import IDLE, Heart
 
@@ -102,7 +102,7 @@ def ready(dispatcher):
 
 
 def test_a_broker_that_takes_nothing_costs_a_bounded_number_of_events(loop, caplog):
-    dispatcher = Dispatcher(loop, "celeryev", "w@h", LamportClock(), lambda: False)
+    dispatcher = EventDispatcher(loop, "celeryev", "w@h", LamportClock(), lambda: False)
     channel = ready(dispatcher)
     for number in range(WAITING_MAX + 500):
         dispatcher.put("task-started", {"uuid": str(number)})
@@ -125,7 +125,7 @@ def test_a_broker_that_takes_nothing_costs_a_bounded_number_of_events(loop, capl
 
 
 def test_task_events_are_gathered_for_a_moment_and_drained_before_the_goodbye(loop):
-    dispatcher = Dispatcher(loop, "celeryev", "w@h", LamportClock(), lambda: False)
+    dispatcher = EventDispatcher(loop, "celeryev", "w@h", LamportClock(), lambda: False)
     channel = ready(dispatcher)
     channel.congested = False
     done = []
@@ -145,7 +145,7 @@ def test_task_events_are_gathered_for_a_moment_and_drained_before_the_goodbye(lo
 def test_events_wait_while_the_broker_blocks_publishers(loop, monkeypatch):
     monkeypatch.setattr(module, "_PAUSE", 0.01)
     blocked = True
-    dispatcher = Dispatcher(loop, "celeryev", "w@h", LamportClock(), lambda: blocked)
+    dispatcher = EventDispatcher(loop, "celeryev", "w@h", LamportClock(), lambda: blocked)
     channel = ready(dispatcher)
     channel.congested = False
     dispatcher.put("task-started", {"uuid": "a"})

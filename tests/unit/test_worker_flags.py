@@ -33,6 +33,7 @@ def parsed(*words: str) -> click.Context:
         (["--autoscale", "10,3"], "worker_autoscale", "10,3"),
         (["--heartbeat-interval", "5"], "worker_heartbeat_interval", 5.0),
         (["--health", ":8080"], "worker_health", ":8080"),
+        (["--metrics", ":9808"], "worker_metrics", ":9808"),
         (["--fail-fast"], "broker_connection_retry_on_startup", False),
         (["-s", "beat.db"], "beat_schedule_filename", "beat.db"),
         (["--schedule-filename", "beat.db"], "beat_schedule_filename", "beat.db"),

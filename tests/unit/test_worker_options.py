@@ -179,7 +179,7 @@ def test_an_autoscaled_worker_starts_with_its_fewest_slots_and_holds_messages_fo
 
 
 def test_solo_can_not_be_scaled_and_bounds_must_make_sense():
-    with pytest.raises(ConfigError, match="worker_autoscale can't be had with it"):
+    with pytest.raises(ConfigError, match="worker_autoscale can't be used with it"):
         resolved(settings=Settings(worker_autoscale="10,3"), pool="solo")
     with pytest.raises(ConfigError, match="write MAX,MIN"):
         resolved(settings=Settings(worker_autoscale="many"))

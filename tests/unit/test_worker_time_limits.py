@@ -10,8 +10,8 @@ from limit_parts import app_with
 from worker_messages import delivery
 
 from amqtask import ConfigError
-from amqtask.worker.limits.memory import family, family_memory
 from amqtask.worker.limits.time import TimeLimits
+from amqtask.worker.process.memory import family, family_memory
 
 
 class TestTimeLimits:

@@ -12,7 +12,7 @@ from amqtask import clock
 from amqtask.app.app import Amqtask
 from amqtask.app.periodic import periodic_entry
 from amqtask.config.sources import Source
-from amqtask.config.zones import zone
+from amqtask.config.zones import home_zone
 from amqtask.contrib.celery import absent
 from amqtask.contrib.celery.absent import Absent
 from amqtask.contrib.celery.conf import CeleryConf
@@ -86,7 +86,7 @@ class Celery(Amqtask):
         set_as_current: bool = True,
         **changes: Any,
     ) -> None:
-        self._is_to_be_current = set_as_current
+        self._becomes_current = set_as_current
         super().__init__(main or "celery", interop="celery")
         self.conf = CeleryConf(lambda: self.configuration, self._configured)
         self.configuration.update({"unknown_settings": "warn"}, Source.DEFAULT)
@@ -120,7 +120,7 @@ class Celery(Amqtask):
         name = ours.pop("name", None) or task_name(function)
         priority = ours.pop("priority", None)  # up to 255
         checked = replace(task_options(bind, ours), priority=None if priority is None else as_priority(priority))
-        task = kind.made(function, name, checked, lambda: self.producer, self)
+        task = kind.from_function(function, name, checked, lambda: self.producer, self)
         _put_attributes(task, {name: value for name, value in options.items() if name not in _OURS})
         self.tasks.add(task)
         return task
@@ -174,15 +174,11 @@ class Celery(Amqtask):
     @property
     def timezone(self) -> tzinfo:
         """The setting ``timezone``."""
-        return zone(self.settings.timezone)
+        return home_zone(self.settings.timezone)
 
     def now(self) -> datetime:
         """The time, in the zone of the app."""
         return clock.utcnow().astimezone(self.timezone)
-
-    def _made(self) -> None:
-        if self._is_to_be_current:
-            super()._made()
 
     def set_default(self) -> None:
         """The same as :meth:`set_current`: here all threads have one current app."""
@@ -210,7 +206,7 @@ def _task_class(given: type[Task] | str | None) -> type[Task]:
     if given is None:
         return Task
     if not issubclass(given, Task):
-        raise ConfigError(f"task_cls: {given!r} is no subclass of amqtask.contrib.celery.Task")
+        raise ConfigError(f"task_cls: {given!r} is not a subclass of amqtask.contrib.celery.Task")
     return given
 
 

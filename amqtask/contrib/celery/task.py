@@ -125,6 +125,6 @@ class Task(BaseTask):
             raise Unavailable("update_state(task_id=...): a task of amqtask tells its own state only")
         super().update_state(state, meta)
 
-    def _checked(self, args: Any, kwargs: Mapping[str, Any] | None, options: Any) -> Call:
+    def _check_call(self, args: Any, kwargs: Mapping[str, Any] | None, options: Any) -> Call:
         take(cast("MutableMapping[str, Any]", options))
-        return super()._checked(args or (), kwargs, options)
+        return super()._check_call(args or (), kwargs, options)

@@ -89,7 +89,7 @@ def test_solo_has_one_slot_for_ever() -> None:
 
         bench.on_loop(grow)
         bench.on_loop(lambda: bench.pool.shrink(1))
-        assert refusals == ["the solo pool has one slot; 1 more can't be had"]
+        assert refusals == ["the solo pool has one slot; 1 more can't be added"]
         assert bench.on_loop(lambda: bench.pool.size) == 1
 
 

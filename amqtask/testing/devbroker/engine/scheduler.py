@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FEW = 64  # so many timers are not worth sweeping
+_FEW = 64  # this many timers are not worth sweeping
 
 
 class Timer:

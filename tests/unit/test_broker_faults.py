@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amqtask.broker import failures
+from amqtask.broker import faults
 from amqtask.broker.frames import PublishFrames
 from amqtask.broker.pika_internals import fast_publishing_works, fast_reading_works
 from amqtask.broker.version import read_version
@@ -45,7 +45,7 @@ from amqtask.errors import AccessRefused, BrokerError, BrokerUnavailable, Inequi
     ],
 )
 def test_a_difference_of_arguments_is_taken_apart(text: str, argument: str, wanted: str, existing: str):
-    error = failures.declare_refused(406, text, "queue 'q'")
+    error = faults.declare_refused(406, text, "queue 'q'")
     assert isinstance(error, InequivalentArguments)
     assert (error.kind, error.name, error.argument, error.wanted, error.existing) == (
         "queue",
@@ -70,7 +70,7 @@ def test_a_difference_of_arguments_is_taken_apart(text: str, argument: str, want
     ],
 )
 def test_a_refused_declaration_names_its_subject(code: int, text: str, kind: type[Exception]):
-    error = failures.declare_refused(code, text, "queue 'q'")
+    error = faults.declare_refused(code, text, "queue 'q'")
     assert type(error) is kind
     assert "queue 'q'" in str(error)
 
@@ -85,13 +85,13 @@ def test_a_refused_declaration_names_its_subject(code: int, text: str, kind: typ
     ],
 )
 def test_the_culprit_of_a_closed_channel_is_read_from_the_text(code: int, text: str, exchange: str | None):
-    assert failures.culprit_exchange(code, text) == exchange
+    assert faults.culprit_exchange(code, text) == exchange
 
 
 def test_the_limit_of_a_too_large_message_is_read_from_the_text():
     for kind in ("max size", "configured max size"):
         text = f"PRECONDITION_FAILED - message size 16777217 is larger than {kind} 16777216"
-        assert failures.culprit_size(text) == 16777216
+        assert faults.culprit_size(text) == 16777216
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,14 @@ import re
 import ssl
 from typing import TYPE_CHECKING
 
+from amqtask.broker.codes import (
+    ACCESS_REFUSED,
+    COMMAND_INVALID,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    RESOURCE_LOCKED,
+)
 from amqtask.errors import (
     AccessRefused,
     AmqtaskError,
@@ -27,13 +35,6 @@ from amqtask.topology.delays import remedy
 
 if TYPE_CHECKING:
     from amqtask.broker.url import BrokerURL
-
-ACCESS_REFUSED = 403
-NOT_FOUND = 404
-RESOURCE_LOCKED = 405
-PRECONDITION_FAILED = 406
-COMMAND_INVALID = 503
-NOT_ALLOWED = 530
 
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']*)' for (?P<kind>queue|exchange) '(?P<name>[^']*)'.*?: "

@@ -1,4 +1,4 @@
-"""Headers that say how a message failed, or came close to it.
+"""Headers of dead letters, which say how they failed; some stand on a message before, as it comes close to it.
 
 Owns their names. Workers write them, the dead-letter commands read them, and a replay takes them off.
 """
@@ -21,7 +21,7 @@ FIRST_TIME = "x-amqtask-first-time"
 LAST_TIME = "x-amqtask-last-time"
 QUEUE = "x-amqtask-queue"
 
-FAILURE_HEADERS = frozenset(
+DEAD_HEADERS = frozenset(
     {LOST, PARKED, REASON, EXCEPTION, MESSAGE, TRACEBACK, WORKER, ATTEMPTS, FIRST_TIME, LAST_TIME, QUEUE}
 )
 """All of them: what a message loses when it is replayed."""
