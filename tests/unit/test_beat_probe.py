@@ -18,18 +18,6 @@ from amqtask.worker.steps import beat as step_module
 from amqtask.worker.steps.beat import EmbeddedBeat
 
 
-@pytest.fixture
-def at(monkeypatch):
-    """Sets the time."""
-    now = [1000.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
-
-    def set_time(seconds: float) -> None:
-        now[0] = 1000.0 + seconds
-
-    return set_time
-
-
 def test_a_scheduler_that_does_not_look_at_the_clock_counts_as_frozen_and_one_whose_clock_was_set_does_not(monkeypatch):
     pulse = Pulse(connected=True)
     proof = Proof(pulse, lambda callback: callback())

@@ -5,24 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
-from amqtask import clock
 from amqtask.worker.health.progress import Progress
 from amqtask.worker.health.watchdog import EXIT, Patience, missing_consumers
 from amqtask.worker.looks import Look
-
-
-@pytest.fixture
-def at(monkeypatch):
-    """Sets the time."""
-    now = [1000.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
-
-    def set_time(seconds: float) -> None:
-        now[0] = 1000.0 + seconds
-
-    return set_time
 
 
 def test_a_proof_fails_for_good_only_after_the_whole_timeout(at):
