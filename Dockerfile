@@ -6,7 +6,7 @@ FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY amqtask amqtask
-RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[cli,process]"
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[cli,process,monitor]"
 
 FROM python:${PYTHON}-slim AS tests
 RUN apt-get update \
@@ -22,7 +22,7 @@ CMD ["python", "-m", "pytest", "tests/conformance", "tests/integration"]
 FROM python:${PYTHON}-slim AS worker
 RUN useradd --create-home amqtask
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir --no-index --find-links /wheels "amqtask[cli,process]" && rm -r /wheels
+RUN pip install --no-cache-dir --no-index --find-links /wheels "amqtask[cli,process,monitor]" && rm -r /wheels
 WORKDIR /app
 COPY routing.yaml ./
 COPY examples examples

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from amqtask.broker.driven import DrivenConnection
     from amqtask.config.settings import Settings
+    from amqtask.events.history import Offset
     from amqtask.events.receiver import Handler
 
 
@@ -34,7 +35,9 @@ class Events:
         handlers: Mapping[str, Handler] | None = None,
         routing_key: str = "#",
         node_id: str | None = None,
+        from_offset: Offset | None = None,
     ) -> Receiver:
         """A receiver of this app; see :class:`~amqtask.events.receiver.Receiver`."""
         link = self._connect() if connection is None else connection
-        return Receiver(link, handlers, routing_key, node_id, settings=self._settings())
+        settings = self._settings()
+        return Receiver(link, handlers, routing_key, node_id, settings=settings, from_offset=from_offset)

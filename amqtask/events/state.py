@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from amqtask.events.nodes import Task, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from amqtask.events.event import Event
 
@@ -109,6 +109,7 @@ class State:
     def _task_event(self, subject: str, event: Event) -> None:
         uuid, hostname = event["uuid"], event["hostname"]
         task, _ = self.get_or_create_task(uuid)
+        before = self._places(task)
         if subject == "sent":
             task.client = hostname
         else:
@@ -118,12 +119,22 @@ class State:
         self._note_moment(event, task)
         self.task_count += subject == "received"
         task.event(subject, event.get("timestamp"), event.get("local_received"), event)
-        if isinstance(task.parent_id, str):
-            self._families.setdefault(task.parent_id, set()).add(task)
-        if isinstance(task.name, str):
+        if isinstance(task.name, str) and len(self._types) < self.max_tasks_in_memory:
             self._types.add(task.name)
-            self.tasks_by_type[task.name].add(task)
-            self.tasks_by_worker[hostname].add(task)
+        after = self._places(task)
+        if after != before:
+            self._leave(task, before)
+            for index, name in after:
+                index.setdefault(name, set()).add(task)
+
+    def _places(self, task: Task) -> list[tuple[dict[str, set[Task]], str]]:
+        """Where a task is found under a name: (index, name)."""
+        names = (
+            (self._families, task.parent_id),
+            (self.tasks_by_type, task.name),
+            (self.tasks_by_worker, (task.worker and task.worker.hostname) or task.client),
+        )
+        return [(index, name) for index, name in names if isinstance(name, str)]
 
     def _note_moment(self, event: Event, task: Task) -> None:
         tick, when = event.get("clock"), event.get("timestamp")
@@ -133,8 +144,9 @@ class State:
             task.origin or "",
             task.uuid,
         )
-        if len(self._moments) >= self.max_tasks_in_memory * _HEAP_MULTIPLIER:
-            del self._moments[0]
+        kept = self.max_tasks_in_memory * _HEAP_MULTIPLIER
+        if len(self._moments) >= kept + kept // 10:  # some at a time, for it takes as long for one
+            del self._moments[: kept // 10 + 1]
         if self._moments and moment < self._moments[-1]:
             insort(self._moments, moment)
         else:
@@ -156,21 +168,15 @@ class State:
             return self.tasks[uuid], False
         task = Task(uuid, self.tasks, self._families)
         if (oldest := _keep(self.tasks, uuid, task, self.max_tasks_in_memory)) is not None:
-            self._forget(oldest)
+            self._leave(oldest, self._places(oldest))
         return task, True
 
-    def _forget(self, task: Task) -> None:
-        for index in (self.tasks_by_type, self.tasks_by_worker):
-            for name, tasks in list(index.items()):
+    def _leave(self, task: Task, places: Iterable[tuple[dict[str, set[Task]], str]]) -> None:
+        for index, name in places:
+            if (tasks := index.get(name)) is not None:
                 tasks.discard(task)
                 if not tasks:
                     del index[name]
-        parent = task.parent_id if isinstance(task.parent_id, str) else ""
-        family = self._families.get(parent)
-        if family is not None:
-            family.discard(task)
-            if not family:
-                del self._families[parent]
 
     # -- looking at it ------------------------------------------------------------------------------------------------
 
@@ -203,7 +209,7 @@ class State:
         yield from list(self.tasks.items())[:limit]
 
     def task_types(self) -> list[str]:
-        """Names of all tasks seen so far, sorted."""
+        """Names of the tasks seen so far, sorted; at most as many as tasks are kept."""
         return sorted(self._types)
 
     def alive_workers(self) -> Iterator[Worker]:
@@ -225,7 +231,7 @@ class State:
             for uuid, task in list(self.tasks.items()):
                 if task.ready or not ready:
                     del self.tasks[uuid]
-                    self._forget(task)
+                    self._leave(task, self._places(task))
             self._moments = [moment for moment in self._moments if moment[3] in self.tasks]
 
     def clear(self, ready: bool = True) -> None:

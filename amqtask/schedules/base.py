@@ -45,6 +45,17 @@ class Schedule(ABC):
         """The same schedule in this zone, unless it has one of its own."""
 
     @property
+    def words(self) -> str:
+        """The schedule as people read it."""
+        spec = self.spec()
+        if "cron" in spec:
+            return f"{spec['cron']} {spec.get('tz', '')}".strip()
+        if "solar" in spec:
+            return f"{spec['solar']} at {spec['lat']}, {spec['lon']}"
+        relative = " on full units" if spec.get("relative") else ""
+        return f"every {getattr(self, 'human_seconds', spec['every'])}{relative}"
+
+    @property
     def follows(self) -> bool:
         """Whether due times depend on the one before, as those of an interval do."""
         return False

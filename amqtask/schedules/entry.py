@@ -78,6 +78,11 @@ class Entry:
         return self.deadline if self.deadline is not None or self.catchup != "none" else IN_TIME
 
     @property
+    def words(self) -> str:
+        """Its schedules as people read them."""
+        return "; ".join(one.words for one in self.schedules)
+
+    @property
     def fingerprint(self) -> str:
         """Of the times at which it is due: it changes when another history is wanted."""
         return repr([sorted(one.spec().items()) for one in self.schedules])

@@ -47,9 +47,16 @@ def test_the_schedule_of_the_routing_file_has_a_scheduler(services):
     assert services["beat"]["command"] == ["beat"]
 
 
-def test_only_workers_the_scheduler_and_the_broker_start_by_default(services):
+def test_only_what_runs_the_example_starts_by_default(services):
     default = {name for name, service in services.items() if "profiles" not in service}
-    assert default == {"rabbitmq", "worker-small", "worker-large", "beat"}
+    assert default == {"rabbitmq", "worker-small", "worker-large", "beat", "monitor"}
+
+
+def test_the_monitor_is_reached_from_this_machine_only_and_has_its_packages(services):
+    monitor = services["monitor"]
+    assert all(port.startswith("127.0.0.1:") for port in monitor["ports"])
+    assert monitor["command"][-2:] == ["--allowed-host", "localhost"]
+    assert "amqtask[cli,process,monitor]" in (ROOT / "Dockerfile").read_text()
 
 
 def test_build_targets_exist_and_do_not_run_as_root(services):

@@ -115,7 +115,9 @@ def test_supervisor_ends_the_whole_group_and_waits_for_running_tasks(pools):
 
 def test_compose_has_a_service_per_worker_that_waits_for_the_broker(pools):
     services = yaml.safe_load(compose(pools, image="shop:1"))["services"]
-    assert list(services) == ["rabbitmq", "mail", "big_files"]
+    assert list(services) == ["rabbitmq", "mail", "big_files", "monitor"]
+    assert services["monitor"]["profiles"] == ["monitor"]  # its packages may not be in the image
+    assert services["monitor"]["ports"] == ["127.0.0.1:5555:5555"]
     mail = services["mail"]
     assert mail["depends_on"]["rabbitmq"]["condition"] == "service_healthy"
     assert mail["healthcheck"]["test"] == ["CMD", "amqtask", "check", "ready", "--health", ":8080"]

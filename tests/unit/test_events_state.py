@@ -103,6 +103,20 @@ def test_memory_is_bounded_and_the_oldest_goes_first():
     assert len(state._families["p"]) == 10
 
 
+def test_a_task_that_says_something_else_each_time_leaves_nothing_behind():
+    """Anybody can publish events."""
+    state = State(max_tasks_in_memory=10)
+    for number in range(1000):
+        more = {"name": f"n{number}", "hostname": f"w{number}", "parent_id": f"p{number}"}
+        state.event(event("task-received", tick=number, **more))
+    assert len(state.tasks_by_type) == len(state.tasks_by_worker) == len(state._families) == 1
+    assert len(state.task_types()) == 10
+    state.clear_tasks(ready=False)
+    assert not state.tasks_by_type
+    assert not state.tasks_by_worker
+    assert not state._families
+
+
 def test_a_task_knows_its_parent_its_root_and_its_children():
     state = State()
     state.event(event("task-received", uuid="child", tick=2, name="c", root_id="top", parent_id="top"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amqtask.cli.broker import check_queue_name, open_admin
+from amqtask.cli.broker import open_admin
 from amqtask.cli.command import FORCE_OPTION, Command
 from amqtask.cli.output import confirm, count
 from amqtask.errors import TopologyError
@@ -24,6 +24,8 @@ def purge(setup: Setup, queue: str, force: bool) -> None:
 
     Messages that a worker holds already are not touched. QUEUE.dead and QUEUE.retry.* can be named too.
     """
+    from amqtask.topology.queue_names import check_queue_name  # noqa: PLC0415 -- --help needs none of it
+
     app = setup.load()
     check_queue_name(app.topology, queue)
     with open_admin(app) as admin:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from amqtask.cli.broker import check_queue_name, open_admin
+from amqtask.cli.broker import open_admin
 from amqtask.cli.command import JSON_OPTION, Group
 from amqtask.cli.output import count, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from amqtask.broker.admin import Admin
     from amqtask.cli.setup import Setup
-    from amqtask.topology.declarations import Queue
 
 _BLOCKED = 1.0
 """Seconds to wait for a broker that blocks publishers; only what is paused is asked by publishing."""
@@ -37,13 +34,13 @@ def list_(setup: Setup, as_json: bool) -> None:
     Messages that a worker holds are not counted: RabbitMQ tells their number only through its management
     interface.
     """
+    from amqtask.app.queues import look  # noqa: PLC0415 -- --help needs none of it
+
     app = setup.load()
     with open_admin(app, blocked_timeout=_BLOCKED) as admin:
-        rows = [_row(admin, declared) for declared in app.topology.queues.values()]
-        delayed = _delayed(admin)
-        paused = _paused(admin, app.topology.queues)
-    for row in rows:
-        row["paused"] = None if paused is None else row["queue"] in paused
+        fill = look(admin, app.topology)
+    paused, delayed = fill.paused, fill.delayed
+    rows = [asdict(one) | {"paused": None if paused is None else one.queue in paused} for one in fill.queues]
     if as_json:
         print_json({"queues": rows, "delayed": delayed})
         return
@@ -69,6 +66,8 @@ def pause(setup: Setup, name: str) -> None:
 
     What runs goes on; what was taken and not started goes back. Messages may still be sent to it.
     """
+    from amqtask.topology.queue_names import check_queue_name  # noqa: PLC0415 -- --help needs none of it
+
     app = setup.load()
     check_queue_name(app.topology, name)
     app.control.pause(name)
@@ -80,56 +79,12 @@ def pause(setup: Setup, name: str) -> None:
 @click.pass_obj
 def resume(setup: Setup, name: str) -> None:
     """Go on with the paused queue NAME."""
+    from amqtask.topology.queue_names import check_queue_name  # noqa: PLC0415 -- --help needs none of it
+
     app = setup.load()
     check_queue_name(app.topology, name)
     app.control.resume(name)
     print(f"{name} is no longer paused")
-
-
-def _paused(admin: Admin, names: Iterable[str]) -> set[str] | None:
-    """Those that are paused; None when the broker can't be asked. Last of all: the connection is gone then."""
-    from amqtask.control.pauses import paused  # noqa: PLC0415 -- loads pika
-    from amqtask.errors import BrokerBlocked  # noqa: PLC0415
-
-    try:
-        return paused(admin, names)
-    except BrokerBlocked:
-        return None
-
-
-def _row(admin: Admin, declared: Queue) -> dict[str, Any]:
-    from amqtask.topology.delays import dead_name, exact_delays, retry_name  # noqa: PLC0415
-
-    state = admin.queue_state(declared.name)
-    waiting = [_ready(admin, retry_name(declared.name, delay)) for delay in exact_delays(declared)]
-    return {
-        "queue": declared.name,
-        "ready": None if state is None else state.ready,
-        "consumers": None if state is None else state.consumers,
-        "retrying": sum(number or 0 for number in waiting),
-        "dead": _ready(admin, dead_name(declared.name)),
-    }
-
-
-def _ready(admin: Admin, name: str) -> int | None:
-    state = admin.queue_state(name)
-    return None if state is None else state.ready
-
-
-def _delayed(admin: Admin) -> int | None:
-    """Messages in the delay ladder, whatever app they belong to; None when it was never used."""
-    from amqtask.topology.declarations import QueueDeclare  # noqa: PLC0415
-    from amqtask.topology.delays import LEVELS, ladder_steps  # noqa: PLC0415
-
-    # levels are made from the bottom up, so the first queue that is missing ends the search
-    total = None
-    for step in ladder_steps(LEVELS - 1):
-        if isinstance(step, QueueDeclare):
-            ready = _ready(admin, step.name)
-            if ready is None:
-                break
-            total = (total or 0) + ready
-    return total
 
 
 COMMAND = queue

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
     from amqtask.app.schedules import Scheduled
     from amqtask.cli.setup import Setup
-    from amqtask.schedules.base import Schedule
     from amqtask.schedules.entry import Entry
 
 
@@ -44,7 +43,7 @@ def list_(setup: Setup, as_json: bool) -> None:
         print_json([_plain(one) for one in found])
         return
     rows = [
-        (one.name, one.entry.task, _when(one.entry), _shown(one.last, one.entry), _next(one), one.runs, _state(one))
+        (one.name, one.entry.task, one.entry.words, _shown(one.last, one.entry), _next(one), one.runs, _state(one))
         for one in found
     ]
     print_table(setup, ("name", "task", "schedule", "last due", "next", "runs", ""), rows, right=("runs",))
@@ -172,19 +171,6 @@ def _app(setup: Setup) -> Amqtask:
     app = setup.load("app")
     app.load_tasks()
     return app
-
-
-def _when(entry: Entry) -> str:
-    return "; ".join(_words(one) for one in entry.schedules)
-
-
-def _words(one: Schedule) -> str:
-    spec = one.spec()
-    if "cron" in spec:
-        return f"{spec['cron']} {spec.get('tz', '')}".strip()
-    if "solar" in spec:
-        return f"{spec['solar']} at {spec['lat']}, {spec['lon']}"
-    return f"every {getattr(one, 'human_seconds', spec['every'])}{' on full units' if spec.get('relative') else ''}"
 
 
 def _shown(moment: datetime | None, entry: Entry) -> str | None:

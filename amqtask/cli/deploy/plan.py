@@ -45,12 +45,14 @@ class Plan:
 
     Attributes:
         name: of the app, fit for names of units and services.
+        path: what ``-A`` says of it.
         workers: one per pool of the routing file, or one for all queues.
         beat: the scheduler, if the app has a schedule.
         grace: whole seconds from the first signal to the kill.
     """
 
     name: str
+    path: str
     workers: Sequence[Unit]
     beat: Unit | None
     grace: int
@@ -76,6 +78,7 @@ def plan(app: Amqtask, path: str) -> Plan:
     scheduled = bool(app.periodic_tasks() or app.settings.beat_schedule_store)
     return Plan(
         re.sub(r"[^a-z0-9]+", "-", app.main.lower()).strip("-") or "app",
+        path,
         workers,
         Unit("beat", ("beat", "-A", path)) if scheduled else None,
         round(app.settings.worker_shutdown_timeout + MARGIN + 0.5),
