@@ -50,13 +50,14 @@ Id = sa.String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation
 """Text of a key: capitals differ from small letters with every server."""
 
 
-def engine_for(url: str, most: int, setting: str) -> sa.Engine:
+def engine_for(url: str, most: int, setting: str, *, wal: bool = True) -> sa.Engine:
     """An engine; connects when it is used.
 
     Args:
         url: of SQLAlchemy's, with ``db+`` before it.
         most: connections at a time.
         setting: where the URL stands, for messages.
+        wal: have SQLite write ahead, which a database keeps; False for one that is the user's.
 
     Raises:
         ConfigError: the URL, its dialect or its driver won't do.
@@ -76,7 +77,8 @@ def engine_for(url: str, most: int, setting: str) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         if engine.url.database in (None, "", ":memory:"):
             raise ConfigError(f"{setting} {url!r}: no other process sees it; write db+sqlite:////path/of/a/file")
-        sa.event.listen(engine, "connect", _set_up_sqlite)
+        if wal:
+            sa.event.listen(engine, "connect", _set_up_sqlite)
     _bound(engine)
     return engine
 

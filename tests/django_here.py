@@ -23,7 +23,7 @@ def configured() -> None:
             SECRET_KEY="tests",
             USE_TZ=True,
             TIME_ZONE=None,
-            INSTALLED_APPS=["amqtask.contrib.django"],
+            INSTALLED_APPS=["amqtask.contrib.django", "amqtask.contrib.django.outbox"],
             DATABASES={
                 name: {**base, "NAME": str(Path(FOLDER.name) / f"{name}.sqlite3")} for name in ("default", "other")
             },

@@ -58,7 +58,7 @@ def composition(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], given
         return None
     try:
         work = copied(shape(task, args, kwargs, given, subtask_type=task.removeprefix("celery.")))
-        _forget_ids(work)
+        forget_ids(work)
         found = normal(work)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{task} can't be read: {type(error).__name__}: {error}") from None
@@ -67,12 +67,13 @@ def composition(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], given
     return work
 
 
-def _forget_ids(sig: Shape) -> None:
+def forget_ids(sig: Shape) -> None:
+    """Take out of a signature, and of all its parts, what belongs to one run."""
     for name in _OF_ONE_RUN:
         options_of(sig).pop(name, None)
     parts: list[Any] = [sig["kwargs"].get("header"), body(sig)] if kind(sig) == "chord" else []
     for inner in (*members(sig), *filter(is_shape, parts)):
-        _forget_ids(inner)
+        forget_ids(inner)
 
 
 def single_message(work: Shape, task_id: str, context: PlanContext) -> Sending | None:

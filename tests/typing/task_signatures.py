@@ -53,6 +53,11 @@ assert_type(add.delay(1).get(timeout=5), int)
 assert_type(fetch.delay("x").result, Any)
 assert_type(GroupResult("g", [add.delay(1), add.delay(2)]).get(), list[Any])
 assert_type(fetch.apply(("x",)), EagerResult[bytes])
+outbox = app.outbox(object())
+assert_type(outbox.delay(add, 1, b=3), AsyncResult[int])
+assert_type(outbox.delay(bound, 1), AsyncResult[str])
+assert_type(outbox.apply_async(fetch, ("x",), priority=3), AsyncResult[bytes])
+assert_type(outbox.apply_async(add.s(1)), Any)
 
 
 async def inside() -> None:
@@ -60,6 +65,8 @@ async def inside() -> None:
     assert_type(await add.aapply_async((1,), priority=9), AsyncResult[int])
     assert_type(await fetch.adelay("x"), AsyncResult[bytes])
     assert_type(await fetch("x"), bytes)
+    assert_type(await outbox.adelay(send, "me", subject="x"), AsyncResult[None])
+    assert_type(await outbox.aapply_async(add, (1,)), AsyncResult[int])
     assert_type((await fetch.aapply(("x",))).get(), bytes)
     assert_type(await add.delay(1), int)
     assert_type(await (await fetch.adelay("x")).aget(timeout=5), bytes)
@@ -89,5 +96,8 @@ fetch.delay(b"x")  # type: ignore[arg-type]
 fetch_bound.delay()  # type: ignore[call-arg]
 add.apply_async((1,), countdwn=5)  # type: ignore[call-arg]
 add.apply_async((1,), priority="9")  # type: ignore[arg-type]
+outbox.delay(add, "1")  # type: ignore[arg-type]
+outbox.delay(send, "me")  # type: ignore[call-arg]
+outbox.apply_async(add, (1,), countdwn=5)  # type: ignore[call-overload]
 app.task(time_soft_limit=3)  # type: ignore[call-overload]
 app.task(priority="9")  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
 import django
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS
 
 from amqtask.app import app as base_app
 from amqtask.contrib.celery.shared import adopt
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
 
+    from amqtask.app.outbox import Outbox
     from amqtask.contrib.django.decorator import AsyncDjangoTask, BoundTaskDecorator, DjangoTask, TaskDecorator
+    from amqtask.outbox.store import Store
     from amqtask.tasks.options import TaskOptionArguments, TaskOptions
     from amqtask.tasks.task import Task
 
@@ -38,18 +41,53 @@ class InDjango(base_app.Amqtask):
         connect()
         self.middleware.add(Connections())
 
+    def outbox(self, connection: object = DEFAULT_DB_ALIAS) -> Outbox:
+        """As of any app, by default by the transaction of the default database.
+
+        Args:
+            connection: name of a database of the project, or its connection; or what any app takes.
+
+        Raises:
+            ConfigError: "amqtask.contrib.django.outbox" is not in INSTALLED_APPS.
+            TypeError: it is something else.
+        """
+        using = connection if isinstance(connection, str) else getattr(connection, "alias", None)
+        if not isinstance(using, str):
+            return super().outbox(connection)
+        from amqtask.app.outbox import Outbox  # noqa: PLC0415 -- for those who use it
+        from amqtask.contrib.django.outbox.rows import DjangoWriter  # noqa: PLC0415 -- as above
+
+        return Outbox(self, DjangoWriter(using))
+
+    def outbox_store(self) -> Store:
+        """As of any app; without ``outbox_url``, and where it is no URL, of a database of the project.
+
+        Raises:
+            ConfigError: there is none of this name, or it can't be used.
+        """
+        url = self.settings.outbox_url or DEFAULT_DB_ALIAS
+        if "://" in url:
+            return super().outbox_store()
+        self._set_up()
+        from amqtask.contrib.django.outbox.rows import DjangoStore  # noqa: PLC0415 -- for those who use it
+
+        return DjangoStore(url, self.main)
+
     def load_tasks(self) -> None:
         """As of any app, with Django set up before.
 
         Raises:
             ConfigError: Django's settings can't be read, or a module with tasks can't be imported.
         """
+        self._set_up()
+        super().load_tasks()
+
+    def _set_up(self) -> None:
         if not apps.ready:
             try:
                 django.setup()
             except ImproperlyConfigured as error:
                 raise _unreadable(error) from error
-        super().load_tasks()
 
 
 class Amqtask(InDjango):
