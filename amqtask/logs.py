@@ -41,6 +41,7 @@ class _Source:
 
     name = "amqtask"
     task_fields: Callable[[], Mapping[str, Any] | None] = staticmethod(lambda: None)
+    trace_fields: Callable[[], Mapping[str, Any] | None] = staticmethod(lambda: None)
 
 
 def set_process_name(name: str) -> None:
@@ -57,6 +58,16 @@ def provide_task_fields(fields: Callable[[], Mapping[str, Any] | None]) -> None:
             maybe more, or None when no task runs there. Must be fast.
     """
     _Source.task_fields = staticmethod(fields)
+
+
+def provide_trace_fields(fields: Callable[[], Mapping[str, Any] | None]) -> None:
+    """Register how the trace of the running task is found.
+
+    Args:
+        fields: as for :func:`provide_task_fields`, called only while a task runs; returns ``trace_id`` and
+            ``span_id``, or None.
+    """
+    _Source.trace_fields = staticmethod(fields)
 
 
 def process_name() -> str:
@@ -109,7 +120,10 @@ def configure_logging(
 
 
 class TextFormatter(logging.Formatter):
-    """``[2026-11-21 10:00:00,123: INFO/w1@host] message`` in local time; in a task ``task[id]: message``."""
+    """``[2026-11-21 10:00:00,123: INFO/w1@host] message`` in local time; in a task ``task[id]: message``.
+
+    Where the task is traced it is ``task[id] trace ID: message``.
+    """
 
     def __init__(self, color: bool = False) -> None:
         super().__init__()
@@ -120,7 +134,8 @@ class TextFormatter(logging.Formatter):
         text = _message(record)
         fields = {} if hasattr(record, "task_id") else task_fields()
         if fields:
-            text = f"{fields.get('task')}[{fields.get('task_id')}]: {text}"
+            trace = f" trace {fields['trace_id']}" if "trace_id" in fields else ""
+            text = f"{fields.get('task')}[{fields.get('task_id')}]{trace}: {text}"
         when = f"{self.formatTime(record, self.datefmt)}: {record.levelname}/{_Source.name}"
         text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
         line = f"[{when}] {text}"
@@ -227,7 +242,8 @@ def _message(record: logging.LogRecord) -> str:
 def task_fields() -> Mapping[str, Any]:
     """What is known of the task that runs here; empty when none does. Never raises."""
     try:
-        return _Source.task_fields() or {}
+        fields = _Source.task_fields()
+        return {**fields, **(_Source.trace_fields() or {})} if fields else {}
     except Exception:
         return {}
 

@@ -6,6 +6,7 @@ Owns when each is told, and with what.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from amqtask.config.settings import Settings
     from amqtask.tasks.middleware import Middlewares
     from amqtask.wire.message import Outgoing, Properties, TaskMessage
+
+logger = logging.getLogger(__name__)
 
 _EVENT_TIMEOUT = 1.0
 
@@ -163,5 +166,10 @@ class AfterPublish:
     def _body(self, sent: Outgoing) -> Any:
         body, compression = sent.body, (sent.properties.headers or {}).get("compression")
         names = (self._settings.task_serializer, *serializers.names())
-        serializer = serializer_for(sent.properties.content_type, names)
-        return serializer.loads(decompress(body, compression) if compression else body)
+        try:
+            serializer = serializer_for(sent.properties.content_type, names)
+            args, kwargs, embed = serializer.loads(decompress(body, compression) if compression else body)
+        except Exception:  # the message is sent all the same, and whoever has sent it must know that
+            logger.warning("what was sent can't be shown: its body can't be read", exc_info=True)
+            return (), {}, {}
+        return args, kwargs, embed

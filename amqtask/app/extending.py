@@ -45,6 +45,17 @@ class Extensible(AppCore):
         """Code around sending and running tasks; ``app.middleware.add(MyMiddleware())``."""
         return self._wiring.middleware
 
+    def trace(self) -> None:
+        """Decide anew whether to trace, by the setting ``tracing``; for programs that configure OpenTelemetry late.
+
+        Asked for by itself before the first message is made, and in each process of a worker that runs tasks, after
+        the signal ``worker_process_init``. Once tracing has begun this does nothing. Thread-safe.
+
+        Raises:
+            ConfigError: the setting is ``on``, and OpenTelemetry is not installed, or does not work.
+        """
+        self._wiring.trace()
+
     @cached_property
     def steps(self) -> dict[str, StepClasses]:
         """Parts that are added to workers: ``app.steps["worker"].add(MyStep)``.

@@ -53,7 +53,10 @@ def _formatter(settings: Settings, color: bool) -> logging.Formatter:
 
 
 class StyledFormatter(logs.TextFormatter):
-    """Lines in formats of the app's own; ``%(worker)s``, ``%(task_name)s`` and ``%(task_id)s`` are known in them."""
+    """Lines in formats of the app's own.
+
+    ``%(worker)s``, ``%(task_name)s``, ``%(task_id)s`` and ``%(trace_id)s`` are known in them.
+    """
 
     def __init__(self, settings: Settings, color: bool = False) -> None:
         super().__init__(color)
@@ -65,9 +68,10 @@ class StyledFormatter(logs.TextFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback's after it."""
         fields = logs.task_fields()
-        about: dict[str, Any] = {"worker": logs.process_name(), "task_name": "???", "task_id": "???"}
+        about: dict[str, Any] = {"worker": logs.process_name(), "task_name": "???", "task_id": "???", "trace_id": ""}
         if fields:
             about |= {"task_name": fields.get("task"), "task_id": fields.get("task_id")}
+            about["trace_id"] = fields.get("trace_id", "")
         copy = logging.makeLogRecord({**about, **vars(record)})
         return self.shaded(record, (self._task if fields else self._plain).format(copy))
 
@@ -75,7 +79,7 @@ class StyledFormatter(logs.TextFormatter):
 def _checked(name: str, text: str, dates: str | None) -> logging.Formatter:
     try:
         made = logging.Formatter(text, dates)
-        made.format(logging.makeLogRecord({"worker": "", "task_name": "", "task_id": ""}))
+        made.format(logging.makeLogRecord({"worker": "", "task_name": "", "task_id": "", "trace_id": ""}))
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"setting {name}: {text!r}: {error}") from None
     return made

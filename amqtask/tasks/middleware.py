@@ -5,7 +5,8 @@ The one that was added first is the outermost around tasks, and the first to see
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, ExitStack
+import logging
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from amqtask.tasks.context import Context
 
     Around = AbstractContextManager[Any] | AbstractAsyncContextManager[Any] | None
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -76,6 +79,34 @@ class Middleware:
         """
         return None
 
+    def around_publish(self, count: int) -> AbstractContextManager[Any] | None:  # noqa: ARG002 -- for overriding
+        """A context manager around a call of this program that sends, or None.
+
+        It is entered before the messages are made, so :meth:`before_publish` is called inside of it, and left when the
+        broker has confirmed them; it sees what the call raises. Coroutines enter it too. What workers send because of
+        the end of a task has none around it.
+
+        Args:
+            count: how many messages there will be, at least.
+        """
+        return None
+
+    def before_chord(self, headers: dict[str, Any]) -> None:
+        """A chord is about to be sent; it carries its body, which a worker sends when all members have ended.
+
+        Args:
+            headers: to be filled: the body has them beside its own, when :meth:`before_publish` is called for it.
+        """
+
+    def before_retry(self, request: Context, headers: dict[str, Any]) -> None:
+        """An attempt has failed and another one follows, which is made now, where the task has run.
+
+        Args:
+            request: of this attempt.
+            headers: to be filled: the next attempt has them beside, or instead of, those of this one. Not those of the
+                protocol. What is raised is logged, and changes nothing.
+        """
+
     def on_retry(self, attempt: Ended) -> Awaitable[None] | None:  # noqa: ARG002
         """Called when an attempt has failed and another one follows, whose message is stored; may be ``async def``.
 
@@ -120,6 +151,33 @@ class Middlewares:
         """Show a message to each of them, in order. What one raises goes to the caller."""
         for one in self._all:
             one.before_publish(message)
+
+    @contextmanager
+    def around_publish(self, count: int) -> Iterator[None]:
+        """What they put around the sending of some messages."""
+        with ExitStack() as stack:
+            for one in self._all:
+                manager = one.around_publish(count)
+                if manager is not None:
+                    stack.enter_context(manager)
+            yield
+
+    def before_chord(self) -> dict[str, Any]:
+        """The headers that they add to the body of a chord. What one raises goes to the caller."""
+        headers: dict[str, Any] = {}
+        for one in self._all:
+            one.before_chord(headers)
+        return headers
+
+    def before_retry(self, request: Context) -> dict[str, Any]:
+        """The headers that they add to the next attempt. Raises nothing."""
+        headers: dict[str, Any] = {}
+        for one in self._all:
+            try:
+                one.before_retry(request, headers)
+            except Exception:
+                logger.exception("middleware failed: %r", one.before_retry)
+        return headers
 
     def around(self, function: Callable[..., Any], request: Context) -> Callable[..., Any]:
         """A plain function, run inside of what they put around the task."""

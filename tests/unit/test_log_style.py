@@ -43,6 +43,19 @@ def test_formats_of_the_app_replace_amqtasks(lines):
     assert lines() == ["INFO|one", "shop.send/id-1|two"]
 
 
+def test_formats_may_name_the_trace_of_a_task(lines):
+    styled(worker_log_format="%(trace_id)s|%(message)s")
+    logs.provide_task_fields(lambda: TASK)
+    logging.getLogger("shop").info("one")
+    before = logs._Source.trace_fields
+    logs.provide_trace_fields(lambda: {"trace_id": "4bf9", "span_id": "00f0"})
+    try:
+        logging.getLogger("shop").info("two")
+    finally:
+        logs.provide_trace_fields(before)
+    assert lines() == ["|one", "4bf9|two"]
+
+
 def test_celerys_own_format_can_be_written_down(lines):
     styled(
         worker_log_format="[%(asctime)s: %(levelname)s/%(processName)s] %(message)s",
