@@ -12,7 +12,7 @@ Page = dict[str, dict[tuple[str, ...], float]]
 
 def scrape(port: int) -> Page:
     """The page of the worker that answers there."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         text = answer.read().decode()
     found: Page = {}

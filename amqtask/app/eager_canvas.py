@@ -63,6 +63,9 @@ def walk(
 class _Walk:
     def __init__(self, eager: Eager, tasks: TaskRegistry, throw: bool | None) -> None:
         self._eager, self._tasks, self._throw = eager, tasks, throw
+        self._before: Sending | None = None
+        """The task that what runs now follows from; None at the beginning."""
+        self._last: Sending | None = None
 
     def run(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
         which = kind(sig)
@@ -77,14 +80,24 @@ class _Walk:
     def _task(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
         merged = merged_options(sig.get("options") or {}, options)
         callbacks, errbacks = listed(merged.get("link")), listed(merged.get("link_error"))
-        step = _make_sending(sig, args, kwargs, merged)
+        step = _make_sending(sig, args, kwargs, merged, self._before)
         result = self._eager.run_sending(step, self._tasks.options_of(step.task), self._throw)
         if result.successful():
             for callback in callbacks:
-                self.run(normal(callback), (result.result,), {}, {})
+                self._after(step, normal(callback), (result.result,))
         else:
             message = TaskMessage(step.task, result.id, args=tuple(step.args), kwargs=dict(step.kwargs))
+            before, self._before = self._before, step
             self._failed(errbacks, message, result.result, result.traceback)
+            self._before = before
+        self._last = step
+        return result
+
+    def _after(self, before: Sending | None, sig: Shape, args: Sequence[Any]) -> Any:
+        """Run what follows from a task."""
+        outer, self._before = self._before, before or self._before
+        result = self.run(sig, args, {}, {})
+        self._before = outer
         return result
 
     def _failed(self, errbacks: Sequence[Shape], message: TaskMessage, error: Any, traceback: str | None) -> None:
@@ -98,10 +111,11 @@ class _Walk:
     def _chain(self, sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         result: Any = None
         for place, step in enumerate(members(sig)):
-            given, named = (args, kwargs) if place == 0 else ((_value(result),), {})
-            following = self.run(step, given, named, {})
             if place:
+                following = self._after(self._last, step, (_value(result),))
                 _first_step(following).parent = result
+            else:
+                following = self.run(step, args, kwargs, {})
             result = following
             if not _succeeded(result):
                 break
@@ -120,7 +134,7 @@ class _Walk:
         group = self._group({**header, "args": ()}, given, kwargs)
         failed = next((one for one in group.results if not _succeeded(one)), None)
         if failed is None:
-            result = self.run(then, (_value(group),), {}, {})
+            result = self._after(self._last, then, (_value(group),))
             _first_step(result).parent = group
             return result
         error = ChordError(f"Dependency {failed.id} raised {failed.result!r}")
@@ -132,10 +146,14 @@ class _Walk:
         return EagerResult(task_id, then["task"], "FAILURE", error=error)
 
 
-def _make_sending(sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], merged: Mapping[str, Any]) -> Sending:
+def _make_sending(
+    sig: Shape, args: Sequence[Any], kwargs: Mapping[str, Any], merged: Mapping[str, Any], before: Sending | None
+) -> Sending:
     """What would be sent, without what follows from it: the walk sees to that."""
     context, task = PlanContext(), current()
-    if task is not None and task.id is not None:
+    if before is not None:
+        context = context.within(before.options["task_id"], before.root_id)
+    elif task is not None and task.id is not None:
         context = context.within(task.id, task.root_id)
     one = sending({**sig, "options": {"task_id": new_id(), **merged}}, args, kwargs, {}, context)
     known = {name: value for name, value in one.options.items() if name in SEND_OPTIONS and name not in _LATER}

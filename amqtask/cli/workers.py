@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from amqtask.cli.lines import writer
 from amqtask.cli.setup import APP_VARIABLE
+from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 ONLY_WORKER = "worker"
 """Name of the one worker where no pools are declared."""
+
+_PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def pool_words(app: Amqtask) -> dict[str, list[str]]:
     address of its own for metrics, if there is one.
 
     Raises:
-        ConfigError: ``worker_metrics`` is no address.
+        ConfigError: ``worker_metrics`` is no address, or has too few ports after it.
     """
     kinds = {name: pool.pool for name, pool in app.topology.pools.items()} or {ONLY_WORKER: None}
     words = {name: ["--pool-name", name] if app.topology.pools else [] for name in kinds}
@@ -49,15 +52,20 @@ def pool_words(app: Amqtask) -> dict[str, list[str]]:
     where = app.settings.worker_metrics
     if where is not None and app.topology.pools:
         for number, name in enumerate(words):
-            words[name] += ["--metrics", _nth_address(where, number)]
+            words[name] += ["--metrics", _nth_address(where, number, len(words))]
     return words
 
 
-def _nth_address(text: str, number: int) -> str:
-    """The address this many ports further; any free port stays that."""
+def _nth_address(text: str, number: int, pools: int) -> str:
+    """The address this many ports further, of as many as there are pools; any free port stays that."""
     from amqtask.worker.http_server import address  # noqa: PLC0415 -- only where metrics are wanted
 
     _, port = address(text, "worker_metrics")
+    if port + pools - 1 > _PORT_MAX:
+        raise ConfigError(
+            f"--metrics (worker_metrics): the {pools} pools of routing.yaml take the given port and those after it; "
+            f"{port} is too high for that, choose {_PORT_MAX - pools + 1} or less"
+        )
     return f"{text.strip().rpartition(':')[0]}:{port and port + number}"
 
 

@@ -74,7 +74,7 @@ class Shutdown:
         self.on_end: Callable[[Callable[[], None]], None] = lambda done: done()
         """Called when nothing runs any more, while the connection stands; the end goes on when it calls back."""
         self.stopped: list[str] = []
-        """Tasks that had started and did not end in time, as ``name[id]``; their messages were handed back."""
+        """Tasks that had started and did not end in time, as ``name[id]``; handed back, unless acked early."""
 
     def warm(self) -> None:
         """Begin a warm shutdown; harmless when one has begun."""
@@ -123,8 +123,9 @@ class Shutdown:
         self._pool.terminate()
         left = self._custody.give_up()
         self.stopped = [f"{delivery.name}[{delivery.id}]" for delivery in left]
-        for name in self.stopped:
-            logger.warning("Task %s was stopped and handed back", name)
+        for name, delivery in zip(self.stopped, left, strict=True):
+            what = "will not run again: it was acked early" if delivery.early else "handed back"
+            logger.warning("Task %s was stopped and %s", name, what)
         self._within(_ANSWER, self._close_pool)
         self._custody.schedule_turn()
 

@@ -54,6 +54,31 @@ def test_callbacks_follow_success_and_errbacks_failure(tasks):
     assert tasks.seen == [3, failed.id]
 
 
+def test_what_follows_from_a_task_has_it_as_its_parent_as_in_a_worker(app):
+    @app.task(bind=True, retry=False)
+    def step(self, *_args, fail=False):
+        places.append((self.request.id, self.request.parent_id, self.request.root_id))
+        return int("no luck") if fail else 1
+
+    @app.task(bind=True)
+    def errback(self, _task_id):
+        places.append((self.request.id, self.request.parent_id, self.request.root_id))
+
+    places: list[tuple[str, str | None, str]] = []
+    chain(step.s().set(link=step.s()), step.s().set(link=step.s() | step.s())).apply()
+    ids = first, _, second, third, _ = [task_id for task_id, *_ in places]
+    parents = (None, first, first, second, third)
+    assert places == [(task_id, parent, first) for task_id, parent in zip(ids, parents, strict=True)]
+    places.clear()
+    (step.si() | group(step.si(), step.si()) | step.s() | step.s()).apply()
+    first, _, member, then, _ = [task_id for task_id, *_ in places]
+    assert [parent for _, parent, _ in places] == [None, first, first, member, then]
+    places.clear()
+    step.s(fail=True).set(link_error=errback.s()).apply()
+    (failed, *_), (_, parent, root) = places
+    assert (parent, root) == (failed, failed)
+
+
 def test_a_failure_ends_a_chain(tasks):
     result = chain(tasks.add.s(1, 1), tasks.fail.s(), tasks.note.s()).apply()
     with pytest.raises(ValueError, match="no luck"):

@@ -28,6 +28,7 @@ class Counts:
         ended: kind of an outcome -> how many.
         dead: dead letters.
         lost: deliveries whose process went away.
+        handed_back: messages that went back to their queues, started or not.
         tasks: name of a task -> messages of it that were new.
     """
 
@@ -36,6 +37,7 @@ class Counts:
     ended: dict[int, int] = field(default_factory=dict)
     dead: int = 0
     lost: int = 0
+    handed_back: int = 0
     tasks: Counter[str] = field(default_factory=Counter)
 
 

@@ -30,7 +30,10 @@ class Gate(Protocol):
 
 
 class Observer:
-    """Told of every delivery's life on the I/O thread; override what matters. Must be quick and never raise."""
+    """Told of every delivery's life on the I/O thread; override what matters. Must be quick and never raise.
+
+    What an instance has instead of its class's counts too, if it has it when it is added.
+    """
 
     def received(self, delivery: Delivery) -> None:
         """It has arrived, and is new."""
@@ -78,8 +81,9 @@ class Observers:
         """From now on this one is told too, after the others."""
         self._all.append(observer)
         for name in ("received", "started", "ended", "settled"):
-            if getattr(type(observer), name) is not getattr(Observer, name):
-                getattr(self, name).append(getattr(observer, name))
+            method = getattr(observer, name)  # of its class, or its own
+            if getattr(method, "__func__", None) is not getattr(Observer, name):
+                getattr(self, name).append(method)
 
     def __iter__(self) -> Iterator[Observer]:
         return iter(self._all)

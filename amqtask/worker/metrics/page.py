@@ -33,13 +33,18 @@ if TYPE_CHECKING:
     from amqtask.worker.metrics.state import State
     from amqtask.worker.metrics.tasks import Histogram, TaskMetrics, TaskSeries
 
+    Scheduler = tuple[Pulse, int]
+    """Its figures, and how many periodic tasks its app has."""
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _OF_TASK = ("task", "queue")
 _LIMITS = [str(limit) for limit in BUCKETS] + ["+Inf"]
 
 
-def page(tasks: TaskMetrics, worker: Mapping[str, str], state: State | None, lag: float) -> bytes:
+def page(
+    tasks: TaskMetrics, worker: Mapping[str, str], state: State | None, lag: float, scheduler: Scheduler | None = None
+) -> bytes:
     """The whole text. May be called in any thread.
 
     Args:
@@ -47,8 +52,9 @@ def page(tasks: TaskMetrics, worker: Mapping[str, str], state: State | None, lag
         worker: what describes this worker.
         state: of a moment ago; None when the I/O loop did not answer, or can't tell.
         lag: seconds until it did, or for which it was waited for.
+        scheduler: inside of this worker, when there is one.
     """
-    return generate_latest(_Page(tasks, worker, state, lag))
+    return generate_latest(_Page(tasks, worker, state, lag, scheduler))
 
 
 def beat_page(pulse: Pulse, entries: int) -> bytes:
@@ -66,21 +72,21 @@ class _BeatPage(Collector):
         self._pulse, self._entries = pulse, entries
 
     def collect(self) -> Iterator[Metric]:
-        pulse = self._pulse
-        lag = clock.monotonic() - pulse.last_tick if pulse.last_tick else 0.0
-        late = pulse.lateness[-1] if pulse.lateness else 0.0
-        yield _gauge("amqtask_beat_connected", "1 while the scheduler reads its log.", pulse.connected)
-        yield _gauge("amqtask_beat_leading", "1 while this scheduler sends.", pulse.leading)
-        yield _gauge("amqtask_beat_lag_seconds", "Time since its last look at the clock.", lag)
-        yield _gauge("amqtask_beat_entries", "Periodic tasks of the app.", self._entries)
-        yield CounterMetricFamily("amqtask_beat_sent", "Due times that were sent.", pulse.sent_count)
-        yield _gauge("amqtask_beat_lateness_seconds", "How late the last of them was.", late)
+        yield from _of_scheduler(self._pulse, self._entries)
         yield from ProcessCollector(registry=None).collect()
 
 
 class _Page(Collector):
-    def __init__(self, tasks: TaskMetrics, worker: Mapping[str, str], state: State | None, lag: float) -> None:
+    def __init__(
+        self,
+        tasks: TaskMetrics,
+        worker: Mapping[str, str],
+        state: State | None,
+        lag: float,
+        scheduler: Scheduler | None,
+    ) -> None:
         self._tasks, self._worker, self._state, self._lag = tasks, worker, state, lag
+        self._scheduler = scheduler
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("amqtask_worker", "This worker.", dict(self._worker))
@@ -88,6 +94,8 @@ class _Page(Collector):
         yield from _of_tasks(self._tasks.series())
         if self._state is not None:
             yield from _of_state(self._state)
+        if self._scheduler is not None:
+            yield from _of_scheduler(*self._scheduler)
         yield from ProcessCollector(registry=None).collect()
 
 
@@ -139,6 +147,17 @@ def _of_state(state: State) -> Iterable[Metric]:
         for why, count in state.children.items():
             ended.add_metric((why,), count)
         yield ended
+
+
+def _of_scheduler(pulse: Pulse, entries: int) -> Iterator[Metric]:
+    lag = clock.monotonic() - pulse.last_tick if pulse.last_tick else 0.0
+    late = pulse.lateness[-1] if pulse.lateness else 0.0
+    yield _gauge("amqtask_beat_connected", "1 while the scheduler reads its log.", pulse.connected)
+    yield _gauge("amqtask_beat_leading", "1 while this scheduler sends.", pulse.leading)
+    yield _gauge("amqtask_beat_lag_seconds", "Time since its last look at the clock.", lag)
+    yield _gauge("amqtask_beat_entries", "Periodic tasks of the app.", entries)
+    yield CounterMetricFamily("amqtask_beat_sent", "Due times that were sent.", pulse.sent_count)
+    yield _gauge("amqtask_beat_lateness_seconds", "How late the last of them was.", late)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

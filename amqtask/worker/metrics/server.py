@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from amqtask.worker.engine import Engine
     from amqtask.worker.http_server import Reply
+    from amqtask.worker.metrics.page import Scheduler
 
 logger = logging.getLogger("amqtask.worker")
 
@@ -29,13 +30,14 @@ class MetricsServer:
     Args:
         worker: of which it tells.
         where: ``[HOST]:PORT``.
+        scheduler: gives what is told of the one inside this worker; None while there is none.
 
     Raises:
         ConfigError: ``where`` is not an address, or not one to listen on.
     """
 
-    def __init__(self, worker: Engine, where: str) -> None:
-        self._worker = worker
+    def __init__(self, worker: Engine, where: str, scheduler: Callable[[], Scheduler | None] = lambda: None) -> None:
+        self._worker, self._scheduler = worker, scheduler
         self._tasks = TaskMetrics(worker.app.tasks.__contains__, worker.custody.own)
         _expect_usual(self._tasks, worker)
         options = worker.options
@@ -63,7 +65,7 @@ class MetricsServer:
 
         def told(state: State | None) -> None:
             lag = clock.monotonic() - asked
-            reply(lambda: Answer(200, page(self._tasks, self._about, state, lag), CONTENT_TYPE))
+            reply(lambda: Answer(200, page(self._tasks, self._about, state, lag, self._scheduler()), CONTENT_TYPE))
 
         self._server.ask(self._ask, told, None)
 

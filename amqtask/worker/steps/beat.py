@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amqtask.app.app import Amqtask
+    from amqtask.beat.pulse import Pulse
     from amqtask.beat.service import Beat
     from amqtask.worker.background import BackgroundThread
     from amqtask.worker.engine import Engine
@@ -66,6 +67,11 @@ class EmbeddedBeat(Step):
             late = clock.monotonic() - self._begun > _COMES_UP
             found = self._failure or (f"it does not come up within {_COMES_UP:.0f} s" if late else "")
         return found and f"the scheduler (-B): {found}"
+
+    def figures(self) -> tuple[Pulse, int] | None:
+        """What metrics tell of it; from any thread. None while there is none."""
+        beat = self._beat
+        return None if beat is None else (beat.pulse, len(beat.entries))
 
     def stopping(self) -> None:  # noqa: D102
         self._background.tell(self._end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amqtask.worker.steps.base import Step
+from amqtask.worker.steps.beat import EmbeddedBeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,8 @@ class MetricsStep(Step):
 
         where = self.worker.app.settings.worker_metrics
         assert where is not None  # else it is not wanted
-        self._server = MetricsServer(self.worker, where)
+        beat = self.worker.step(EmbeddedBeat)
+        self._server = MetricsServer(self.worker, where, (lambda: None) if beat is None else beat.figures)
         self._server.start()
 
     def stopping(self) -> None:  # noqa: D102
