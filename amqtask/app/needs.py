@@ -125,12 +125,12 @@ class Needs:
             return None
         need = self.need(message)
         if need is not None and not self.may_declare:  # the ladder itself is noticed when it is missing
-            need = Need(-1, (), (*need.queues, *need.others, *map(exit_name, self._plain_queues(need))))
+            need = Need(-1, (), (*need.queues, *need.others, *map(exit_name, self._queues_with_exit(need))))
         return None if need in self._declared else need
 
-    def _plain_queues(self, need: Need) -> list[str]:
+    def _queues_with_exit(self, need: Need) -> list[str]:
         """Queues of a delayed message for which it leaves the ladder in another way."""
-        return [] if need.level < 0 else [name for name in need.queues if self._topology.is_plain(name)]
+        return [] if need.level < 0 else [name for name in need.queues if self._topology.has_exit(name)]
 
     def error_for(self, need: Need, error: Exception) -> Exception:
         """The error for the user, when the broker did not let us declare what a message needs."""
@@ -150,7 +150,7 @@ class Needs:
         level, queues, others = need
         looked_for = tuple(QueueDeclare(name, passive=True) for name in others)
         kind = self._settings.delay_queue_type
-        exits = [exit_step(name, kind) for name in self._plain_queues(need)]
+        exits = [exit_step(name) for name in self._queues_with_exit(need)]
         ladder = ladder_steps(level, kind) if level >= 0 else ()
 
         def steps(version: Version) -> Sequence[Step]:

@@ -13,6 +13,7 @@ from amqtask.broker.codes import ACCESS_REFUSED
 from amqtask.broker.declare import declare_steps, verify_steps
 from amqtask.errors import TopologyError
 from amqtask.schedules.records import log_queue
+from amqtask.topology.delays import exit_step
 from amqtask.topology.layout import topology_steps
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class BeatQueues:
         """See to queues of tasks alone; arguments as of :meth:`prepare`."""
         run = declare_steps if self._mode == "declare" else verify_steps
         run(connection, self._steps(connection, targets), done)
+
+    def see_exit(self, connection: Connection, queue: str, done: DeclareDone) -> None:
+        """See to what keeps messages for a queue until it has room; arguments as of :meth:`prepare`."""
+        run = declare_steps if self._mode == "declare" else verify_steps
+        run(connection, [exit_step(queue)], done)
 
     def _steps(self, connection: Connection, targets: Sequence[str]) -> Sequence[Step]:
         return () if self._mode == "none" else topology_steps(self._app.topology, connection.version, targets)

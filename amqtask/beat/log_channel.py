@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from amqtask.broker.confirms import ConfirmLedger
 from amqtask.broker.content import seal
+from amqtask.schedules.records import HEADER
 
 if TYPE_CHECKING:
     from amqtask.broker.interface import ConfirmChannel, Connection, ConnectionOptions
@@ -128,6 +129,10 @@ class LogChannel:
     def on_closed(self, code: int, text: str) -> None:
         """The channel is gone."""
         self._channel = None
+        for message, _ in self._ledger.drain():
+            headers = message.properties.headers or {}
+            if HEADER in headers and "BCC" not in headers:  # the log has it already, and won't have it sent again
+                self._owner.channel_refused(message)
         self._owner.channel_closed(self, code, self._why or text)
 
     def _cancelled(self, _frame: Any) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from amqtask.app.app import Amqtask
+    from amqtask.broker.declare import DeclareDone
     from amqtask.broker.interface import Connection
     from amqtask.errors import AmqtaskError, BrokerError
     from amqtask.schedules.entry import Entry
@@ -119,7 +120,7 @@ class Beat:
             self._mailbox = Mailbox(self._loop, node, names_of(settings), settings.accept_content, Signer(settings))
         self._timer: object = None
         self._was_ready = False
-        self._full = FullQueues(self._loop, self._channel_now)
+        self._full = FullQueues(self._loop, self._channel_now, self._see_exit)
         self._missing: set[str] = set()
         self._declaring = False
         self._trust = LogTrust(settings)
@@ -232,10 +233,7 @@ class Beat:
                 logger.error("Queue %s does not take what the scheduler writes; does it have a limit?", self.queue)
                 self._restart_channel()
             return
-        plain = message._replace(
-            properties=message.properties._replace(headers={key: one for key, one in headers.items() if key != "BCC"})
-        )
-        self._full.again(plain)
+        self._full.refused(message)
 
     def channel_closed(self, channel: LogChannel, code: int, text: str) -> None:
         """Begin anew, on this connection if it stands."""
@@ -261,6 +259,13 @@ class Beat:
 
     def _channel_now(self) -> LogChannel | None:
         return self._channel
+
+    def _see_exit(self, queue: str, done: DeclareDone) -> None:
+        connection = self._link.connection
+        if connection is None:
+            done(BrokerUnavailable("there is no connection"))
+        else:
+            self._queues.see_exit(connection, queue, done)
 
     def _restart_channel(self) -> None:
         if self._channel is not None:
@@ -391,4 +396,5 @@ def start_beat(app: Amqtask, on_ready: Callable[[], None] | None = None, *, embe
     signals.beat_init.send(sender=beat)
     if embedded:
         signals.beat_embedded_init.send(sender=beat)
+    app.trace()
     return beat

@@ -29,6 +29,7 @@ from amqtask.broker.aio_faults import (
     withdrawn,
 )
 from amqtask.broker.aio_steps import declare_step, plain
+from amqtask.broker.aio_turns import Turns
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, is_tolerable, subject
 from amqtask.broker.fork_lock import ForkLock
@@ -93,7 +94,8 @@ class AioTransport:
     async def asend(self, message: Outgoing, *, timeout: float) -> None:  # noqa: ASYNC109 -- one deadline spans reconnects
         """Publish one message and await its confirm, without ever blocking the loop.
 
-        Concurrent calls are pipelined. For the guarantee and the errors see
+        Concurrent calls are pipelined, and wait for their turn for as long as the broker takes messages: the timeout
+        counts from then on. For the guarantee and the errors see
         :meth:`amqtask.broker.sync.SyncTransport.send`. When cancelled, the message may or may not be sent.
         """
         seal(message, self._options, FRAME_MAX)  # only the checks: aio-pika encodes by itself
@@ -154,7 +156,7 @@ class _Line:
         self._options = options
         self._policy = ReconnectPolicy(urls, strategy, maximum=CALLER_WAIT)
         self._connecting = asyncio.Lock()
-        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
+        self._turns = Turns(_IN_FLIGHT)
         self._connection: Any = None
         self._channel: Any = None
         self._guard: asyncio.Task[None] | None = None
@@ -163,10 +165,10 @@ class _Line:
     # -- publishing -----------------------------------------------------------------------------------------------
 
     async def send(self, message: Outgoing, timeout: float) -> None:  # noqa: ASYNC109 -- see AioTransport.asend
-        deadline = clock.monotonic() + timeout
-        written = alone = False
+        begun = written = alone = False
         try:
-            async with asyncio.timeout(timeout), self._in_flight:
+            async with self._turns.turn(timeout), asyncio.timeout(timeout):
+                begun, deadline = True, clock.monotonic() + timeout
                 while True:
                     channel = await self.ready_channel(alone)
                     written = True
@@ -181,7 +183,7 @@ class _Line:
                         if alone and channel is not self._channel:
                             await _quietly(channel.close())
         except TimeoutError:
-            raise self._late(timeout, written=written) from None
+            raise self._late(timeout, begun=begun, written=written) from None
 
     async def _publish(self, channel: Any, message: Outgoing, deadline: float) -> None:
         await self._unblocked(deadline, written=False)
@@ -204,6 +206,7 @@ class _Line:
             task.cancel()
         if task.cancelled():
             raise exceptions.ChannelInvalidStateError  # the channel went, and took the confirm with it
+        self._turns.moved()
         check_fate(task, message)
 
     async def _unblocked(self, deadline: float, *, written: bool) -> None:
@@ -218,14 +221,14 @@ class _Line:
             stored = "it may be stored all the same" if written else "the message was not sent"
             raise BrokerBlocked(f"the broker blocks publishers (memory or disk alarm); {stored}") from None
 
-    def _late(self, timeout: float, *, written: bool) -> BrokerError:
+    def _late(self, timeout: float, *, begun: bool, written: bool) -> BrokerError:
         if written:
             return PublishTimeout(
                 f"no confirm from the broker within {timeout:g} s; the message may or may not be stored"
             )
         cause = self._error or "no connection to RabbitMQ yet"
-        if self._error is None and self._connection is not None and self._in_flight.locked():
-            cause = "not sent: more messages of this event loop are under way than the broker takes in that time"
+        if not begun and self._error is None:
+            cause = "not sent: the broker has confirmed none of the messages before it"
         return BrokerUnavailable(f"{cause}; gave up after {timeout:g} s")
 
     # -- declaring ------------------------------------------------------------------------------------------------
@@ -245,7 +248,7 @@ class _Line:
                         channel = await self.ready_channel(alone=True)
                 await channel.close()
         except TimeoutError:
-            raise self._late(DECLARE_TIMEOUT, written=False) from None
+            raise self._late(DECLARE_TIMEOUT, begun=True, written=False) from None
         except exceptions.AMQPError as error:
             what = subject(step) if step is not None else "the topology"
             raise faults.declare_refused(*code_and_text(error), what) from None

@@ -52,6 +52,11 @@ class DrivenConnection:
         """The one there is just now."""
         return None if self._link is None else self._link.connection
 
+    @property
+    def error(self) -> BrokerError | None:
+        """Why there is none, while there is none and one was tried."""
+        return self._error
+
     def use(self, on_up: Callable[[Connection], None]) -> None:
         """Have ``on_up`` called with this connection, if there is one, and with each that takes its place."""
         self._users.append(on_up)

@@ -65,16 +65,22 @@ def dev_broker_gone(url: BrokerURL) -> DevBrokerGone:
 def login_refused(url: BrokerURL) -> AccessRefused:
     """Wrong user or password."""
     if url.external:
-        return AccessRefused(f"RabbitMQ at {url.where} refused the client certificate (SASL EXTERNAL)")
-    return AccessRefused(f"RabbitMQ at {url.where} refused user {url.user!r}: wrong user or password")
+        return _shut_out(f"RabbitMQ at {url.where} refused the client certificate (SASL EXTERNAL)")
+    return _shut_out(f"RabbitMQ at {url.where} refused user {url.user!r}: wrong user or password")
+
+
+def _shut_out(text: str) -> AccessRefused:
+    error = AccessRefused(text)
+    error.for_all = True
+    return error
 
 
 def vhost_refused(url: BrokerURL, text: str) -> BrokerError:
     """The login was fine, opening the vhost was not."""
     if "not found" in text:
-        return AccessRefused(f"RabbitMQ at {url.where} has no vhost {url.vhost!r}")
+        return _shut_out(f"RabbitMQ at {url.where} has no vhost {url.vhost!r}")
     if "refused" in text and "limit" not in text:  # a limit on connections may have room again soon
-        return AccessRefused(f"RabbitMQ at {url.where}: user {url.user!r} may not use vhost {url.vhost!r}")
+        return _shut_out(f"RabbitMQ at {url.where}: user {url.user!r} may not use vhost {url.vhost!r}")
     return unavailable(url, f"vhost {url.vhost!r}: {text}" if text else f"vhost {url.vhost!r} can't be opened")
 
 

@@ -22,6 +22,10 @@ class CanvasApp(Protocol):
     def always_eager(self) -> bool:
         """``task_always_eager``: run here instead of sending."""
 
+    @property
+    def errbacks_on_headers(self) -> bool:
+        """``task_allow_error_cb_on_chord_header``: an errback of a chord is one of its members', too."""
+
     def plan_context(self) -> PlanContext:
         """For one plan, made in this process: ids, queue for answers, the running task as parent."""
 

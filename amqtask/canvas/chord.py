@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask.canvas.shapes import is_shape, kind, listed, members
 from amqtask.canvas.signature import Signature, maybe_signature, shapes_of, types
+from amqtask.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,12 +87,24 @@ class chord(Signature):  # noqa: N801 -- Celery's name
         return super().link(callback) if self.body is None else self.body.link(callback)
 
     def link_error(self, errback: Any) -> Any:
-        """Link an errback to the body, also to one that is given later: it is called, once, whichever member fails."""
+        """Link an errback to the body, also to one that is given later: it is called, once, whichever member fails.
+
+        With ``task_allow_error_cb_on_chord_header`` to each member too: it is called for each of them that fails.
+        """
+        if self._links_to_members():
+            for task in members(self):
+                maybe_signature(task).link_error(maybe_signature(errback, clone=True))
         if self.body is None:
             super().link_error(errback)
         else:
             self.body.link_error(errback)
         return errback
+
+    def _links_to_members(self) -> bool:
+        try:
+            return self.app.errbacks_on_headers
+        except ConfigError:  # it belongs to no app yet
+            return False
 
     def set_immutable(self, immutable: bool) -> None:
         """For every member of the header; not for the body."""

@@ -336,6 +336,8 @@ class Executor:
             except (EncodeError, AmqtaskError) as problem:
                 return self._end(attempt, Kind.FAILED, problem, runtime, _short(problem))
         headers = next_headers(attempt.message, decision.delay, attempt.job.headers)
+        if self._middleware:
+            headers = {**self._middleware.before_retry(attempt.context), **headers}
         if body is not None:
             headers |= next_key(attempt.task.options.max_concurrency, attempt.message, error)
         headers = signed_again(self._signer, attempt.job, headers, body)
@@ -359,7 +361,8 @@ class Executor:
         """A retry with options of its own, such as another queue: a new message, which follows from this attempt."""
         job, described = attempt.job, describe(decision.error)
         try:
-            after = followups.again(job, attempt.message, error, decision.delay, self._accept)
+            more = self._middleware.before_retry(attempt.context)
+            after = followups.again(job, attempt.message, error, decision.delay, self._accept, more)
         except (AmqtaskError, TypeError) as problem:
             return self._end(attempt, Kind.FAILED, problem, runtime, _short(problem))
         told = self._failed(job, attempt.message, decision.error, state=RETRY, traceback=described[2])

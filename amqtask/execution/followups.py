@@ -28,7 +28,7 @@ from amqtask.wire.message import TaskMessage
 from amqtask.wire.signing import Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from amqtask.canvas.after import Failed, Member
     from amqtask.errors import Ignore, Retry
@@ -147,13 +147,21 @@ class Followups:
             call(self._tasks[errback.signature["task"]], errback, message, error, traceback)
         return self._failed(job, message, document, state, followup, runtime, traceback, children)
 
-    def again(self, job: Job, message: TaskMessage, error: Retry, delay: float, accept: Collection[str]) -> After:
+    def again(
+        self,
+        job: Job,
+        message: TaskMessage,
+        error: Retry,
+        delay: float,
+        accept: Collection[str],
+        headers: Mapping[str, Any],
+    ) -> After:
         """The next attempt of a task that has asked for one with options; parameters as of ``next_sending``.
 
         Raises:
             EncodeError, ConfigError, ContentRefused, TypeError: it can't be sent like this.
         """
-        return self._sendings.after([Plan(sendings=[next_sending(job, message, error, delay, accept)])])
+        return self._sendings.after([Plan(sendings=[next_sending(job, message, error, delay, accept, headers)])])
 
     def skipped(self, job: Job, message: TaskMessage, document: dict[str, Any], traceback: str | None) -> After | None:
         """What follows from ``amqtask.chain_skipped``: the steps behind it fail as the chain has failed."""

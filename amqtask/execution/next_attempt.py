@@ -69,7 +69,9 @@ def signed_again(signer: Signer, job: Job, changes: dict[str, Any], body: bytes 
     return {**changes, SIGNATURE: (renewed.headers or {}).get(SIGNATURE)}
 
 
-def next_sending(job: Job, message: TaskMessage, error: Retry, delay: float, accept: Collection[str]) -> Sending:
+def next_sending(
+    job: Job, message: TaskMessage, error: Retry, delay: float, accept: Collection[str], headers: Table
+) -> Sending:
     """The next attempt as a message of its own: the retry has options, of which the sender's own are made anew.
 
     Args:
@@ -78,6 +80,7 @@ def next_sending(job: Job, message: TaskMessage, error: Retry, delay: float, acc
         error: the retry, with options.
         delay: seconds until the next attempt.
         accept: names of serializers.
+        headers: those that middleware adds.
 
     Raises:
         ContentRefused: the received format is not accepted any more.
@@ -104,6 +107,7 @@ def next_sending(job: Job, message: TaskMessage, error: Retry, delay: float, acc
         **given,
         "headers": {name: value for name, value in kept.items() if name not in _OF_ONE_ATTEMPT},
     }
+    options["headers"].update(headers)
     options["headers"].update(given.get("headers") or {})
     options["headers"][FIRST_TIME] = first_failure(job.headers)
     return Sending(

@@ -21,6 +21,9 @@ QueueOrder = Literal["strict", "weighted", "fair"]
 DEFAULT_EXCHANGE = ""
 """AMQP's default exchange: routes by queue name."""
 
+_MAY_BE_GONE = frozenset({"x-max-length", "x-max-length-bytes", "x-expires"})
+"""Raw arguments of a queue that may refuse a message, or not be there any more, when its delay is over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -143,6 +146,12 @@ class Queue:
     plain: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     where: str = field(default="", compare=False)
+
+    @property
+    def has_exit(self) -> bool:
+        """Delayed messages for it leave the ladder by a queue of their own; see :mod:`amqtask.topology.delays`."""
+        limits = (self.max_length, self.max_length_bytes, self.expires)
+        return self.plain or limits != (None, None, None) or not _MAY_BE_GONE.isdisjoint(self.arguments)
 
     def __post_init__(self) -> None:
         if self.exchange is not None and self.exchange.name != DEFAULT_EXCHANGE:

@@ -32,6 +32,9 @@ such a message carries its target in the header BCC, which the broker takes off,
 whose own routing key replaces the ladder's::
 
     celery ◄── default exchange, key "celery" ◄── queue amqtask.delay.to.celery (TTL 0) ◄── default exchange, by BCC
+
+So does a message for a queue that may refuse it, or be gone, when its time has come: one with a length limit or an
+expiry. What such a queue does not take waits in the exit, where it is in nobody's way.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ RETRY_INFIX = ".retry."
 LADDER_PREFIX = "amqtask.delay."
 """Start of the names of the ladder's exchanges (``….<level>``) and queues (``….<level>.<digit>``)."""
 EXIT_PREFIX = f"{LADDER_PREFIX}to."
-"""Start of the names of the queues through which messages leave the ladder for a plain queue."""
+"""Start of the names of the queues through which messages leave the ladder for a queue with an exit of its own."""
 KEY_WORD = "amqtask-delay"
 """First word of every ladder routing key; no queue may be named ``amqtask-delay.…``."""
 
@@ -122,16 +125,16 @@ def retry_target(queue: Queue, delay: timedelta, exact: bool) -> Target:
     """
     if exact and to_milliseconds(delay) in {to_milliseconds(known) for known in exact_delays(queue)}:
         return Target(DEFAULT_EXCHANGE, retry_name(queue.name, delay))
-    return delay_target([queue.name], delay, [queue.name] if queue.plain else ())
+    return delay_target([queue.name], delay, [queue.name] if queue.has_exit else ())
 
 
-def delay_target(queues: Sequence[str], delay: timedelta, plain: Collection[str] = ()) -> Target:
+def delay_target(queues: Sequence[str], delay: timedelta, exits: Collection[str] = ()) -> Target:
     """Where a message for ``queues`` waits in the ladder; a negative delay is none.
 
     Args:
         queues: names.
         delay: how long.
-        plain: those of them that are declared as Celery does, and need :func:`exit_step`.
+        exits: those of them that have an exit of their own, and need :func:`exit_step`.
 
     Raises:
         ConfigError: no queue, or the delay is longer than :data:`LONGEST`.
@@ -145,10 +148,10 @@ def delay_target(queues: Sequence[str], delay: timedelta, plain: Collection[str]
         digits.append(str(digit))
     level = max((at for at, digit in enumerate(digits) if digit != "0"), default=0)
     key = ".".join([KEY_WORD, *reversed(digits)])
-    if not plain:
+    if not exits:
         return Target(ladder_exchange(level), key, {"CC": list(queues)})
     # all of them, for RabbitMQ 4 leaves CC on a message whose key a queue has replaced
-    return Target(ladder_exchange(level), key, {"BCC": [exit_name(q) if q in plain else q for q in queues]})
+    return Target(ladder_exchange(level), key, {"BCC": [exit_name(q) if q in exits else q for q in queues]})
 
 
 def delayed_queues(headers: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -159,14 +162,18 @@ def delayed_queues(headers: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 
 def exit_name(queue: str) -> str:
-    """Name of the queue through which messages leave the ladder for the plain queue ``queue``."""
+    """Name of the queue through which messages leave the ladder for ``queue``, if it has an exit of its own."""
     return EXIT_PREFIX + queue
 
 
-def exit_step(queue: str, type: HolderType = "quorum") -> QueueDeclare:  # noqa: A002 -- AMQP's word
-    """The queue of :func:`exit_name`: the broker hands on at once, with ``queue`` as the routing key."""
-    arguments = {**holding_arguments(type, DEFAULT_EXCHANGE, queue), "x-message-ttl": 0}
-    return QueueDeclare(exit_name(queue), arguments=arguments)
+def exit_step(queue: str) -> QueueDeclare:
+    """The queue of :func:`exit_name`: the broker hands on with ``queue`` as the routing key, as soon as that takes it.
+
+    A quorum queue, whatever the ladder's are: a classic one would drop what is refused. One that another version has
+    made is used as it is.
+    """
+    arguments = {**holding_arguments("quorum", DEFAULT_EXCHANGE, queue), "x-message-ttl": 0}
+    return QueueDeclare(exit_name(queue), arguments=arguments, lenient=True)
 
 
 def remedy(name: str) -> str:
@@ -174,8 +181,10 @@ def remedy(name: str) -> str:
     if not name.startswith(LADDER_PREFIX):
         return "create it with 'amqtask topology apply'"
     queue = name.removeprefix(EXIT_PREFIX)
-    how = "as long a delay" if queue == name else f"a delay to queue {queue!r}"
-    return f"the first program that may declare makes it, when it sends with {how}"
+    first = "the first program that may declare makes it, when it sends with"
+    if queue == name:
+        return f"{first} as long a delay"
+    return f"{first} a delay to queue {queue!r}, or 'amqtask topology apply', where that is declared"
 
 
 def ladder_exchange(level: int) -> str:

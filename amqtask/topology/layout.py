@@ -32,6 +32,7 @@ from amqtask.topology.delays import (
     HolderType,
     dead_name,
     exact_delays,
+    exit_step,
     holding_arguments,
     retry_name,
 )
@@ -135,6 +136,11 @@ def topology_steps(topology: Topology, version: Version, queues: Collection[str]
     declares = [step for step in exchanges if isinstance(step, ExchangeDeclare) and step.name not in plain]
     binds = [step for step in exchanges if isinstance(step, ExchangeBind)]
     return (*declares, *plain.values(), *binds, *(step for queue in chosen for step in queue_steps(queue, version)))
+
+
+def exit_steps(topology: Topology) -> tuple[Step, ...]:
+    """The queues by which delayed messages leave the ladder for queues of the topology, where they need one."""
+    return tuple(exit_step(queue.name) for queue in topology.queues.values() if queue.has_exit)
 
 
 def queue_arguments(queue: Queue, version: Version) -> dict[str, Any]:

@@ -60,9 +60,9 @@ class Topology:
             raise TopologyError(self._unknown("queue", name, self.queues))
         return queue
 
-    def is_plain(self, name: str) -> bool:
-        """Whether the queue of this name is, or would be, declared as Celery does."""
-        return self.queues.get(name, self.like).plain
+    def has_exit(self, name: str) -> bool:
+        """Whether delayed messages reach the queue of this name by an exit of its own, see ``Queue.has_exit``."""
+        return self.queues.get(name, self.like).has_exit
 
     def pool(self, name: str) -> Pool:
         """The worker pool of this name.

@@ -94,9 +94,9 @@ class Router:
             waiting.extend(exchanges)
         return list(found)
 
-    def plain_among(self, queues: Sequence[str]) -> list[str]:
-        """Those of these queues that are declared as Celery does."""
-        return [name for name in queues if self._topology.is_plain(name)]
+    def exits_among(self, queues: Sequence[str]) -> list[str]:
+        """Those of these queues that delayed messages reach by an exit of their own."""
+        return [name for name in queues if self._topology.has_exit(name)]
 
     def _destinations(self, name: str, routing_key: str, headers: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         """Queues and exchanges one exchange sends the message to; its alternate only when there are none."""

@@ -51,6 +51,12 @@ def test_nothing_is_applied_when_something_differs(shell):
     assert shell.queues()["new"]["ready"] is None
 
 
+def test_what_keeps_delayed_messages_for_a_full_queue_is_made_and_exported_with_it(shell):
+    (shell.folder / "routing.yaml").write_text(ROUTING.replace("  files.small: {", "  files.small: {max_length: 5, "))
+    assert "created queue    amqtask.delay.to.files.small\n" in shell.run("topology", "apply").stdout
+    assert '"amqtask.delay.to.files.small"' in shell.run("topology", "export", "--format", "definitions").stdout
+
+
 def test_missing_objects_are_errors_for_users_who_only_verify(shell):
     (shell.folder / "verifying.py").write_text(
         "from amqtask import Amqtask\napp = Amqtask('shop', routing='routing.yaml', topology_mode='verify')\n"

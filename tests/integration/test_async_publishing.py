@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -53,7 +52,7 @@ def test_a_sent_message_arrives_with_every_property(vhost_url: str):
         type="ty",
         app_id="a",
     )
-    asyncio.run(transport(vhost_url).asend(message("q", properties=properties, body=b"\xff"), timeout=5))
+    asyncio.run(transport(vhost_url).asend(message("q", properties=properties, body=b"\xff"), timeout=60))
     with Admin(parse_urls(vhost_url), OPTIONS) as admin:
         received = admin.get("q")
     assert received is not None
@@ -67,11 +66,11 @@ def test_one_message_too_many_for_the_time_is_not_blamed_on_the_connection(vhost
         sender = transport(proxy.url(vhost_url))
 
         async def main() -> None:
-            await sender.asend(message("q", "first"), timeout=10)
+            await sender.asend(message("q", "first"), timeout=60)
             proxy.freeze()
-            sends = [asyncio.ensure_future(sender.asend(message("q", str(n)), timeout=5)) for n in range(500)]
+            sends = [asyncio.ensure_future(sender.asend(message("q", str(n)), timeout=60)) for n in range(500)]
             await asyncio.sleep(0)  # they have had their turns
-            with pytest.raises(BrokerUnavailable, match="^not sent: more messages of this event loop are under way"):
+            with pytest.raises(BrokerUnavailable, match="^not sent: the broker has confirmed none"):
                 await sender.asend(message("q", "last"), timeout=0.1)
             proxy.thaw()
             await asyncio.gather(*sends)
@@ -83,18 +82,15 @@ def test_one_message_too_many_for_the_time_is_not_blamed_on_the_connection(vhost
 def test_concurrent_sends_are_pipelined_on_one_connection(vhost_url: str):
     declare(vhost_url, "q")
     with Proxy("127.0.0.1", parse_urls(vhost_url)[0].port) as proxy:
-        proxy.delay(0.02)
         sender = transport(proxy.url(vhost_url))
 
-        async def main() -> float:
-            await sender.asend(message("q", "first"), timeout=10)
-            start = time.monotonic()
-            await asyncio.gather(*(sender.asend(message("q", str(n)), timeout=20) for n in range(200)))
-            return time.monotonic() - start
+        async def main() -> None:
+            await sender.asend(message("q", "first"), timeout=30)
+            proxy.delay(0.35)  # one by one, each would take two delays: longer than a test may take
+            await asyncio.gather(*(sender.asend(message("q", str(n)), timeout=60) for n in range(200)))
 
-        took = asyncio.run(main())
+        asyncio.run(main())
         assert proxy.connections == 1
-    assert took < 200 * 0.04 / 2  # one by one, each would take two delays
     assert drain(vhost_url, "q") == Counter({"first", *map(str, range(200))})
 
 
@@ -111,9 +107,9 @@ def test_each_refusal_is_told_to_its_own_sender(vhost_url: str):
     }
 
     async def main() -> list[object]:
-        good = [sender.asend(message("q", str(n)), timeout=20) for n in range(50)]
-        bad = [sender.asend(each, timeout=20) for each in wrong.values()]
-        missing = sender.asend(message("k", "f", exchange="missing"), timeout=20)
+        good = [sender.asend(message("q", str(n)), timeout=60) for n in range(50)]
+        bad = [sender.asend(each, timeout=60) for each in wrong.values()]
+        missing = sender.asend(message("k", "f", exchange="missing"), timeout=60)
         return await asyncio.gather(*good[:25], *bad, missing, *good[25:], return_exceptions=True)
 
     results = asyncio.run(main())
@@ -125,23 +121,23 @@ def test_each_refusal_is_told_to_its_own_sender(vhost_url: str):
 def test_the_loop_goes_on_while_there_is_no_broker():
     sender = transport("amqp://user:hidden@127.0.0.1:9/")
 
-    async def main() -> int:
-        ticks = 0
+    async def main() -> None:
+        sending = asyncio.create_task(sender.asend(message("q"), timeout=600))
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert not sending.done()
+        sending.cancel()
+        told = ""
+        for seconds in (0.5, 3.0, 30.0):  # a busy machine may not get so far in less
+            with pytest.raises(BrokerUnavailable) as caught:
+                await sender.asend(message("q"), timeout=seconds)
+            told = str(caught.value)
+            if "127.0.0.1:9" in told:
+                break
+        assert "127.0.0.1:9" in told
+        assert "hidden" not in told
 
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.005)
-                ticks += 1
-
-        ticking = asyncio.create_task(tick())
-        with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:9") as caught:
-            await sender.asend(message("q"), timeout=0.5)
-        assert "hidden" not in str(caught.value)
-        ticking.cancel()
-        return ticks
-
-    assert asyncio.run(main()) > 10
+    asyncio.run(main())
 
 
 def test_wrong_credentials_and_vhost_are_told_at_once(vhost_url: str):
@@ -157,7 +153,7 @@ def test_wrong_credentials_and_vhost_are_told_at_once(vhost_url: str):
 
 def test_another_broker_is_taken_when_the_first_does_not_answer(vhost_url: str):
     declare(vhost_url, "q")
-    asyncio.run(transport(f"amqp://127.0.0.1:9/;{vhost_url}").asend(message("q"), timeout=5))
+    asyncio.run(transport(f"amqp://127.0.0.1:9/;{vhost_url}").asend(message("q"), timeout=60))
     assert drain(vhost_url, "q") == {"m": 1}
 
 
@@ -167,7 +163,7 @@ def test_nothing_is_lost_when_the_connection_is_cut(vhost_url: str):
         sender = transport(proxy.url(vhost_url))
 
         async def main() -> None:
-            await sender.asend(message("q", "first"), timeout=10)
+            await sender.asend(message("q", "first"), timeout=60)
             proxy.cut_after(20_000)
             await asyncio.gather(*(sender.asend(message("q", str(n), b"x" * 100), timeout=30) for n in range(500)))
 
@@ -182,12 +178,12 @@ def test_a_frozen_connection_times_out(vhost_url: str):
         sender = transport(proxy.url(vhost_url))
 
         async def main() -> None:
-            await sender.asend(message("q", "first"), timeout=10)
+            await sender.asend(message("q", "first"), timeout=60)
             proxy.freeze()
             with pytest.raises(PublishTimeout, match="may or may not"):
                 await sender.asend(message("q", "frozen"), timeout=0.3)
             proxy.thaw()
-            await sender.asend(message("q", "thawed"), timeout=10)
+            await sender.asend(message("q", "thawed"), timeout=60)
             await sender.aclose()
 
         asyncio.run(main())
@@ -200,12 +196,12 @@ def test_a_cancelled_send_leaves_the_transport_usable(vhost_url: str):
 
     async def main() -> None:
         for _ in range(20):
-            task = asyncio.create_task(sender.asend(message("q", "maybe"), timeout=10))
+            task = asyncio.create_task(sender.asend(message("q", "maybe"), timeout=60))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        await sender.asend(message("q", "sure"), timeout=10)
+        await sender.asend(message("q", "sure"), timeout=60)
 
     asyncio.run(main())
     assert drain(vhost_url, "q")["sure"] == 1
@@ -222,13 +218,13 @@ def test_topologies_are_declared_and_refusals_told(vhost_url: str):
                 QueueBind("emails", "tasks", "email.#"),
             ]
         )
-        await sender.asend(message("email.x", "1", exchange="tasks"), timeout=5)
+        await sender.asend(message("email.x", "1", exchange="tasks"), timeout=60)
         with pytest.raises(InequivalentArguments) as caught:
             await sender.adeclare(lambda _version: [QueueDeclare("emails")])
         assert caught.value.argument == "x-max-priority"
         with pytest.raises(TopologyError, match="no exchange 'missing'"):
             await sender.adeclare(lambda _version: [QueueBind("emails", "missing")])
-        await sender.asend(message("email.x", "2", exchange="tasks"), timeout=5)
+        await sender.asend(message("email.x", "2", exchange="tasks"), timeout=60)
 
     asyncio.run(main())
     assert drain(vhost_url, "emails") == {"1": 1, "2": 1}
@@ -241,7 +237,7 @@ def test_every_loop_has_a_connection_of_its_own(vhost_url: str):
     def work(name: int) -> None:
         async def main() -> None:
             for number in range(20):
-                await sender.asend(message("q", f"{name}.{number}"), timeout=10)
+                await sender.asend(message("q", f"{name}.{number}"), timeout=60)
 
         asyncio.run(main())
 
@@ -249,7 +245,7 @@ def test_every_loop_has_a_connection_of_its_own(vhost_url: str):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert drain(vhost_url, "q") == Counter(f"{name}.{number}" for name in range(4) for number in range(20))
 
 
@@ -260,7 +256,7 @@ def test_closing_and_sending_again(vhost_url: str):
     async def main() -> None:
         await sender.aclose()
         for number in range(3):
-            await sender.asend(message("q", str(number)), timeout=10)
+            await sender.asend(message("q", str(number)), timeout=60)
             await sender.aclose()
 
     asyncio.run(main())
@@ -276,12 +272,12 @@ def test_a_program_that_does_not_close_ends_without_a_word(vhost_url: str):
         from amqtask.broker.url import parse_urls
         sender = AioTransport(parse_urls({vhost_url!r}), OPTIONS)
         async def main():
-            await asyncio.gather(*(sender.asend(message("q", str(n)), timeout=5) for n in range(10)))
+            await asyncio.gather(*(sender.asend(message("q", str(n)), timeout=60) for n in range(10)))
         asyncio.run(main())
         asyncio.run(main())
     """)
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert sum(drain(vhost_url, "q").values()) == 20

@@ -36,7 +36,7 @@ class Shop:
 
         @self.app.task(name="total", bind=True)
         def total(task, numbers):
-            self.free.wait(10)
+            self.free.wait(100)
             note(("total", task.request.id, sum(numbers)))
             return sum(numbers)
 
@@ -111,7 +111,7 @@ def test_parts_have_ids_that_follow_from_the_due_time(shop):
     made = Occurrences(shop.app, "log").message(shop.app.periodic_tasks()["all"], due)
     with shop.worker():
         for _ in range(2):  # as a worker that dies before it has acknowledged
-            shop.app.transport.send(made, timeout=5)
+            shop.app.transport.send(made, timeout=60)
         wait_for(lambda: len(shop.ran) == 4)
     assert sorted(Counter(task_id for _, task_id, _ in shop.ran).values()) == [2, 2]
 
@@ -148,7 +148,7 @@ def test_a_long_chain_goes_through_the_broker_in_pieces(shop):
     shop.app.add_periodic_task(3600, chain(shop.add.s(1) for _ in range(100)), name="long")
     made = Occurrences(shop.app, "log").message(shop.app.periodic_tasks()["long"], datetime(2030, 1, 1, tzinfo=UTC))
     with shop.worker():
-        shop.app.transport.send(made, timeout=5)
+        shop.app.transport.send(made, timeout=60)
         wait_for(lambda: len(shop.ran) == 100)
     assert shop.ran[-1][1] == made.properties.correlation_id
 

@@ -48,11 +48,11 @@ def test_a_run_that_a_worker_has_is_only_released_by_force(vhost_url, tmp_path, 
     @app.task(name="tick")
     def tick():
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
 
     options = resolve(Requested(pool="threads", concurrency=1, hostname="w@here"), app.topology, app.settings)
     with EmbeddedWorker(app, options), beating(app) as beat:
-        assert begun.wait(10)
+        assert begun.wait(60)
         try:
             assert main(["-A", "released", "schedule", "release", "tick"]) == 64
             assert "w@here has its run" in capsys.readouterr().err

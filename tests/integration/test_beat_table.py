@@ -64,7 +64,7 @@ def by_hand(file):
     """Does this in the database."""
 
     def run(statement):
-        with closing(sqlite3.connect(file, timeout=20)) as connection, connection:
+        with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
             return connection.execute(statement).fetchall()
 
     return run
@@ -163,7 +163,7 @@ def test_a_database_that_does_not_answer_or_whose_driver_fails_is_told_of_and_as
     answer = Event()
 
     def read(**_how):
-        answer.wait(10)
+        answer.wait(60)
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no driver's own error")
 
     with beating(app) as beat:

@@ -12,7 +12,15 @@ from declaring import declare
 from waiting import wait_for
 
 from amqtask.topology.declarations import Queue, RetryPolicy, Version
-from amqtask.topology.delays import Target, delay_target, ladder_level, ladder_steps, retry_name, retry_target
+from amqtask.topology.delays import (
+    Target,
+    delay_target,
+    exit_step,
+    ladder_level,
+    ladder_steps,
+    retry_name,
+    retry_target,
+)
 from amqtask.topology.layout import queue_steps
 
 if TYPE_CHECKING:
@@ -51,7 +59,7 @@ def receive(channel: BlockingChannel, queue: str) -> tuple[pika.BasicProperties,
         method, properties, body = channel.basic_get(queue, auto_ack=True)
         return (properties, body, time.time()) if method else None
 
-    return wait_for(get, timeout=20.0)
+    return wait_for(get)
 
 
 @pytest.mark.parametrize("holder", ["quorum", "classic"])
@@ -97,6 +105,18 @@ def test_a_message_survives_several_passes_through_the_ladder(channel: BlockingC
         assert body == str(attempt).encode()
         assert properties.priority == 3
         assert "x-death" in properties.headers
+
+
+def test_what_a_full_queue_does_not_take_keeps_nobody_else_waiting(channel: BlockingChannel) -> None:
+    full, other = Queue("ladder-full", type="classic", max_length=1), Queue("ladder-other", type="classic")
+    for queue in (full, other):
+        declare(channel, queue_steps(queue, Version(3, 10)))
+    declare(channel, [*ladder_steps(0), exit_step(full.name)])
+    channel.basic_publish("", full.name, b"the one that it holds")
+    for number in range(40):  # the broker has 32 at once on their way out of a queue
+        publish(channel, retry_target(full, timedelta(seconds=0.2), exact=False), str(number).encode())
+    publish(channel, retry_target(other, timedelta(seconds=0.2), exact=False), b"other")
+    assert receive(channel, other.name)[1] == b"other"
 
 
 def test_a_long_delay_enters_at_its_highest_digit(channel: BlockingChannel) -> None:

@@ -89,14 +89,14 @@ def test_what_each_program_has_to_do_needs_no_more_rights_than_documented(vhost_
     options = resolve(Requested(pool="threads", concurrency=4), worker.topology, worker.settings)
     with EmbeddedWorker(worker, options), client:
         add, total = client.tasks["add"], client.tasks["total"]
-        assert add.apply_async((1, 2), countdown=0.1).get(timeout=10) == 3
-        assert client.tasks["flaky"].delay().get(timeout=10) == 1
-        assert chord([add.s(1, 1), add.s(2, 2)], total.s())().get(timeout=10) == 6
+        assert add.apply_async((1, 2), countdown=0.1).get(timeout=60) == 3
+        assert client.tasks["flaky"].delay().get(timeout=60) == 1
+        assert chord([add.s(1, 1), add.s(2, 2)], total.s())().get(timeout=60) == 6
         with beating(new_app(urls["scheduler"])):
             wait_for(lambda: worker.ticks)
         with new_app(urls["operator"]) as operator:
             operator.control.revoke("an-id")
-            assert operator.control.inspect([options.hostname], timeout=10).ping()
+            assert operator.control.inspect([options.hostname], timeout=60).ping()
             pauses.pause(operator, "mail")
             pauses.resume(operator, "mail")
             operator.schedules.add("more", "tick", 60)

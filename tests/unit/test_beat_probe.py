@@ -111,12 +111,10 @@ def test_a_scheduler_that_was_made_after_the_end_has_begun_ends_too(begin):
 def test_a_scheduler_that_has_failed_is_told_until_it_begins_again(begin, monkeypatch, failure, caplog):
     monkeypatch.setattr(step_module, "_AGAIN", 0.05)
     again, ended = threading.Event(), threading.Event()
-    lives = [failure]
 
     def life(made) -> None:
-        if lives:
-            raise lives.pop()
-        again.wait()
+        if not again.is_set():
+            raise failure
         made(made_beat("", ended))
         ended.wait()
 

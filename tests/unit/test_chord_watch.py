@@ -29,7 +29,7 @@ class Chords:
         done(expired)
 
 
-def effect_of(deadline, *, stored, looks=0, signer=PLAIN, queue="amqtask.chord.g"):
+def effect_of(deadline, *, stored, looks=0, signer=PLAIN, queue="amqtask.chord.g", queue_of=Queue):
     counted = {} if stored else {"amqtask_chord": {"queue": queue, "size": 2, "deadline": deadline}}
     named = {**STORED, "deadline": deadline} if stored else {}
     signature = {"task": "add", "args": [], "kwargs": {}, "options": {"task_id": "b", **counted}}
@@ -38,7 +38,7 @@ def effect_of(deadline, *, stored, looks=0, signer=PLAIN, queue="amqtask.chord.g
     body = json.dumps([[signature], named, {}]).encode()
     effects = []
     watch = ChordWatch(
-        Chords(), Effects(Queue, "w@h", [], 3, set()), lambda _, effect: effects.append(effect), ["json"], signer
+        Chords(), Effects(queue_of, "w@h", [], 3, set()), lambda _, effect: effects.append(effect), ["json"], signer
     )
     watch.take(Delivery(1, 1, 1, "q", "", "q", False, properties, body))
     (effect,) = effects
@@ -73,3 +73,8 @@ def test_a_chord_that_is_not_complete_is_looked_at_again(looks, stored):
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_chord_whose_time_is_up_is_looked_at_no_more(stored):
     assert effect_of(1, stored=stored).message is None
+
+
+def test_a_watch_in_a_queue_that_may_be_full_waits_in_nobodys_way():
+    effect = effect_of(253_402_300_799, stored=False, queue_of=lambda name: Queue(name, max_length=1))
+    assert effect.message.properties.headers["BCC"] == ["amqtask.delay.to.q"]

@@ -9,14 +9,16 @@ from amqtask.worker.deliveries.crashes import RUN, Verdict, judge
 from amqtask.worker.deliveries.republish import lost_count
 
 
-def crash_until_dead(*, counting, limit):
+def crash_until_dead(*, counting, limit, forged=None):
     """Play broker and worker: every run crashes. Returns how often it ran."""
     lost, count, redelivered, runs = 0, 0, False, 0
     while True:
         headers = {"x-amqtask-lost": lost} if lost else {}
+        if forged is not None:
+            headers["x-delivery-count"] = forged
         if counting and redelivered:
             headers["x-delivery-count"] = count
-        verdict = judge(delivery(redelivered=redelivered, **headers), limit)
+        verdict = judge(delivery(redelivered=redelivered, **headers), limit, counting=counting)
         if verdict.action == "dead":
             return runs
         if verdict.action == "mark":
@@ -30,6 +32,11 @@ def crash_until_dead(*, counting, limit):
 @pytest.mark.parametrize("counting", [True, False], ids=["quorum", "classic"])
 def test_a_message_that_kills_every_worker_runs_as_often_as_the_limit_says(counting, limit):
     assert crash_until_dead(counting=counting, limit=limit) == limit
+
+
+@pytest.mark.parametrize("forged", [-(10**9), 0, 1])
+def test_a_count_that_a_client_has_written_lets_no_message_kill_for_ever(forged):
+    assert crash_until_dead(counting=False, limit=3, forged=forged) == 3
 
 
 def test_a_fresh_message_runs():

@@ -176,6 +176,13 @@ def test_message_that_was_elsewhere_meanwhile_is_a_suspect(bench):
     assert bench.turn() == [("publish", "q")]
 
 
+@pytest.mark.parametrize(("counting", "first"), [((), "publish"), (("q",), "start")])
+def test_only_a_queue_that_counts_deliveries_is_believed_how_many_there_were(bench, counting, first):
+    bench.custody.suspects.counting = counting
+    bench.arrive(1, redelivered=True, **{"x-delivery-count": 1})
+    assert bench.turn()[0][0] == first
+
+
 def test_suspect_stays_one_when_the_connection_goes_before_it_is_marked(bench):
     same = {"message_id": "m", "id": "task", "redelivered": True}
     bench.arrive(1, **same)
@@ -200,6 +207,16 @@ def test_what_comes_after_the_worker_has_begun_to_end_goes_back_at_once(bench):
     bench.arrive(1)
     bench.arrive(2, redelivered=True)
     assert bench.turn() == [("nack", 1), ("publish", "q")]
+
+
+def test_all_messages_that_are_handed_back_are_counted_and_none_that_was_acked_early(bench, early):
+    for each in (bench, early):
+        each.arrive(1)
+        each.turn()
+        each.arrive(2)
+        each.custody.drain()
+        each.custody.give_up()
+    assert (bench.custody.counts.handed_back, early.custody.counts.handed_back) == (2, 1)
 
 
 def test_nothing_is_returned_on_a_channel_that_is_closing(bench):
@@ -252,13 +269,14 @@ def test_an_observer_hears_of_all_that_it_has_a_method_for():
     class Deaf(Observer):
         pass
 
-    observers = Observers()
-    for each in (Hearing(), Deaf(), Hearing()):
+    observers, told = Observers(), Deaf()
+    told.settled = heard.append
+    for each in (Hearing(), Deaf(), Hearing(), told):
         observers.append(each)
     for settled in observers.settled:
         settled("a delivery")
-    assert heard == ["a delivery"] * 2
-    assert (len(list(observers)), observers.received, observers.started, observers.ended) == (3, [], [], [])
+    assert heard == ["a delivery"] * 3
+    assert (len(list(observers)), observers.received, observers.started, observers.ended) == (4, [], [], [])
 
 
 LAST = {"redelivered": True, "x-amqtask-lost": 1}

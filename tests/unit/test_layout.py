@@ -251,21 +251,34 @@ def test_a_message_for_a_plain_queue_leaves_the_ladder_by_a_queue_that_sets_its_
     target = delay_target(["celery", "ours"], timedelta(seconds=1), ["celery"])
     assert target.headers == {"BCC": ["amqtask.delay.to.celery", "ours"]}  # readers never see it
     assert delayed_queues(target.headers) == ("celery", "ours")
-    assert exit_step("celery", "classic") == QueueDeclare(
+    assert exit_step("celery") == QueueDeclare(
         "amqtask.delay.to.celery",
         arguments={
-            "x-queue-type": "classic",
+            "x-queue-type": "quorum",
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+            "x-delivery-limit": 2**31 - 1,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": "celery",
             "x-message-ttl": 0,
         },
+        lenient=True,
     )
 
 
-def test_a_queue_is_plain_as_its_like_is() -> None:
+@pytest.mark.parametrize(
+    "more", [{"max_length": 9}, {"max_length_bytes": 9}, {"expires": timedelta(1)}, {"arguments": {"x-max-length": 9}}]
+)
+def test_a_queue_that_may_be_full_or_gone_keeps_what_is_delayed_for_others_out_of_its_way(more) -> None:
+    queue = Queue("small", **more)
+    assert retry_target(queue, timedelta(seconds=5), exact=False).headers == {"BCC": ["amqtask.delay.to.small"]}
+    assert not Queue("large", message_ttl=timedelta(1)).has_exit
+
+
+def test_a_queue_has_an_exit_as_its_like_has() -> None:
     ours = Topology.from_code([Queue("kept", retry=RetryPolicy(delays=seconds(5))), Queue("other")])
-    assert not any(map(ours.is_plain, ["kept", "other", "unheard of"]))
-    assert [name for name in ("kept", "other", "unheard of") if opened(ours).is_plain(name)] == ["other", "unheard of"]
+    assert not any(map(ours.has_exit, ["kept", "other", "unheard of"]))
+    assert [name for name in ("kept", "other", "unheard of") if opened(ours).has_exit(name)] == ["other", "unheard of"]
 
 
 @pytest.mark.parametrize("headers", [None, {}, {"CC": "text"}, {"BCC": 5}, {"CC": [1, None]}])

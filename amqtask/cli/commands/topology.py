@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
     from amqtask.broker.admin import Admin
     from amqtask.cli.setup import Setup
-    from amqtask.topology.declarations import Version
+    from amqtask.topology.declarations import Step, Version
     from amqtask.topology.model import Topology
     from amqtask.topology.plan import Plan
 
@@ -177,10 +177,15 @@ def apply(setup: Setup) -> None:
 
 
 def _plan(app: Amqtask, admin: Admin) -> Plan:
-    from amqtask.topology.layout import topology_steps  # noqa: PLC0415
     from amqtask.topology.plan import plan as compare  # noqa: PLC0415
 
-    return compare(topology_steps(app.topology, admin.version), admin)
+    return compare(_steps(app.topology, admin.version), admin)
+
+
+def _steps(declared: Topology, version: Version) -> tuple[Step, ...]:
+    from amqtask.topology.layout import exit_steps, topology_steps  # noqa: PLC0415
+
+    return (*topology_steps(declared, version), *exit_steps(declared))
 
 
 def _differences(plan: Plan) -> list[str]:
@@ -233,9 +238,7 @@ def export(setup: Setup, kind: str, vhost: str | None, broker_version: str | Non
     if kind == "mermaid":
         print(formats.mermaid(app.topology), end="")
     elif kind == "definitions":
-        from amqtask.topology.layout import topology_steps  # noqa: PLC0415
-
-        steps = topology_steps(app.topology, _version(broker_version))
+        steps = _steps(app.topology, _version(broker_version))
         print_json(formats.definitions(steps, vhost if vhost is not None else app.broker_urls[0].vhost))
     else:
         _print_tables(setup, app.topology)

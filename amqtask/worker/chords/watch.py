@@ -15,12 +15,10 @@ from amqtask import clock
 from amqtask.errors import AmqtaskError, DecodeError
 from amqtask.execution.job import Kind, Outcome
 from amqtask.topology.chords import watch_pause
-from amqtask.topology.delays import delay_target
 from amqtask.wire.codec import decode
 from amqtask.worker.chords.place import chord_place, stored_place
 from amqtask.worker.deliveries.jobs import job_of
-from amqtask.worker.deliveries.outcome import NOTHING, Effect
-from amqtask.worker.deliveries.republish import again
+from amqtask.worker.deliveries.outcome import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from amqtask.wire.signing import Signer
     from amqtask.worker.chords.counting import ChordCounter
     from amqtask.worker.deliveries.delivery import Delivery
-    from amqtask.worker.deliveries.outcome import Effects
+    from amqtask.worker.deliveries.outcome import Effect, Effects
 
 LOOKS = "x-amqtask-looks"
 """Header: how often a watch message has been looked at."""
@@ -73,7 +71,7 @@ class ChordWatch:
         left = watched.deadline - clock.utcnow().timestamp()
 
         def looked(over: bool) -> None:
-            self._settle(delivery, NOTHING if over else _next(delivery, left))
+            self._settle(delivery, NOTHING if over else self._next(delivery, left))
 
         watched.look(looked, expired=left <= 0)
 
@@ -89,11 +87,9 @@ class ChordWatch:
                 return _Watched(stored.deadline, partial(self._chords.look_in_backend, stored.group_id, signature))
         raise DecodeError("a watch message without the signature of a chord's body")
 
-
-def _next(delivery: Delivery, left: float) -> Effect:
-    """The same watch again, after a pause, but not long after the deadline."""
-    looks = (delivery.properties.headers or {}).get(LOOKS, 0)
-    looks = min(looks, _LOOKS_MAX) + 1 if isinstance(looks, int) else 1
-    pause = min(watch_pause(looks), timedelta(seconds=max(left, 0.0) + 1.0))
-    target = delay_target([delivery.queue], pause)
-    return Effect(again(delivery, target.exchange, target.routing_key, {LOOKS: looks, **target.headers}))
+    def _next(self, delivery: Delivery, left: float) -> Effect:
+        """The same watch again, after a pause, but not long after the deadline."""
+        looks = (delivery.properties.headers or {}).get(LOOKS, 0)
+        looks = min(looks, _LOOKS_MAX) + 1 if isinstance(looks, int) else 1
+        pause = min(watch_pause(looks), timedelta(seconds=max(left, 0.0) + 1.0))
+        return self._effects.later(delivery, pause, {LOOKS: looks})

@@ -66,7 +66,7 @@ class Custody:
         self._loop, self._pool = loop, pool
         self._ready, self._recent, self._effects = ready, recent, effects
         self._acks_early, self._observe = acks_early, observe
-        self._suspects = Suspects(loop, effects, lost_max, self)
+        self.suspects = Suspects(loop, effects, lost_max, self)
         self.acks, self.ends = Acks(loop), narrate.Ends(loop)
         self._settlements = self.acks.settlements
         self._running: dict[int, Delivery] = {}
@@ -103,13 +103,13 @@ class Custody:
 
     def _forget_waiting(self) -> None:
         self._settlements.open()
-        self._suspects.clear()
+        self.suspects.clear()
         kept = [delivery for gate in self.gates for delivery in gate.clear()]
         for delivery in (*self._ready.clear(), *kept):
             if delivery.early:  # acked already: nobody but us has it
                 self._ready.push(delivery)
             else:
-                self._suspects.lose(delivery)
+                self.suspects.lose(delivery)
 
     def arrive(self, queue: str, method: Method, properties: PropertiesLike, body: bytes) -> None:
         """Take a delivery into custody."""
@@ -129,7 +129,7 @@ class Custody:
         self.schedule_turn()
         arrival = self._recent.arrive(delivery)
         if arrival == "new":
-            delivery.excused = delivery.redelivered and self._suspects.excuses(delivery)
+            delivery.excused = delivery.redelivered and self.suspects.excuses(delivery)
             narrate.received(delivery)
             for received in self.observers.received:
                 received(delivery)
@@ -161,7 +161,7 @@ class Custody:
             self.on_idle()
 
     def _hand_out(self) -> None:
-        ready, pool, suspects, early = self._ready, self._pool, self._suspects, []
+        ready, pool, suspects, early = self._ready, self._pool, self.suspects, []
         while pool.free() > ready.reserved and (delivery := ready.pop()) is not None:
             if suspects.copies and suspects.is_early_copy(delivery):
                 early.append(delivery)
@@ -278,7 +278,7 @@ class Custody:
             elif delivery.epoch == self._settlements.epoch:
                 self._ready.push(delivery)
             else:  # the broker delivers it again
-                self._suspects.lose(delivery)
+                self.suspects.lose(delivery)
         for key in (*blamed, *ended):
             delivery = self._running.pop(key, None)
             if delivery is None:
@@ -303,7 +303,7 @@ class Custody:
         self._recent.finish(delivery)
         for settled in self.observers.settled:
             settled(delivery)
-        self._suspects.settled(delivery)
+        self.suspects.settled(delivery)
         if not delivery.early:
             self._settlements.finish(delivery.epoch, delivery.tag)
         self.schedule_turn()
@@ -330,7 +330,7 @@ class Custody:
         """Start no more jobs; hand back what has not started."""
         self.draining = True
         kept = [delivery for gate in self.gates for delivery in gate.clear()]
-        for delivery in (*self._ready.clear(), *self._suspects.clear(), *kept):
+        for delivery in (*self._ready.clear(), *self.suspects.clear(), *kept):
             self.hand_back(delivery)
         self.schedule_turn()
 
@@ -355,6 +355,7 @@ class Custody:
         killing workers, is published again instead: a return counts against it, and shutdowns must never add up to
         a crash loop.
         """
+        self.counts.handed_back += 1
         for observer in self.observers:
             observer.gone(delivery)
         suspect = delivery.redelivered or lost_count(delivery) > 0

@@ -16,7 +16,7 @@ from amqtask.worker.deliveries import acks
 from amqtask.worker.deliveries.crashes import Held, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from amqtask.broker.interface import Loop
     from amqtask.worker.deliveries.delivery import Delivery
@@ -59,6 +59,8 @@ class Suspects:
     def __init__(self, loop: Loop, effects: Effects, lost_max: int, keeper: Keeper) -> None:
         self._loop, self._effects, self._lost_max, self._keeper = loop, effects, lost_max, keeper
         self.copies: dict[int, str | None] = {}
+        self.counting: Collection[str] = ()
+        """Queues in which the broker counts deliveries: those of type quorum."""
         self._unstarted = Held()
         self._waiting: list[Delivery] = []
         self._on_trial: str | None = None
@@ -77,7 +79,7 @@ class Suspects:
 
     def fit(self, delivery: Delivery) -> bool:
         """Whether a redelivered message may run now; if not, it is taken over."""
-        verdict = judge(delivery, self._lost_max)
+        verdict = judge(delivery, self._lost_max, counting=delivery.queue in self.counting)
         if verdict.action == "run":
             return True
         if verdict.action == "dead":

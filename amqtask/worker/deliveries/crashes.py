@@ -41,16 +41,18 @@ def deliveries(delivery: Delivery) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def judge(delivery: Delivery, limit: int) -> Verdict:
+def judge(delivery: Delivery, limit: int, *, counting: bool = True) -> Verdict:
     """Judge a delivery.
 
     Args:
         delivery: about to be handed to the pool.
         limit: deaths after which a message is dead-lettered (``worker_lost_max_deliveries``).
+        counting: its queue counts deliveries. In one that does not, a count is what a client has written, and stays as
+            it is however often the message kills.
     """
     if not delivery.redelivered:
         return RUN
-    lost, count = lost_count(delivery), deliveries(delivery)
+    lost, count = lost_count(delivery), deliveries(delivery) if counting else None
     if count is None:
         return Verdict("dead", lost + 1) if lost + 1 >= limit else Verdict("mark", lost + 1)
     if lost + count < limit - 1:

@@ -27,7 +27,7 @@ from amqtask.wire.dead_headers import LOST, PARKED
 from amqtask.worker.deliveries.republish import again, dead_letter, lost_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from amqtask.config.settings import Settings
     from amqtask.execution.job import After
@@ -173,6 +173,11 @@ class Effects:
         changes = {PARKED: times + 1, **target.headers}
         message = again(delivery, target.exchange, target.routing_key, changes)
         return Effect(message, self._unsendable(delivery), delay=delay)
+
+    def later(self, delivery: Delivery, delay: timedelta, headers: Mapping[str, object]) -> Effect:
+        """The same message once more after a delay, with changes to its headers."""
+        target = retry_target(self._queue_of(delivery.queue), delay, exact=False)
+        return Effect(again(delivery, target.exchange, target.routing_key, {**headers, **target.headers}))
 
     def _dead(self, delivery: Delivery, outcome: Outcome, reason: str) -> Effect:
         def build(slim: bool) -> Outgoing:
