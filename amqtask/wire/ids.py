@@ -1,6 +1,6 @@
 """Task ids: UUIDv7 (RFC 9562), so that the age of a task can be read from its id.
 
-Owns id generation and reading. Ids made by one process grow strictly.
+Owns id generation and reading. Ids made by one process grow strictly, unless its clock is set back by over ten seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from threading import Lock
 
 from amqtask import clock
 
+_SECOND = 1_048_576_000
+"""Milliseconds, with 20 bits of fraction below them."""
+_SET_BACK = 10 * _SECOND
+"""A clock that goes back by more was wrong before; ids that follow it no more would look as if made in the future."""
+
 _lock = Lock()
 _last = 0
 
@@ -17,9 +22,9 @@ _last = 0
 def new_id() -> str:
     """A new UUIDv7, 36 characters. Thread-safe, and safe after a fork: 54 of its bits are random."""
     global _last  # noqa: PLW0603 -- the counter is the point: ids of one process grow strictly
-    now = int(clock.wall() * 1_048_576_000)  # milliseconds, with 20 bits of fraction below them
+    now = int(clock.wall() * _SECOND)
     with _lock:
-        _last = now = now if now > _last else _last + 1
+        _last = now = _last + 1 if _last - _SET_BACK < now <= _last else now
     # 12 bits of the fraction stand beside the version, as RFC 9562 section 6.2, method 3 allows; the other 8
     # lead the random part, so that the order holds below a quarter of a microsecond too.
     value = (

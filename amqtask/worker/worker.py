@@ -122,6 +122,8 @@ class Worker:
         engine = self.engine = assembly.engine
         engine.on_ready, engine.on_exit = self._on_ready, self.on_leave
         self._prepare_restart(engine)
+        if self._asked_to_stop is not None:  # Python drops a SystemExit at a fork and in a finaliser
+            self._on_stop(self._asked_to_stop, None)
         set_title(title(self._options.hostname, f"worker, {self._options.pool}"))
         self.on_start()
         wakeup = SignalWakeup(engine.loop)
@@ -191,7 +193,7 @@ class Worker:
             counts.ended.get(Kind.SUCCESS, 0),
             counts.ended.get(Kind.RETRY, 0),
             counts.dead,
-            len(engine.shutdown.stopped),
+            counts.handed_back,
         )
 
     # -- signals ----------------------------------------------------------------------------------
@@ -208,9 +210,9 @@ class Worker:
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         """Only hands over to the I/O thread: the interrupted code may hold any lock, the logging one included."""
         engine = self.engine
+        self._asked_to_stop = number
         if engine is None:
             raise SystemExit(0)  # nothing has been received yet
-        self._asked_to_stop = number
         self.on_stop(number)
         now = clock.monotonic()
         if self._first_signal is None:

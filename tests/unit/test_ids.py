@@ -24,10 +24,19 @@ def test_the_age_of_an_id_can_be_read(monkeypatch):
 
 
 def test_ids_grow_although_the_clock_goes_back(monkeypatch):
+    monkeypatch.setattr(clock, "wall", lambda: 1000.0)
     first = new_id()
-    monkeypatch.setattr(clock, "wall", lambda: 1.0)
+    monkeypatch.setattr(clock, "wall", lambda: 991.0)
     later = [new_id() for _ in range(1000)]
     assert [first, *later] == sorted({first, *later})
+
+
+def test_ids_follow_a_clock_that_was_far_ahead(monkeypatch):
+    now = clock.wall()
+    monkeypatch.setattr(clock, "wall", lambda: now + 86_400)
+    new_id()
+    monkeypatch.setattr(clock, "wall", lambda: now)
+    assert born(new_id()) == pytest.approx(now, abs=0.002)
 
 
 def test_ids_of_many_threads_are_distinct():
