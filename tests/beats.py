@@ -56,7 +56,7 @@ def beating(app: Amqtask) -> Iterator[Beat]:
         yield wait_for(lambda: beat if beat.pulse.connected or not thread.is_alive() else None)
     finally:
         beat.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -103,7 +103,7 @@ class Crowd:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
-            process.wait(10)
+            process.wait(60)
         self._log.close()
         self.app.close()
 

@@ -6,6 +6,7 @@ Which broker that is, :mod:`chosen_broker` says. What only RabbitMQ can do is ma
 
 from __future__ import annotations
 
+import logging
 import signal
 import uuid
 from collections import Counter
@@ -17,6 +18,8 @@ from chosen_broker import AGAIN, ON_DEV, own_node, shared_node
 from hypothesis import HealthCheck, settings
 from nodes import Node
 from worker_process import Site, new_site
+
+from amqtask import logs
 
 ONLY = "only on RabbitMQ: "
 
@@ -55,6 +58,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not on the dev broker")
         for reason, count in skipped.most_common():
             terminalreporter.line(f"{ONLY}{reason} ({count})")
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Commands that run in this process set up its log; the next test finds it as it was."""
+    names = ["", *logs._DRIVERS]
+    loggers = [(logger, logger.level, logger.handlers[:]) for logger in map(logging.getLogger, names)]
+    source = logs._Source
+    name, fields, trace = source.name, source.task_fields, source.trace_fields
+    yield
+    for logger, level, handlers in loggers:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+    logs.set_process_name(name)
+    logs.provide_task_fields(fields)
+    logs.provide_trace_fields(trace)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from amqtask.broker.interface import ConnectionOptions
 from amqtask.broker.url import parse_urls
 from amqtask.wire.message import Outgoing, Properties
 
-SECONDS = 20
+SECONDS = 60
 READY = {"celery": " ready.", "amqtask": " ready, consuming "}
 
 QUIET = [
@@ -56,6 +56,25 @@ def collect() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+def subscribe_before_looking(app: Any) -> None:
+    """Have a Celery client on Redis look for a result only when it is subscribed to the news.
+
+    It subscribes on one connection and looks on another; a busy Redis may do what came later first. A result that is
+    stored in between is neither seen nor heard by the client, which waits for ever.
+    """
+    consumer = app.backend.result_consumer
+    look = consumer.on_wait_for_pending
+
+    def subscribed() -> bool:
+        return all(count for _, count in app.backend.client.pubsub_numsub(*consumer.subscribed_to))
+
+    def look_when_subscribed(result: Any, **more: Any) -> None:
+        wait_for(subscribed)
+        look(result, **more)
+
+    consumer.on_wait_for_pending = look_when_subscribed
 
 
 class ShopWorker:
@@ -111,6 +130,8 @@ class Client:
     def __init__(self, side: str, url: str, backend: str) -> None:
         self.side = side
         self.app = make_app(side, url, backend)
+        if side == "celery" and backend.startswith("redis"):
+            subscribe_before_looking(self.app)
         self.module: ModuleType = module_of(side)
         self.exceptions = module_of(side, "exceptions")
 

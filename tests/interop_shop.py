@@ -71,7 +71,7 @@ def declare_bound(app: Any) -> None:
     def at_third(self: Any) -> int:
         if self.request.retries < 2:
             # not at once: Celery's workers store RETRY after they have sent the next attempt, over its result
-            raise self.retry(countdown=0.2)
+            raise self.retry(countdown=1)
         retries: int = self.request.retries
         return retries
 

@@ -17,7 +17,7 @@ def shared(label: str) -> None:
     record("done", label)
 
 
-@app.task(name="paced", rate_limit="20/s")
+@app.task(name="paced", rate_limit="4/s")
 def paced(label: str) -> None:
     record("done", label)
 

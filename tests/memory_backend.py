@@ -200,7 +200,7 @@ def in_thread(call: Callable[[], Any]) -> Callable[[], Any]:
     thread.start()
 
     def end() -> Any:
-        thread.join(30)
+        thread.join(60)
         value, error = outcome[0]
         if error is not None:
             raise error

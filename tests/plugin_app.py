@@ -74,7 +74,7 @@ def ends(how):
 
 @app.task(name="waits")
 def waits():
-    gate.wait(20)
+    gate.wait(60)
 
 
 @app.task(name="dies", bind=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amqtask.app.app import Amqtask
     from amqtask.broker.interface import PublishDone
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 def job_for(key: int, task: str, *args: Any, headers: dict[str, Any] | None = None, **fields: Any) -> Job:

@@ -96,7 +96,7 @@ class Proxy:
 
     def close(self) -> None:
         self._closed = True
-        self._thread.join(5)
+        self._thread.join(60)
         self.cut()
         self._listener.close()
 
@@ -132,7 +132,7 @@ class Proxy:
             _reset(client)
             return
         try:
-            server = socket.create_connection(self._target, 5)
+            server = socket.create_connection(self._target, 60)
         except OSError:
             _reset(client)
             return
@@ -166,7 +166,7 @@ class Proxy:
             while pipe.waiting and pipe.waiting[0][0] <= now and not self._frozen:
                 _, data = pipe.waiting.popleft()
                 try:
-                    pipe.target.settimeout(5)
+                    pipe.target.settimeout(60)
                     pipe.target.sendall(data)
                 except OSError:
                     self._drop(sock, reset=False)

@@ -15,7 +15,7 @@ from amqtask.broker.url import parse_urls
 from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.message import Outgoing, Properties
 
-OPTIONS = ConnectionOptions(name="test", heartbeat=10, connect_timeout=3.0)
+OPTIONS = ConnectionOptions(name="test", heartbeat=10, connect_timeout=10.0)
 
 
 def transport(url: str | Sequence[str], options: ConnectionOptions = OPTIONS) -> SyncTransport:

@@ -30,7 +30,7 @@ class Desk:
         if bind:
             self.backend.bind(self.transport)
 
-    def send(self, queue: str = "q", timeout: float = 10) -> str:
+    def send(self, queue: str = "q", timeout: float = 60) -> str:
         """Send a task; its id."""
         message = self._message(queue)
         self.transport.send(message, timeout=timeout)
@@ -38,13 +38,13 @@ class Desk:
 
     async def asend(self, queue: str = "q") -> str:
         message = self._message(queue)
-        await self.transport.asend(message, timeout=10)
+        await self.transport.asend(message, timeout=60)
         return str(message.properties.correlation_id)
 
     def _message(self, queue: str) -> Outgoing:
         return Outgoing("", queue, Properties(correlation_id=new_id(), reply_to=self.backend.reply_to), b"[]")
 
-    def get(self, *ids: str, timeout: float | None = 10) -> dict[str, Any]:
+    def get(self, *ids: str, timeout: float | None = 60) -> dict[str, Any]:
         """The documents of all of them; fails when they don't come in time."""
         found: dict[str, bytes] = {}
         watch = self.backend.watch(ids)
@@ -57,7 +57,7 @@ class Desk:
             watch.close()
         return {task_id: json.loads(document) for task_id, document in found.items()}
 
-    async def aget(self, *ids: str, timeout: float | None = 10) -> dict[str, Any]:  # noqa: ASYNC109 -- as get()
+    async def aget(self, *ids: str, timeout: float | None = 60) -> dict[str, Any]:  # noqa: ASYNC109 -- as get()
         found: dict[str, bytes] = {}
         watch = self.backend.watch(ids)
         try:

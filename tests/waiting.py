@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], timeout: float = 10.0, interval: float = 0.02) -> T:
+def wait_for(condition: Callable[[], T], timeout: float = 30.0, interval: float = 0.02) -> T:
     """Call ``condition`` until it is truthy and return what it returned.
 
     Fails the test when ``timeout`` seconds have passed.

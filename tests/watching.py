@@ -53,4 +53,4 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         assert self.receiver is not None
         self.receiver.should_stop = True
-        self._thread.join(10)
+        self._thread.join(60)

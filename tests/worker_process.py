@@ -50,7 +50,7 @@ routes:
 """
 
 OPTIONS = ConnectionOptions(name="test", heartbeat=30, connect_timeout=5.0)
-START = 30.0
+START = 60.0
 """Seconds a worker may take to be ready on a machine that is busy with other things."""
 
 
@@ -122,7 +122,7 @@ class WorkerProcess:
             self._family |= set(psutil.Process(self.pid).children(recursive=True))
         return self._family
 
-    def survivors(self, timeout: float = 3.0) -> list[psutil.Process]:
+    def survivors(self, timeout: float = 30.0) -> list[psutil.Process]:
         """Descendants that still run some seconds after their parent's end; should be none."""
         deadline = time.monotonic() + timeout
         while (alive := [one for one in self._family if _runs(one)]) and time.monotonic() < deadline:
@@ -276,7 +276,7 @@ class Site:
         """How often each label had this event."""
         return Counter(one.label for one in self.events(event))
 
-    def wait_event(self, event: str, *labels: str, timeout: float = 20.0) -> None:
+    def wait_event(self, event: str, *labels: str, timeout: float = 60.0) -> None:
         """Wait until each label had this event."""
 
         def written() -> bool:
@@ -287,7 +287,7 @@ class Site:
 
         self._wait(written, timeout)
 
-    def wait_done(self, *labels: str, timeout: float = 20.0) -> None:
+    def wait_done(self, *labels: str, timeout: float = 60.0) -> None:
         """Wait until the tasks of these labels are done."""
         self.wait_event("done", *labels, timeout=timeout)
 
@@ -296,17 +296,17 @@ class Site:
         state = self.admin.queue_state(queue)
         return 0 if state is None else state.ready
 
-    def wait_ready(self, queue: str, count: int, timeout: float = 20.0) -> None:
+    def wait_ready(self, queue: str, count: int, timeout: float = 60.0) -> None:
         """Wait until so many messages wait in a queue."""
         self._wait(lambda: self.ready(queue) == count, timeout, lambda: f"{self.ready(queue)} in {queue}")
 
     def dead(self, queue: str = "work") -> list[DeadMessage]:
         """The dead letters of a queue, which stay."""
         found = list(DeadLetters(self.admin, queue).read())
-        self._wait(lambda: self.ready(f"{queue}.dead") >= len(found), 20.0)  # they return in their own time
+        self._wait(lambda: self.ready(f"{queue}.dead") >= len(found), 60.0)  # they return in their own time
         return found
 
-    def wait_dead(self, count: int, queue: str = "work", timeout: float = 20.0) -> list[DeadMessage]:
+    def wait_dead(self, count: int, queue: str = "work", timeout: float = 60.0) -> list[DeadMessage]:
         """Wait until there are so many dead letters, and return them."""
         self.wait_ready(f"{queue}.dead", count, timeout)
         return self.dead(queue)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from amqtask.testing.vhosts import Vhost
     from amqtask.worker.options import WorkerOptions
 
-_START = 20.0
-_ANSWER = 5.0
-_MARGIN = 15.0
+_START = 60.0
+_ANSWER = 30.0
+_MARGIN = 30.0
 """Seconds for starting Python and importing the app, for one answer, and beyond the grace time at the end."""
 
 
@@ -132,7 +132,9 @@ class WorkerProcess:
     def _ask_ready(self) -> None:
         answer = self._read(_START)
         if answer is None or "error" in answer:
-            why = f"ends without a word (status {self._process.poll()})" if answer is None else answer["error"]
+            status = self._process.poll()
+            silent = f"is not ready after {_START:g} s" if status is None else f"ends without a word (status {status})"
+            why = silent if answer is None else answer["error"]
             self._process.kill()
             self._process.wait()
             self._close()

@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import socket
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOST = "127.0.0.1"
+RESERVED = 300
+"""Seconds in which a port that was chosen is given to nobody else."""
 Process = tuple[int, str]  # number and start time: together never reused
 
 
@@ -72,16 +75,33 @@ def free_ports(count: int) -> list[int]:
     """Free loopback ports below the ephemeral range.
 
     In the ephemeral range a client that reconnects to a stopped node could
-    be given that very port and connect to itself.
+    be given that very port and connect to itself. A server takes its time to
+    listen: until then nobody else who asks here gets the same port.
     """
     ports: list[int] = []
     while len(ports) < count:
         port = random.randrange(20000, 32000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
-            if port not in ports:
+            if _reserve(port):
                 ports.append(port)
     return ports
+
+
+def _reserve(port: int) -> bool:
+    """Whether nobody has been given the port in the last minutes."""
+    folder = Path(tempfile.gettempdir(), "amqtask-ports")
+    mark = folder / str(port)
+    try:
+        folder.mkdir(exist_ok=True)
+        if mark.exists() and time.time() - mark.stat().st_mtime > RESERVED:
+            mark.unlink(missing_ok=True)
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:  # the folder is another user's: then there are no marks
+        return True
+    return True
 
 
 def listening(port: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from suites.brokers import Brokers, bare_environment, given
-from suites.plan import Stage, Wanted, instead, read, stages, together
+from suites.plan import AT_MOST, Stage, Wanted, in_order, instead, read, stages
 from suites.processes import CHECKS, check, pytest
 from suites.report import Report
 from suites.services import install
@@ -27,35 +28,52 @@ class Run:
     """
 
     def __init__(self, wanted: Wanted, plan: list[Stage], brokers: Brokers) -> None:
-        self._wanted, self._plan, self._brokers = wanted, plan, brokers
+        self._wanted, self._brokers = wanted, brokers
+        self._plan = plan
+        self._left = in_order(plan)
+        self._running: list[Stage] = []
+        self._lock = threading.Lock()
+        self._checked = threading.Event()
+        if all(stage.part != "static" for stage in plan):
+            self._checked.set()
         self.report = Report()
 
     def all(self) -> None:
-        """Run every stage, whatever became of those before."""
-        while self._plan:
-            group = together(self._plan)
-            if len(group) == 1:
-                self._stage(group[0])
-            else:
-                self._at_once(group)
-            del self._plan[: len(group)]
-            for name in dict.fromkeys(stage.broker for stage in group if stage.broker):
-                if all(later.broker != name for later in self._plan):
-                    self._brokers.drop(name)
+        """Run every stage, whatever became of the others: some at a time, and the next when one has ended."""
+        with ThreadPoolExecutor(min(AT_MOST, len(self._plan))) as threads:
+            try:
+                for running in [threads.submit(self._some) for _ in range(AT_MOST)]:
+                    running.result()
+            except BaseException:
+                self._left.clear()
+                raise
+
+    def _some(self) -> None:
+        """Run stages until none is left."""
+        while True:
+            with self._lock:
+                if not self._left:
+                    return
+                stage = self._left.pop(0)
+                self._running.append(stage)
+            self._stage(stage)
+            with self._lock:
+                self._running.remove(stage)
+                needed = {other.broker for other in (*self._left, *self._running)}
+            if stage.broker and stage.broker not in needed:
+                self._brokers.drop(stage.broker)
 
     def _stage(self, stage: Stage) -> None:
         if stage.part == "static":
             self._static()
+            self._checked.set()
+        elif stage.part == "typing":
+            self._checked.wait()  # they have filled the cache
+            self._tests(stage, "", {})
         elif stage.broker is None:
             self._tests(stage, "", {})
         else:
             self._on_broker(stage, stage.broker)
-
-    def _at_once(self, group: list[Stage]) -> None:
-        """Run stages that wait more than they compute at the same time, each on a broker of its own."""
-        with ThreadPoolExecutor(len(group)) as threads:
-            for running in [threads.submit(self._stage, stage) for stage in group]:
-                running.result()
 
     def _static(self) -> None:
         for name in CHECKS:
@@ -72,12 +90,13 @@ class Run:
             self.report.failed(stage.part, ready.title, ready.problem)
         else:
             self.report.missing(ready.title, ready.problem, stage.part)
-            other = instead(stage, self._plan)
-            if other is not None:
-                self._plan.insert(len(together(self._plan)), other)
+            with self._lock:
+                other = instead(stage, self._plan)
+                if other is not None:
+                    self._left.append(other)
 
     def _tests(self, stage: Stage, title: str, environment: dict[str, str]) -> None:
-        alone = len(together(self._plan)) == 1
+        alone = len(self._plan) == 1
         heading = f"--- {stage.part}{title and f' on {title}'}"
         if alone:
             print(heading, flush=True)
@@ -98,8 +117,7 @@ def main(words: list[str]) -> int:
         print(f"test: {error}", file=sys.stderr)
         return 64
     plan = stages(wanted, given=bool(given()))
-    install(plan)
-    brokers = Brokers(dict.fromkeys(stage.broker for stage in plan if stage.broker))
+    brokers = Brokers(dict.fromkeys(stage.broker for stage in plan if stage.broker), lambda: install(plan))
     run = Run(wanted, plan, brokers)
     try:
         run.all()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from suites.plan import DEV, OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SCRIPT = Path(__file__).resolve().parents[1] / "rabbitmq"
 UNAVAILABLE = 77
@@ -44,11 +44,13 @@ class Brokers:
     Args:
         names: all that will be asked for. Their nodes are started at once, one after the other, beside whatever
             else is done: a version that this machine has not yet takes minutes.
+        prepare: called before that, for what else has to be installed for tests that need a broker.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], prepare: Callable[[], None]) -> None:
         self._given = given()
         self._starter = ThreadPoolExecutor(1)
+        self._prepared = self._starter.submit(prepare)
         self._nodes: dict[str, Future[Ready]] = {}
         for name in names:
             if name != DEV and not self._is_given(name):
@@ -59,6 +61,7 @@ class Brokers:
 
     def get(self, name: str) -> Ready:
         """The broker, when it is ready."""
+        self._prepared.result()
         if name == DEV:
             return Ready({"AMQTASK_TEST_BROKER": DEV}, "dev")
         if self._is_given(name):

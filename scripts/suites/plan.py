@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +24,12 @@ USUAL = {
 }
 """Where the parts run when nothing else is asked for."""
 
-AT_ONCE = (("unit", "property", "typing", "conformance"), ("integration",), ("acceptance", "chaos"))
-"""Parts that wait for timers and brokers most of their time, and those that use it to compute; each stage has a broker
-of its own."""
+AT_MOST = 6
+"""Stages on one machine at a time: most of them wait for timers and brokers most of their time."""
+
+ORDER = ("static", "unit", "property", "integration", "chaos", "conformance", "acceptance", "typing")
+"""Parts in the order in which they begin: what computes while brokers are got ready, then what takes longest, so that
+nothing long is left alone in the end. The tests of types use the cache of the static checks."""
 
 SHARES = {"integration": 2, "acceptance": 2, "chaos": 3}
 """Parts that wait longest, for processes and brokers that start: their files run in so many shares at once."""
@@ -40,9 +42,6 @@ _LONG = {
     "chaos/test_chords": 75,
 }
 """Seconds of files that take much longer than the others of their part, which count as 10."""
-
-_AT_MOST = 7
-"""Runs of pytest on one machine at a time."""
 
 AMQP = ("tests/conformance/amqp", "tests/conformance/test_devbroker_model.py")
 """What of the conformance tests is about the broker; the rest runs once."""
@@ -153,11 +152,9 @@ def _shares(part: str) -> list[tuple[str, ...]]:
     return [tuple(share) for share in shares]
 
 
-def together(plan: list[Stage]) -> list[Stage]:
-    """The first stages of a plan that may run at the same time."""
-    first = plan[0].part
-    group = next((parts for parts in AT_ONCE if first in parts), ())
-    return list(takewhile(lambda stage: stage.part in group, plan))[:_AT_MOST] or plan[:1]
+def in_order(plan: list[Stage]) -> list[Stage]:
+    """The stages in the order in which they are to begin; those of one part stay in theirs."""
+    return sorted(plan, key=lambda stage: (*ORDER, FILES).index(stage.part))
 
 
 def instead(stage: Stage, plan: list[Stage]) -> Stage | None:

@@ -1,4 +1,4 @@
-"""The servers that tests of result backends use: installed before the tests begin, for that may take a minute."""
+"""The servers that tests of result backends use: installed before these begin, for that may take a minute."""
 
 from __future__ import annotations
 

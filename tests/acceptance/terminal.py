@@ -32,7 +32,7 @@ class Terminal:
     def broker(self, *words: str) -> str:
         """A broker in the background; its URL."""
         self.start("broker", "--port", "0", *words)
-        wait_for(lambda: self.out or self.background[-1].poll() is not None)
+        wait_for(lambda: self.out or self.background[-1].poll() is not None, timeout=30)
         assert self.out, self.err
         return self.out[0]
 

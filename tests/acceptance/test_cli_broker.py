@@ -21,7 +21,7 @@ def test_it_prints_its_url_and_the_banner_and_ends_with_0(terminal, number):
         app.send_task("shop.hello")
     (broker,) = terminal.background
     broker.send_signal(number)
-    assert broker.wait(10) == 0
+    assert broker.wait(30) == 0
     assert terminal.err.count("\n") == 1
 
 
@@ -56,7 +56,7 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(terminal):
 
 def test_a_memory_limit_blocks_publishers(terminal):
     url = terminal.broker("--memory-limit", "10KB", "--control", "control")
-    with Amqtask("shop", broker=url, broker_blocked_timeout=0.2) as app:
+    with Amqtask("shop", broker=url, broker_blocked_timeout=1.0) as app:
         app.send_task("shop.hello", ["x" * 20_000])
         with pytest.raises(BrokerBlocked):
             app.send_task("shop.hello")

@@ -56,13 +56,14 @@ def test_on_a_broker_of_ones_own_nothing_is_left(terminal, how):
             assert admin.queue_state(name) is None
 
 
+@pytest.mark.timeout(420)
 def test_the_example_runs_on_the_dev_broker_and_leaves_nothing(tmp_path):
     if Path(sys.prefix) != ROOT / ".venv" or shutil.which("bash") is None:
         pytest.skip("scripts/demo makes and uses .venv, which these tests don't run in")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AMQTASK_", "BROKER_"))}
     ended = subprocess.run(
         [ROOT / "scripts" / "demo", "--count", "12"],
-        env=environment | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=110, check=False,
+        env=environment | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "dev broker at 127.0.0.1:" in ended.stdout

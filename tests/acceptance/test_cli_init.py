@@ -47,15 +47,14 @@ def test_a_new_user_gets_a_project_that_tests_itself_and_runs(terminal):
     assert "Traceback" not in terminal.err
 
 
-def test_its_code_is_clean(terminal):
+def test_its_code_is_formatted(terminal):
     terminal.run("init")
     folder = terminal.folder
-    for tool in (["ruff", "format", "--isolated", "--check"], ["mypy", "--strict", "--cache-dir", "/dev/null"]):
-        ended = subprocess.run(
-            [sys.executable, "-m", *tool, "tasks.py", "send.py", "tests"],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+    ended = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--isolated", "--check", "tasks.py", "send.py", "tests"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_nothing_is_overwritten(terminal):

@@ -36,7 +36,7 @@ def test_nodes_start_restart_and_stop_by_name(shell, multi):
     assert "w2@here: OK" in started
     first, other = pid(shell, "w1"), pid(shell, "w2")
     log = shell.folder / "w2.log"
-    wait_for(lambda: "w2@here ready, consuming files.small" in log.read_text(), 20)
+    wait_for(lambda: "w2@here ready, consuming files.small" in log.read_text(), 30)
 
     again = multi("start", "w1", *OPTIONS, code=73)
     assert f"process {first} is running already" in again.stderr

@@ -75,7 +75,7 @@ def test_the_scheduler_runs_in_a_process_and_ends_when_it_is_told(site):
             process.send_signal(signal.SIGUSR1)
             wait_for(lambda: "thread amqtask-beat" in (site.folder / "log").read_text(), 30)
             process.send_signal(signal.SIGQUIT)
-            assert process.wait(20) == 0
+            assert process.wait(30) == 0
         finally:
             process.kill()
     assert not (site.folder / "beat.pid").exists()
@@ -101,9 +101,9 @@ app.add_periodic_task(Hangs(60), refresh.s(), name="hangs")
 """
     (site.folder / "shop.py").write_text(APP + hang)
     command = [sys.executable, "-m", "amqtask", "-A", "shop", "beat", "--pidfile", "beat.pid"]
-    environment = {**os.environ, "AMQTASK_BROKER_URL": site.url, "AMQTASK_WORKER_WATCHDOG_TIMEOUT": "1"}
+    environment = {**os.environ, "AMQTASK_BROKER_URL": site.url, "AMQTASK_WORKER_WATCHDOG_TIMEOUT": "3"}
     ended = subprocess.run(
-        command, cwd=site.folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+        command, cwd=site.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 75, ended.stderr
     assert "the I/O loop does not turn any more" in ended.stderr

@@ -30,7 +30,7 @@ CELERY_ROUTES = {
     "my_taskB": {"queue": "for_task_B", "routing_key": "for_task_B"},
 }
 """
-SHORT = 20.0
+SHORT = 30.0
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ CELERY_INCLUDE = ["proj.tasks"]
 CELERY_RESULT_BACKEND = "file://FOLDER/results"
 CELERY_RESULT_SERIALIZER = CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_RESULT_EXPIRES = 3600
-CELERY_TASK_TIME_LIMIT = 1
+CELERY_TASK_TIME_LIMIT = 5
 CELERYD_CONCURRENCY = 6
 CELERYD_MAX_TASKS_PER_CHILD = 2
 CELERYBEAT_SCHEDULER = "celery.beat:PersistentScheduler"
@@ -37,7 +37,7 @@ CELERYBEAT_SCHEDULE = {"morning": {"task": "proj.tasks.quiet", "schedule": cront
 CELERY_ANNOTATIONS = {"proj.tasks.quiet": {"ignore_result": True}}
 """
 QUEUE = "amqtask"
-SHORT = 20.0
+SHORT = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_celery_ignore_result_stores_nothing(project, worker, name):
 
 
 def test_celeryd_concurrency_is_the_number_of_children(project, worker):
-    sent = [project.app.send_task("proj.tasks.sleepy", (0.5,)) for _ in range(6)]
+    sent = [project.app.send_task("proj.tasks.sleepy", (0.1,)) for _ in range(6)]
     for one in sent:
         one.get(timeout=SHORT)
     assert worker.count("concurrency +6") == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from private_broker.processes import free_ports
 
 pytestmark = pytest.mark.rabbitmq_only("private RabbitMQ nodes")
 
@@ -91,6 +92,11 @@ def test_a_broker_named_in_the_environment_wins_and_nothing_is_started(command, 
     assert not (tmp_path / "none").exists()
 
 
+def test_a_port_is_given_to_one_only():
+    given = [port for _ in range(60) for port in free_ports(5)]
+    assert len(set(given)) == len(given)
+
+
 def test_stop_without_a_node_is_harmless(tmp_path):
     assert script("stop", "--purge", "--state", str(tmp_path / "none")).returncode == 0
     assert script("status", "--state", str(tmp_path / "none")).returncode == 3
@@ -121,9 +127,9 @@ def test_another_version_is_the_same_to_its_users(newest):
     assert all(listening.get(port, set()) and listening[port] <= LOOPBACK for port in ports)
 
 
-def test_another_version_leaves_nothing_behind_but_its_packages(newest, tmp_path):
-    state = tmp_path / "state"
-    assert script("start", "--version", "newest", "--state", str(state), "--plugins", "").returncode == 0
+def test_another_version_leaves_nothing_behind_but_its_packages(newest):
+    """Comes after what uses the node."""
+    state = Path(newest["BROKER_STATE"])
     name = json.loads((state / "node.json").read_text())["name"]
     homes = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amqtask" / "rabbitmq" / "forky" / "srv"
     assert (homes / name).is_dir()

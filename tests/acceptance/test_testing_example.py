@@ -47,9 +47,21 @@ def test_its_tests_pass_with_warnings_as_errors(project):
     assert f"{''.join(SHOWN.values()).count('def test_')} passed" in done.stdout
 
 
-def test_its_types_are_right(project):
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Of mypy: amqtask itself is read once for both projects."""
+    return str(tmp_path_factory.mktemp("mypy"))
+
+
+def test_its_types_are_right(project, cache):
     done = run(
-        project, "mypy", "--strict", "--cache-dir", str(project / "cache"), "-p", "shop", "-m", "tests.test_shop",
+        project, "mypy", "--strict", "--cache-dir", cache, "-p", "shop", "-m", "tests.test_shop",
         "-m", "tests.test_results",
     )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_types_of_what_init_writes_are_right(terminal, cache):
+    terminal.run("init")
+    done = run(terminal.folder, "mypy", "--strict", "--cache-dir", cache, "tasks.py", "send.py", "tests")
     assert done.returncode == 0, done.stdout + done.stderr

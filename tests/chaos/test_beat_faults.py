@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from subprocess import Popen
 
 import pytest
 from beats import Crowd, judged, taken
@@ -23,16 +24,19 @@ def test_every_due_time_is_sent_once_while_leaders_are_killed_and_frozen(crowd):
 
     def arrived(more: int) -> bool:
         wanted = len(dues) + more
-        wait_for(lambda: dues.extend(due for _, due in taken(crowd.app)) or len(dues) >= wanted, timeout=20)
+        wait_for(lambda: dues.extend(due for _, due in taken(crowd.app)) or len(dues) >= wanted)
         return True
 
-    first, second, third = (crowd.start() for _ in range(3))
+    def leading(*candidates: Popen[bytes]) -> Popen[bytes]:
+        """Whichever of these leads; a leader that has just ended may be the last that was told."""
+        return wait_for(lambda: next((one for one in candidates if f"{one.pid}" in _leaders(crowd)[-1:]), None))
+
+    started = [crowd.start() for _ in range(3)]
     arrived(4)
-    leader = next(one for one in (first, second, third) if f"{one.pid}" in _leaders(crowd)[-1:])
-    others = [one for one in (first, second, third) if one is not leader]
+    leader = leading(*started)
     leader.send_signal(signal.SIGKILL)
     arrived(4)
-    frozen = next(one for one in others if f"{one.pid}" in _leaders(crowd)[-1:])
+    frozen = leading(*(one for one in started if one is not leader))
     frozen.send_signal(signal.SIGSTOP)
     arrived(4)  # those of the time until the broker noticed included
     frozen.send_signal(signal.SIGCONT)  # it believes that it leads, for a moment

@@ -253,5 +253,5 @@ def test_killed_worker_leaves_no_child_behind_not_even_a_busy_one(tmp_path: Path
     finally:
         worker.kill()
         worker.wait()
-    psutil.wait_procs(family, timeout=1)
+    psutil.wait_procs(family, timeout=20)
     assert not [process for process in family if runs(process)]

@@ -73,5 +73,5 @@ def test_worker_ends_in_time_although_its_results_can_not_be_stored(site, result
     worker = site.worker("-P", "threads", "-c", "2", "--shutdown-timeout", "1", result_backend=results.url)
     site.send("note", "a")
     worker.wait_for_log("The result backend fails")
-    assert worker.stop(timeout=10.0) == 0
+    assert worker.stop() == 0
     site.wait_ready("work", 1)

@@ -36,7 +36,7 @@ def settled(real: Client, dev: Client) -> None:
     """Wait until RabbitMQ's queues hold as many messages as the dev broker's: some of its work is asynchronous."""
     wanted = dev.counts()
     try:
-        wait_for(lambda: real.counts() == wanted, 5)
+        wait_for(lambda: real.counts() == wanted, 20)
     except AssertionError:
         assert real.counts() == wanted
 
@@ -52,6 +52,8 @@ def dev_broker() -> Iterator[DevBroker]:
         yield broker
 
 
+@pytest.mark.rabbitmq_only("being what the dev broker is compared with")
+@pytest.mark.timeout(600)  # it is many tests in one
 @settings(
     max_examples=40,
     derandomize=True,

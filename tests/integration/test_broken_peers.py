@@ -80,7 +80,7 @@ class Peer:
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(60)
         self._listener.close()
         for client in self._clients:
             client.close()
@@ -121,13 +121,13 @@ def nothing_left_open() -> Iterator[None]:
 def send(url: BrokerURL, options: ConnectionOptions) -> None:
     sender = SyncTransport((url,), options)
     try:
-        sender.send(message("q"), timeout=0.5)
+        sender.send(message("q"), timeout=options.connect_timeout + 0.2)
     finally:
         sender.close()
 
 
 def asend(url: BrokerURL, options: ConnectionOptions) -> None:
-    asyncio.run(AioTransport((url,), options).asend(message("q"), timeout=0.5))
+    asyncio.run(AioTransport((url,), options).asend(message("q"), timeout=options.connect_timeout + 0.2))
 
 
 def admin_send(url: BrokerURL, options: ConnectionOptions) -> None:
@@ -148,8 +148,14 @@ def test_a_peer_that_is_no_broker_is_told(peer: Peer, way, tls: bool):
 @pytest.mark.parametrize("way", [send, asend, admin_send])
 @pytest.mark.parametrize(("tls", "says"), [(False, "TLS port"), (True, "client certificate")], ids=["plain", "tls"])
 def test_the_usual_causes_of_a_closed_connection_are_named(peer: Peer, way, tls: bool, says: str):
-    with pytest.raises(BrokerUnavailable, match=says):
-        way(peer.url(tls=tls), HASTY)
+    told = ""
+    for seconds in (0.3, 3.0, 30.0):  # a busy machine may not get so far in less
+        with pytest.raises(BrokerUnavailable) as caught:
+            way(peer.url(tls=tls), replace(HASTY, connect_timeout=seconds))
+        told = str(caught.value)
+        if says in told:
+            break
+    assert says in told
 
 
 @peers(resetting)
@@ -185,20 +191,20 @@ def test_an_attempt_that_is_given_up_is_over_at_once(peer: Peer, tls: bool, monk
 
 
 @peers(silent)
-@pytest.mark.parametrize("connect", [None, 1.0])
-def test_the_time_to_connect_that_the_url_gives_wins(peer: Peer, connect: float | None):
+@pytest.mark.parametrize(("given", "otherwise"), [(None, 0.1), (0.1, 600.0), (1.0, 0.1)])
+def test_the_time_to_connect_that_the_url_gives_wins(peer: Peer, given: float | None, otherwise: float):
     loop, errors = new_loop(), []
     nothing = errors.append
     begin = time.monotonic()
-    options = replace(HASTY, connect_timeout=0.1)
+    options = replace(HASTY, connect_timeout=otherwise)
     open_connection(
-        loop, peer.url(connect_timeout=connect), options, on_open=nothing, on_error=nothing, on_closed=nothing,
+        loop, peer.url(connect_timeout=given), options, on_open=nothing, on_error=nothing, on_closed=nothing,
         on_blocked=nothing,
     )  # fmt: skip
     while not errors:
         loop.turn(1)
     loop.close()
-    assert (time.monotonic() - begin >= 1.0) is (connect == 1.0)
+    assert time.monotonic() - begin >= (given or otherwise)
 
 
 def test_a_peer_that_is_gone_as_soon_as_it_was_there_is_a_failed_attempt():

@@ -18,7 +18,7 @@ from amqtask.worker.options import Requested, resolve
 
 pytestmark = pytest.mark.rabbitmq
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds on a machine that is busy with other things."""
 
 

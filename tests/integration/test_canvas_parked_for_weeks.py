@@ -17,7 +17,7 @@ from amqtask.worker.embedded import EmbeddedWorker
 from amqtask.worker.options import Requested, resolve
 
 HOUR = 3600
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from amqtask.worker.options import Requested, resolve
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.rabbitmq_only("the dev broker has no permissions")]
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class User:

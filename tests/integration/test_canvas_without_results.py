@@ -13,7 +13,7 @@ from amqtask.worker.options import Requested, resolve
 
 pytestmark = pytest.mark.rabbitmq
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -51,4 +51,4 @@ def test_retries_go_from_one_to_the_other(fleet: tuple[Pair, ShopWorker]) -> Non
     results = [pair.sig("at_third").delay() for _ in range(20)]
     assert [result.get(timeout=SECONDS) for result in results] == [2] * 20
     # a Celery worker publishes with the routing key that the attempt before it came with
-    assert pair.ready(delay_target(["celery"], timedelta(seconds=0.2)).routing_key) == -1
+    assert pair.ready(delay_target(["celery"], timedelta(seconds=1)).routing_key) == -1

@@ -104,7 +104,7 @@ def header_id(result):
 def test_body_gets_all_results_in_order_and_the_queue_goes(place, pool, size):
     with place.worker(pool):
         result = chord([place.add.s(number) for number in range(size)], place.body.s()).apply_async()
-        assert result.get(timeout=20) == [number + 1 for number in range(size)]
+        assert result.get(timeout=60) == [number + 1 for number in range(size)]
         wait_for(lambda: not place.chord_queues(header_id(result)))
     assert len(place.bodies) == 1
 
@@ -113,7 +113,7 @@ def test_failed_member_fails_the_body_that_does_not_run(place):
     with place.worker():
         result = chord([place.add.s(1), place.fail.s(), place.add.s(2)], place.body.s()).apply_async()
         with pytest.raises(ChordError, match="no luck"):
-            result.get(timeout=20)
+            result.get(timeout=60)
         wait_for(lambda: not place.chord_queues(header_id(result)))
     assert place.bodies == []
 
@@ -121,7 +121,7 @@ def test_failed_member_fails_the_body_that_does_not_run(place):
 def test_member_that_is_tried_again_counts_once(place):
     with place.worker():
         result = chord([place.again.s(1), place.add.s(2)], place.body.s()).apply_async()
-        assert result.get(timeout=20) == [1, 3]
+        assert result.get(timeout=60) == [1, 3]
     assert len(place.bodies) == 1
 
 
@@ -133,7 +133,7 @@ def test_member_nobody_knows_fails_the_body(vhost_url):
             nobody["task"] = "nobody"
             nobody["options"]["queue"] = "work"
             with pytest.raises(ChordError, match="nobody"):
-                chord([place.add.s(1), nobody], place.body.s()).apply_async().get(timeout=20)
+                chord([place.add.s(1), nobody], place.body.s()).apply_async().get(timeout=60)
     finally:
         place.close()
 
@@ -154,10 +154,10 @@ def test_task_that_expires_while_it_waits_is_told_of_as_any_failure(place):
     single = place.add.apply_async((1,), link_error=tell.s(), **late)
     with place.worker():
         with pytest.raises(ChordError, match="TaskRevoked"):
-            member.get(timeout=20)
+            member.get(timeout=60)
         for result in (step, single):
             with pytest.raises(TaskRevoked, match="expired"):
-                result.get(timeout=20)
+                result.get(timeout=60)
         wait_for(lambda: told == [single.id])
         wait_for(lambda: place.admin.queue_state("work.dead").ready == 4)
     assert place.bodies == []
@@ -191,7 +191,7 @@ def test_member_that_ends_without_a_result_fails_the_body_at_once(place):
     with place.worker():
         for member in (leaves.s(), place.add.s(1) | leaves.s() | place.add.s(2)):
             with pytest.raises(ChordError, match="not today"):
-                chord([place.add.s(1), member], place.body.s()).apply_async().get(timeout=20)
+                chord([place.add.s(1), member], place.body.s()).apply_async().get(timeout=60)
     assert place.bodies == []
 
 
@@ -206,22 +206,22 @@ def test_chord_in_a_chord(place):
     with place.worker():
         inner = chord([place.add.s(1), place.add.s(2)], place.body.s())
         result = chord([inner, place.add.s(3)], place.body.s()).apply_async()
-        assert result.get(timeout=20) == [[2, 3], 4]
+        assert result.get(timeout=60) == [[2, 3], 4]
 
 
 def test_chord_that_a_chain_comes_to_is_begun_by_the_worker(place):
     with place.worker():
         result = (place.add.s(1) | group(place.add.s(10), place.add.s(20)) | place.body.s()).apply_async()
-        assert result.get(timeout=20) == [12, 22]
+        assert result.get(timeout=60) == [12, 22]
 
 
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
 def test_chord_that_a_task_sends_or_becomes_is_begun_by_its_worker(place, pool):
     with place.worker(pool):
-        sent = place.sends_chord.delay(3).get(timeout=20)
+        sent = place.sends_chord.delay(3).get(timeout=60)
         assert place.app.AsyncResult(sent).id == sent
         wait_for(lambda: place.bodies == [[1, 2, 3]])
-        assert place.becomes_chord.delay(2).get(timeout=20) == [1, 2]
+        assert place.becomes_chord.delay(2).get(timeout=60) == [1, 2]
 
 
 def test_chord_that_a_task_of_a_child_sends_is_begun_by_the_parent(site):
@@ -235,7 +235,7 @@ def test_chord_that_a_task_of_a_child_sends_is_begun_by_the_parent(site):
 def test_member_that_is_added_to_a_chord_while_it_runs_counts(place):
     with place.worker():
         result = chord([place.adds_one.s(10), place.adds_one.s(20), place.add.s(30)], place.body.s()).apply_async()
-        assert sorted(result.get(timeout=20)) == [10, 11, 20, 21, 31]
+        assert sorted(result.get(timeout=60)) == [10, 11, 20, 21, 31]
         wait_for(lambda: not place.chord_queues(header_id(result)))
     assert len(place.bodies) == 1
 

@@ -83,7 +83,7 @@ class Bench:
 def bench(vhost_url: str):
     declare(vhost_url, "q", "r")
     sender = transport(vhost_url)
-    assert sender.send_many([message("q", str(number)) for number in range(MESSAGES)], timeout=20) == {}
+    assert sender.send_many([message("q", str(number)) for number in range(MESSAGES)], timeout=60) == {}
     sender.close()
     made = Bench(vhost_url)
     yield made
@@ -156,6 +156,7 @@ def test_a_broker_that_does_not_answer_is_connected_to_anew(vhost_url: str, monk
 
         def thaw(error: BrokerError) -> None:
             proxy.thaw()
+            monkeypatch.setattr(consumer, "_ANSWER", 60.0)
             down(error)
 
         bench.link.on_up, bench.link.on_down = freeze, thaw

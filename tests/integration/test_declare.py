@@ -45,7 +45,7 @@ def test_everything_of_a_layout_is_there_and_connected(sender: SyncTransport, vh
 
     sender.declare(layout)
     assert versions[0].at_least(3, 8)
-    sender.send(message("email.welcome", "1", exchange="in"), timeout=5)
+    sender.send(message("email.welcome", "1", exchange="in"), timeout=60)
     assert drain(vhost_url, "emails") == {"1": 1}
     assert drain(vhost_url, "safe") == {"1": 1}
 
@@ -94,7 +94,7 @@ def test_a_refused_step_is_named_and_the_connection_goes_on(sender: SyncTranspor
     sender.declare(lambda _version: STEPS)
     with pytest.raises(TopologyError, match=says):
         sender.declare(lambda _version: [step])
-    sender.send(message("email.x", exchange="tasks"), timeout=5)
+    sender.send(message("email.x", exchange="tasks"), timeout=60)
 
 
 def test_a_reserved_name_is_refused(sender: SyncTransport):
@@ -153,6 +153,6 @@ def test_what_exists_needs_no_second_connection(vhost_url: str):
     with Proxy("127.0.0.1", parse_urls(vhost_url)[0].port) as proxy:
         sender = transport(proxy.url(vhost_url))
         sender.declare(lambda _version: [QueueDeclare("there")])
-        sender.send(message("there"), timeout=5)
+        sender.send(message("there"), timeout=60)
         assert proxy.connections == 1
         sender.close()

@@ -29,8 +29,14 @@ def broker() -> Iterator[DevBroker]:
         yield started
 
 
-def confirmed(channel, count: int, within: float = 5.0) -> list[tuple[int, bool]]:
-    """The confirms that come, as (number, accepted), on a channel that asked for them below pika's own counting."""
+def confirmed(channel, count: int, *, come: int) -> list[tuple[int, bool]]:
+    """The confirms that come for so many messages, as (number, accepted), below pika's own counting.
+
+    Args:
+        channel: without confirms yet.
+        count: messages to publish.
+        come: confirms that are waited for, and a moment longer.
+    """
     impl = channel._impl
     seen: list[tuple[int, bool]] = []
 
@@ -43,9 +49,8 @@ def confirmed(channel, count: int, within: float = 5.0) -> list[tuple[int, bool]
     channel.connection.process_data_events(0.05)
     for number in range(count):
         impl.basic_publish("", "q", str(number).encode())
-    deadline = time.monotonic() + within
-    while len(seen) < count and time.monotonic() < deadline:
-        channel.connection.process_data_events(0.02)
+    wait_for(lambda: channel.connection.process_data_events(0.02) or len(seen) >= come)
+    channel.connection.sleep(WAITS)
     return seen
 
 
@@ -53,7 +58,7 @@ def test_a_dropped_confirm_never_comes_and_the_message_is_there(broker: DevBroke
     with opened(broker.url, confirm=False) as channel:
         channel.queue_declare("q")
         broker.drop_confirms(2)
-        assert sorted(confirmed(channel, 4, WAITS)) == [(3, True), (4, True)]
+        assert sorted(confirmed(channel, 4, come=2)) == [(3, True), (4, True)]
         assert bodies(channel, "q") == [b"0", b"1", b"2", b"3"]
 
 
@@ -61,7 +66,7 @@ def test_a_delayed_confirm_comes_when_the_clock_says_so(broker: DevBroker):
     broker.delay_confirms(60)
     with opened(broker.url, confirm=False) as channel:
         channel.queue_declare("q")
-        assert confirmed(channel, 2, WAITS) == []
+        assert confirmed(channel, 2, come=0) == []
         seen: list[int] = []
         channel._impl.add_callback(lambda frame: seen.append(frame.method.delivery_tag), [pika.spec.Basic.Ack], False)
         broker.advance(61)

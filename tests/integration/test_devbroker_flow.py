@@ -25,7 +25,7 @@ class SlowReader:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.socket.connect(("127.0.0.1", port))
-        self.socket.settimeout(5)
+        self.socket.settimeout(60)
         login = commands.Connection.StartOk({}, "PLAIN", "\0guest\0guest", "en_US")
         tuning = commands.Connection.TuneOk(2047, 131072, 0)
         self._send(0, b"AMQP\x00\x00\x09\x01", login, tuning, commands.Connection.Open("/"))

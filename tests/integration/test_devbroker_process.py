@@ -57,7 +57,7 @@ def test_it_prints_its_url_and_ends_with_a_signal(number: signal.Signals):
         with opened(url) as channel:
             channel.queue_declare("q")
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         assert process.stderr.read() == ""
 
 
@@ -71,7 +71,7 @@ def test_it_announces_itself_in_json_and_ends_with_its_standard_input(path: Path
         with opened(announced["url"] + "mine") as channel:
             channel.queue_declare("q")
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stderr.read() == ""
     assert not path.exists()
 
@@ -98,7 +98,7 @@ def test_it_warns_when_others_can_reach_it():
 
 def test_a_taken_port_is_told_in_one_line():
     with DevBroker() as broker, running("--port", str(broker.port)) as process:
-        assert process.wait(10) == 1
+        assert process.wait(60) == 1
         error = process.stderr.read()
         assert "Address already in use" in error
         assert len(error.splitlines()) == 1
@@ -194,7 +194,7 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path):
         "print(child.stdout.readline().decode(), flush=True)\n"
         "os._exit(0)\n"
     )
-    run = subprocess.run([sys.executable, "-c", starter], capture_output=True, text=True, timeout=30, check=True)
+    run = subprocess.run([sys.executable, "-c", starter], capture_output=True, text=True, timeout=60, check=True)
     pid = json.loads(run.stdout)["pid"]
 
     def gone() -> bool:

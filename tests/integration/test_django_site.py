@@ -64,7 +64,7 @@ def test_a_task_that_is_sent_on_commit_finds_and_changes_the_row(vhost_url, tmp_
         assert states == [["tea", "charged"], ["coffee", "charged"]]
         assert same
         worker.terminate()
-        assert worker.wait(timeout=30) == 0
+        assert worker.wait(timeout=60) == 0
         wait_for(lambda: "2 received, 2 succeeded" in log.read_text())
         assert "DEBUG is on in Django's settings" in log.read_text()
     finally:

@@ -20,6 +20,8 @@ from django.tasks import TaskResultStatus, signals, task_backends
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.utils import timezone
 
+from amqtask.contrib.django.backend import _options
+
 pytestmark = pytest.mark.rabbitmq
 configured()
 
@@ -76,6 +78,12 @@ def test_coroutines_queues_and_priorities(jobs, worker):
     sent = asyncio.run(jobs.mail.aenqueue("a"))
     assert ended(sent).return_value == "A"
     assert jobs.app.AsyncResult(sent.id).queue == "mail"
+
+
+def test_priorities_keep_their_order_and_that_of_tasks_which_name_none_is_the_middle(jobs):
+    given = {priority: _options(jobs.add.using(priority=priority))["priority"] for priority in (-100, -50, 50, 100)}
+    assert given == {-100: 0, -50: 2, 50: 6, 100: 9}
+    assert _options(jobs.add)["priority"] == 4
 
 
 def test_a_task_that_fails_tells_why(jobs, worker):

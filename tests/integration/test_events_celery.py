@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from interop import QUIET, ShopWorker
 from interop_shop import make_app
+from private_broker.processes import free_ports
 from waiting import wait_for
 from watching import Watch
 
@@ -60,9 +60,9 @@ def worker_of(app: Celery, name: str) -> EmbeddedWorker:
 def test_celerys_event_dump_shows_our_tasks(app: Celery, vhost_url: str, tmp_path: Path) -> None:
     app.conf.update(worker_send_task_events=True)
     with worker_of(app, "w1@here"), celery_program(tmp_path, vhost_url, "events", "--dump") as log:
-        wait_for(lambda: "w1@here" in log.read_text(), 20)
+        wait_for(lambda: "w1@here" in log.read_text())
         task_id = app.tasks["shop.add"].delay(2, y=3).id
-        wait_for(lambda: "task succeeded" in log.read_text(), 20)
+        wait_for(lambda: "task succeeded" in log.read_text())
     text = log.read_text()
     assert f"shop.add({task_id}) args=(2,) kwargs={{'y': 3}}" in text, text
     assert "result=5" in text
@@ -89,14 +89,12 @@ def test_our_receiver_understands_celerys_workers(app: Celery, vhost_url: str, t
 
 
 def test_flower_shows_workers_tasks_and_counts(app: Celery, vhost_url: str, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     words = ("flower", f"--port={port}", "--address=127.0.0.1")
 
     def ask(path: str) -> dict[str, dict[str, object]]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=60) as answer:
                 found: dict[str, dict[str, object]] = json.load(answer)
                 return found
         except OSError:
@@ -105,12 +103,12 @@ def test_flower_shows_workers_tasks_and_counts(app: Celery, vhost_url: str, tmp_
     app.conf.update(worker_send_task_events=True)
     names = {"w1@here", "w2@here"}
     with worker_of(app, "w1@here"), worker_of(app, "w2@here"), celery_program(tmp_path, vhost_url, *words) as log:
-        wait_for(lambda: set(ask("workers?status=1")) == names, 30)
+        wait_for(lambda: set(ask("workers?status=1")) == names)
         assert wait_for(lambda: set(ask("workers?refresh=1")) == names, 30), log.read_text()
         ids = {app.tasks["shop.add"].delay(n, 1).id for n in range(6)}
         failed = app.tasks["shop.fail"].delay("so it is").id
         ended = {"SUCCESS", "FAILURE"}
-        wait_for(lambda: len([one for one in ask("tasks").values() if one["state"] in ended]) == 7, 20)
+        wait_for(lambda: len([one for one in ask("tasks").values() if one["state"] in ended]) == 7)
         tasks = ask("tasks")
         assert ids == {task_id for task_id, one in tasks.items() if one["state"] == "SUCCESS"}
         assert tasks[failed]["exception"] == "ValueError('so it is')"

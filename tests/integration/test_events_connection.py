@@ -34,7 +34,7 @@ def test_receivers_and_workers_go_on_after_the_broker_has_closed_every_connectio
         watch.wait("worker-heartbeat")
         former = watch.receiver._channel
         own_node.close_connections()
-        wait_for(lambda: watch.receiver.consuming and watch.receiver._channel is not former, 20)
+        wait_for(lambda: watch.receiver.consuming and watch.receiver._channel is not former)
         seen = len(watch.of("worker-heartbeat"))
         watch.wait("worker-heartbeat", seen + 2)
         app.tasks["noop"].delay()

@@ -34,7 +34,7 @@ def test_wrong_names_dead_letter_the_tasks_they_follow_from_and_hold_up_nobody_e
             chain(add.s(1, 1), add.s(2).set(queue="typo"))()
             chain(add.s(1, 1), add.s(2).set(exchange="nope", routing_key="x"))()
         chain(add.s(1, 1), add.s(2).set(queue="later", countdown=0.1))()
-        assert add.delay(3, 4).get(timeout=20) == 7
+        assert add.delay(3, 4).get(timeout=60) == 7
         admin = Admin(app.broker_urls, app.connection_options)
         letters = DeadLetters(admin, "work")
         # by id: a wrong exchange closes a channel, and what was not confirmed there is sent again

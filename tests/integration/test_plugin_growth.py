@@ -17,12 +17,12 @@ from amqtask.testing.drain import Drain
 from amqtask.testing.published import Published
 from amqtask.testing.workers import Workers
 
-TESTS = 3000
-WARM = 500
+TESTS = 800
+WARM = 200
 WITH_WORKER = 10
 """One test in so many runs a worker; the others send, or only have a vhost."""
 
-GROWTH_MAX = 3 * 1024
+GROWTH_MAX = 1024
 """KiB; CPython's own noise is a few hundred."""
 
 
@@ -56,7 +56,7 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to look at memory and descriptors")
-def test_three_thousand_vhosts_leave_nothing_behind(server):
+def test_hundreds_of_vhosts_leave_nothing_behind(server):
     seen = {}
     for number in range(TESTS):
         one_test(server, number)
@@ -64,7 +64,7 @@ def test_three_thousand_vhosts_leave_nothing_behind(server):
             gc.collect()
             seen[number + 1] = (resident(), threading.active_count(), len(list(Path("/proc/self/fd").iterdir())))
     (memory, *rest), (memory_before, *rest_before) = seen[TESTS], seen[WARM]
-    assert rest == rest_before
+    assert all(now <= before for now, before in zip(rest, rest_before, strict=True)), seen
     assert memory - memory_before < GROWTH_MAX, seen
     assert server.broker.vhosts() == []
     assert server.broker.memory()["used"] == 0

@@ -55,7 +55,7 @@ def test_a_sent_message_is_in_its_queue_with_every_property(sender: SyncTranspor
         type="ty",
         app_id="app",
     )
-    sender.send(message("q", properties=properties, body=b"\x00\xffbody"), timeout=5)
+    sender.send(message("q", properties=properties, body=b"\x00\xffbody"), timeout=60)
     with Admin(parse_urls(vhost_url), OPTIONS) as admin:
         received = admin.get("q")
     assert received is not None
@@ -68,7 +68,7 @@ def test_an_empty_body_and_one_of_many_frames_arrive(sender: SyncTransport, vhos
 
     bodies = [b"", b"x" * 131_064, b"y" * 131_065, bytes(range(256)) * 4096]
     for body in bodies:
-        sender.send(message("q", body=body), timeout=5)
+        sender.send(message("q", body=body), timeout=60)
     with Admin(parse_urls(vhost_url), OPTIONS) as admin:
         for body in bodies:
             received = admin.get("q")
@@ -78,7 +78,7 @@ def test_an_empty_body_and_one_of_many_frames_arrive(sender: SyncTransport, vhos
 
 def test_send_many_confirms_each_in_order(sender: SyncTransport, vhost_url: str):
     sent = [message("q", str(number)) for number in range(2000)]
-    assert sender.send_many(sent, timeout=10) == {}
+    assert sender.send_many(sent, timeout=60) == {}
     assert list(drain(vhost_url, "q")) == [str(number) for number in range(2000)]
 
 
@@ -89,7 +89,7 @@ def test_send_many_tells_the_failed_ones_by_index(sender: SyncTransport, vhost_u
     batch[400] = message("q", "large", b"x" * (OPTIONS.max_message_size + 1))
     batch[500] = message("q", "float", properties=Properties(headers={"ratio": 0.5}))
     batch[600] = message("q", "invalid", properties=Properties(expiration="soon"))
-    errors = sender.send_many(batch, timeout=10)
+    errors = sender.send_many(batch, timeout=60)
     assert {index: type(error) for index, error in errors.items()} == {
         3: Unroutable,
         300: Unroutable,
@@ -106,30 +106,30 @@ def test_nothing_to_send_is_no_error(sender: SyncTransport):
 
 def test_a_message_that_no_queue_takes_is_told_with_its_route(sender: SyncTransport):
     with pytest.raises(Unroutable, match=r"'nowhere'.*default exchange"):
-        sender.send(message("nowhere"), timeout=5)
+        sender.send(message("nowhere"), timeout=60)
     with pytest.raises(Unroutable, match=r"'some.key'.*'amq.topic'"):
-        sender.send(message("some.key", exchange="amq.topic"), timeout=5)
+        sender.send(message("some.key", exchange="amq.topic"), timeout=60)
 
 
 def test_a_missing_exchange_is_told_and_the_connection_goes_on(sender: SyncTransport, vhost_url: str):
     for _ in range(3):
         with pytest.raises(Unroutable, match="no exchange 'missing'"):
-            sender.send(message("k", exchange="missing"), timeout=5)
-        sender.send(message("q", "fine"), timeout=5)
+            sender.send(message("k", exchange="missing"), timeout=60)
+        sender.send(message("q", "fine"), timeout=60)
     assert drain(vhost_url, "q") == Counter(fine=3)
 
 
 def test_an_internal_exchange_refuses(sender: SyncTransport):
     with pytest.raises(AccessRefused, match="internal exchange"):
-        sender.send(message("k", exchange="amq.rabbitmq.trace"), timeout=5)
+        sender.send(message("k", exchange="amq.rabbitmq.trace"), timeout=60)
 
 
 def test_a_message_that_the_broker_refuses_does_not_take_others_along(sender: SyncTransport):
     with pytest.raises(PublishError, match="invalid expiration"):
-        sender.send(message("q", properties=Properties(expiration="soon")), timeout=5)
+        sender.send(message("q", properties=Properties(expiration="soon")), timeout=60)
     with pytest.raises(PublishError, match="user_id"):
-        sender.send(message("q", properties=Properties(user_id="somebody")), timeout=5)
-    sender.send(message("q"), timeout=5)
+        sender.send(message("q", properties=Properties(user_id="somebody")), timeout=60)
+    sender.send(message("q"), timeout=60)
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
@@ -137,18 +137,18 @@ def test_a_full_queue_is_told(vhost_url: str, kind: str):
     arguments = {"x-queue-type": kind, "x-max-length": 2, "x-overflow": "reject-publish"}
     declare(vhost_url, "small", arguments=arguments)
     sender = transport(vhost_url)
-    sender.send_many([message("small")] * 10, timeout=5)  # a quorum queue takes one more than its limit
+    sender.send_many([message("small")] * 10, timeout=60)  # a quorum queue takes one more than its limit
     with pytest.raises(QueueFull, match="limit"):
-        sender.send(message("small"), timeout=5)
+        sender.send(message("small"), timeout=60)
     sender.close()
 
 
 def test_what_is_too_large_is_refused_before_anything_is_sent(sender: SyncTransport, vhost_url: str):
     with pytest.raises(MessageTooLarge, match="body"):
-        sender.send(message("q", body=b"x" * (OPTIONS.max_message_size + 1)), timeout=5)
+        sender.send(message("q", body=b"x" * (OPTIONS.max_message_size + 1)), timeout=60)
     with pytest.raises(MessageTooLarge, match="headers"):
-        sender.send(message("q", properties=Properties(headers={"trace": "x" * 140_000})), timeout=5)
-    sender.send(message("q", "fits", properties=Properties(headers={"trace": "x" * 120_000})), timeout=5)
+        sender.send(message("q", properties=Properties(headers={"trace": "x" * 140_000})), timeout=60)
+    sender.send(message("q", "fits", properties=Properties(headers={"trace": "x" * 120_000})), timeout=60)
     assert drain(vhost_url, "q") == Counter(fits=1)
 
 
@@ -163,10 +163,10 @@ def test_the_size_limit_of_the_broker_is_told_for_the_culprit_alone(vhost_url: s
 
 
 def test_a_closed_transport_connects_again(sender: SyncTransport, vhost_url: str):
-    sender.send(message("q", "before"), timeout=5)
+    sender.send(message("q", "before"), timeout=60)
     sender.close()
     sender.close()
-    sender.send(message("q", "after"), timeout=5)
+    sender.send(message("q", "after"), timeout=60)
     assert drain(vhost_url, "q") == Counter(before=1, after=1)
 
 
@@ -187,9 +187,15 @@ def test_wrong_credentials_and_vhost_are_told_at_once_without_the_password(vhost
 
 def test_no_broker_is_told_with_its_address_when_the_time_is_over():
     sender = transport("amqp://user:hidden@127.0.0.1:9/")
-    with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:9: Connection refused") as caught:
-        sender.send(message("q"), timeout=0.3)
-    assert "hidden" not in str(caught.value)
+    told = ""
+    for seconds in (0.3, 3.0, 30.0):  # a busy machine may not get so far in less
+        with pytest.raises(BrokerUnavailable) as caught:
+            sender.send(message("q"), timeout=seconds)
+        told = str(caught.value)
+        if "127.0.0.1:9: Connection refused" in told:
+            break
+    assert "127.0.0.1:9: Connection refused" in told
+    assert "hidden" not in told
     with pytest.raises(BrokerUnavailable):
         sender.send_many([message("q"), message("q")], timeout=0.3)
     sender.close()
@@ -205,7 +211,7 @@ def test_a_host_that_does_not_exist_is_told():
 def test_another_broker_is_taken_when_the_first_does_not_answer(vhost_url: str):
     declare(vhost_url, "q")
     sender = transport(f"amqp://127.0.0.1:9/;{vhost_url}")
-    sender.send(message("q", "failover"), timeout=5)
+    sender.send(message("q", "failover"), timeout=60)
     sender.close()
     assert drain(vhost_url, "q") == Counter(failover=1)
 
@@ -225,10 +231,10 @@ def test_a_program_that_does_not_close_ends_cleanly(vhost_url: str):
         import sys; sys.path.insert(0, {str(next(p for p in sys.path if p.endswith("tests")))!r})
         from publishing import message, transport
         sender = transport({vhost_url!r})
-        sender.send(message("q", "last words"), timeout=5)
+        sender.send(message("q", "last words"), timeout=60)
     """)
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert drain(vhost_url, "q") == Counter({"last words": 1})
@@ -239,9 +245,9 @@ def test_losing_a_connection_writes_no_tracebacks(vhost_url: str, caplog: pytest
     port = parse_urls(vhost_url)[0].port
     with caplog.at_level(logging.DEBUG, "amqtask"), Proxy("127.0.0.1", port) as proxy:
         sender = transport(proxy.url(vhost_url))
-        sender.send(message("q"), timeout=5)
+        sender.send(message("q"), timeout=60)
         proxy.cut()
-        sender.send(message("q"), timeout=5)
+        sender.send(message("q"), timeout=60)
         sender.close()
     assert not [record for record in caplog.records if record.exc_info]
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -254,7 +260,7 @@ def test_a_transport_that_is_dropped_stops_its_keeper(vhost_url: str):
 
     declare(vhost_url, "q")
     sender = transport(vhost_url, replace(OPTIONS, heartbeat=1))
-    sender.send(message("q"), timeout=5)
+    sender.send(message("q"), timeout=60)
     keepers = [thread for thread in threading.enumerate() if thread.name == "amqtask-keeper"]
     sender.close()
     del sender

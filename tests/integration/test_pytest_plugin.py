@@ -21,7 +21,7 @@ def add(a, b):
 
 @app.task
 def waits():
-    gate.wait(30)
+    gate.wait(60)
 """
 
 

@@ -42,10 +42,10 @@ def app(place, vhost_url):
 
 def test_results_come_back_through_the_store(app):
     add, total, fail = app.tasks["add"], app.tasks["total"], app.tasks["fail"]
-    assert add.delay(1, 2).get(timeout=20) == 3
-    assert (add.s(1, 1) | add.s(2)).apply_async().get(timeout=20) == 4
-    assert group(add.s(number, number) for number in range(5))().get(timeout=20) == [0, 2, 4, 6, 8]
-    assert chord([add.s(number, number) for number in range(10)])(total.s()).get(timeout=20) == 90
+    assert add.delay(1, 2).get(timeout=60) == 3
+    assert (add.s(1, 1) | add.s(2)).apply_async().get(timeout=60) == 4
+    assert group(add.s(number, number) for number in range(5))().get(timeout=60) == [0, 2, 4, 6, 8]
+    assert chord([add.s(number, number) for number in range(10)])(total.s()).get(timeout=60) == 90
     assert asyncio.run(asyncio.wait_for(add.delay(2, 2).aget(), 20)) == 4
     with pytest.raises(ValueError, match="no luck"):
-        fail.delay().get(timeout=20)
+        fail.delay().get(timeout=60)

@@ -77,9 +77,9 @@ def ready(admin, queue="work"):
 def test_caller_gets_its_result_by_message(make_app, pool):
     app = make_app(backend="rpc://")
     with worker_of(app, pool):
-        assert app.tasks["add"].delay(1, 2).get(timeout=10) == 3
+        assert app.tasks["add"].delay(1, 2).get(timeout=60) == 3
         with pytest.raises(LookupError, match="no luck"):
-            app.tasks["fail"].delay().get(timeout=10)
+            app.tasks["fail"].delay().get(timeout=60)
 
 
 def test_caller_that_is_gone_costs_the_worker_nothing(make_app, admin):
@@ -143,7 +143,7 @@ def test_end_without_a_run_is_stored_too(kept_app, admin):
 def test_caller_of_an_unknown_task_is_told(make_app):
     app = make_app(backend="rpc://", unknown_task_policy="dead")
     with worker_of(app), pytest.raises(Exception, match="nobody"):
-        app.send_task("nobody", queue="work").get(timeout=10)
+        app.send_task("nobody", queue="work").get(timeout=60)
 
 
 def test_child_that_dies_is_told_to_the_caller(site):

@@ -13,7 +13,7 @@ WORKER = ("-P", "threads", "-c", "2")
 
 
 def revoked(site: Site, node: str) -> set[str]:
-    answer = site.app.control.inspect([node], timeout=10).revoked()
+    answer = site.app.control.inspect([node], timeout=60).revoked()
     assert answer is not None
     return set(answer[node])
 
@@ -41,16 +41,16 @@ def test_a_waiting_task_is_refused_and_a_running_one_stopped(site: Site) -> None
     waiting = site.send("note", "waiting")
     site.wait_event("start", "r0", "r1")
     control = site.app.control
-    wait_for(lambda: len(control.inspect(["w1@h"], timeout=5).reserved()["w1@h"]) == 1)
-    (answer,) = control.revoke([waiting], reply=True, timeout=10, limit=1) or []
+    wait_for(lambda: len(control.inspect(["w1@h"], timeout=60).reserved()["w1@h"]) == 1)
+    (answer,) = control.revoke([waiting], reply=True, timeout=60, limit=1) or []
     assert answer == {"w1@h": {"ok": f"tasks {{{waiting!r}}} flagged as revoked"}}
     worker.wait_for_log(f"{waiting}. revoked: revoked")
-    (answer,) = control.terminate(running[0], reply=True, timeout=10, limit=1) or []
+    (answer,) = control.terminate(running[0], reply=True, timeout=60, limit=1) or []
     assert answer == {"w1@h": {"ok": f"terminate: {running[0]}"}}
     worker.wait_for_log(f"{running[0]}. revoked: terminated")
-    (answer,) = control.terminate("zz", reply=True, timeout=10, limit=1) or []
+    (answer,) = control.terminate("zz", reply=True, timeout=60, limit=1) or []
     assert answer == {"w1@h": {"ok": "terminate: tasks unknown"}}
-    (answer,) = control.terminate("zz", signal="SIGNONE", reply=True, timeout=10, limit=1) or []
+    (answer,) = control.terminate("zz", signal="SIGNONE", reply=True, timeout=60, limit=1) or []
     assert answer == {"w1@h": {"error": "unknown signal 'SIGNONE'"}}
     site.open_gate()
     site.wait_done("r1")
@@ -83,7 +83,7 @@ def test_a_paused_queue_rests_over_restarts(site: Site) -> None:
         site.send("hold", label)
     site.wait_event("start", "r0", "r1")
     site.send("note", "held")
-    assert control.pause("work", reply=True, timeout=10, limit=1) == [{"w1@h": {"ok": "paused work"}}]
+    assert control.pause("work", reply=True, timeout=60, limit=1) == [{"w1@h": {"ok": "paused work"}}]
     site.wait_ready("work", 1)
     site.open_gate()
     site.wait_done("r0", "r1")
@@ -93,7 +93,7 @@ def test_a_paused_queue_rests_over_restarts(site: Site) -> None:
     again.wait_for_log("Queue work is paused")
     site.wait_ready("work", 2)
     assert site.labels("done") == {"r0": 1, "r1": 1}
-    assert control.resume("work", reply=True, timeout=10, limit=1) == [{"w1@h": {"ok": "resumed work"}}]
+    assert control.resume("work", reply=True, timeout=60, limit=1) == [{"w1@h": {"ok": "resumed work"}}]
     site.wait_done("held", "later")
     assert again.stop() == 0
 

@@ -7,13 +7,14 @@ import gc
 import json
 import logging
 import threading
-import time
 import weakref
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 from proxy import Proxy
-from publishing import declare
+from publishing import OPTIONS, declare
 from replies import Answerer, Desk, answering
 from waiting import wait_for
 
@@ -24,6 +25,15 @@ from amqtask.topology.declarations import QueueDeclare
 from amqtask.wire.ids import new_id
 
 pytestmark = pytest.mark.rabbitmq
+
+
+@pytest.fixture
+def lazy(vhost_url: str) -> Iterator[Desk]:
+    """A desk whose connection, when nobody drives it, rests longer than anybody waits for an answer here."""
+    declare(vhost_url, "q")
+    made = Desk(vhost_url, replace(OPTIONS, heartbeat=0))
+    yield made
+    made.close()
 
 
 async def in_thread(answerer: Answerer, desk: Desk, task_id: str, result: object = 1) -> None:
@@ -56,29 +66,24 @@ def test_after_a_failure_whoever_asks_anew_gets_the_answer_of_the_replay(desk: D
 
 
 def test_the_loop_goes_on_while_coroutines_wait(desk: Desk, answerer: Answerer):
-    async def main() -> float:
+    async def main() -> None:
         ids = [await desk.asend() for _ in range(100)]
-        waiting = [asyncio.create_task(desk.aget(task_id)) for task_id in ids]
-        longest, last = 0.0, time.monotonic()
+        waiting = [asyncio.create_task(desk.aget(task_id, timeout=60)) for task_id in ids]
+        await asyncio.sleep(0)  # they wait, before there is an answer
         publishing = asyncio.create_task(
             asyncio.to_thread(lambda: [answerer.answer(desk.backend.reply_to, one) for one in ids])
         )
-        while not all(task.done() for task in waiting):
-            await asyncio.sleep(0.001)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        found = await asyncio.gather(*waiting)
         await publishing
-        assert {one for task in waiting for one in task.result()} == set(ids)
-        return longest
+        assert {one for answers in found for one in answers} == set(ids)
 
-    assert asyncio.run(main()) < 1
+    asyncio.run(main())
 
 
 def test_a_wait_without_an_answer_ends_in_time(desk: Desk):
     async def main() -> None:
         watch = desk.backend.watch([await desk.asend()])
-        started = time.monotonic()
         assert await watch.await_(0.3) == {}
-        assert time.monotonic() - started < 3
         watch.close()
 
     asyncio.run(main())
@@ -202,40 +207,36 @@ def test_two_loops_and_a_thread_wait_at_once(desk: Desk, answerer: Answerer):
         for group in ids.values():
             answerer.answer(desk.backend.reply_to, group[number])
     for thread in threads:
-        thread.join(40)
+        thread.join(60)
     assert got == {name: set(group) for name, group in ids.items()}
 
 
-def test_a_coroutine_gets_what_went_to_a_connection_that_no_thread_drives(desk: Desk, answerer: Answerer):
-    first = desk.send()
-    answerer.answer(desk.backend.reply_to, first)
-    desk.get(first)  # this connection consumes from now on, and nobody drives it
+def test_a_coroutine_gets_what_went_to_a_connection_that_no_thread_drives(lazy: Desk, answerer: Answerer):
+    first = lazy.send()
+    answerer.answer(lazy.backend.reply_to, first)
+    lazy.get(first)  # this connection consumes from now on, and nobody drives it
 
-    async def main() -> float:
-        started = time.monotonic()
+    async def main() -> None:
         for _ in range(20):
-            task_id = await desk.asend()
-            await in_thread(answerer, desk, task_id)
-            await desk.aget(task_id)
-        return time.monotonic() - started
+            task_id = await lazy.asend()
+            await in_thread(answerer, lazy, task_id)
+            await lazy.aget(task_id, timeout=15)
 
-    assert asyncio.run(main()) < 5
-    wait_for(lambda: answerer.consumers(desk.backend.reply_to) == 1)
+    asyncio.run(main())
+    wait_for(lambda: answerer.consumers(lazy.backend.reply_to) == 1)
 
 
-def test_a_thread_that_has_waited_leaves_its_connection_driven_while_coroutines_wait(desk: Desk, answerer: Answerer):
-    async def main() -> float:
-        ids = [await desk.asend() for _ in range(20)]
-        waiting = asyncio.create_task(desk.aget(*ids))
-        await asyncio.to_thread(wait_for, lambda: answerer.consumers(desk.backend.reply_to) == 1)
-        assert await asyncio.to_thread(desk.backend.fetch, ["nobody"]) == {}  # consumes, too, and leaves
-        started = time.monotonic()
+def test_a_thread_that_has_waited_leaves_its_connection_driven_while_coroutines_wait(lazy: Desk, answerer: Answerer):
+    async def main() -> None:
+        ids = [await lazy.asend() for _ in range(20)]
+        waiting = asyncio.create_task(lazy.aget(*ids, timeout=15))
+        await asyncio.to_thread(wait_for, lambda: answerer.consumers(lazy.backend.reply_to) == 1)
+        assert await asyncio.to_thread(lazy.backend.fetch, ["nobody"]) == {}  # consumes, too, and leaves
         for task_id in ids:
-            await in_thread(answerer, desk, task_id)
+            await in_thread(answerer, lazy, task_id)
         await waiting
-        return time.monotonic() - started
 
-    assert asyncio.run(main()) < 2
+    asyncio.run(main())
 
 
 def test_a_closed_connection_stays_closed_although_coroutines_have_waited(vhost_url: str, answerer: Answerer):
@@ -248,7 +249,7 @@ def test_a_closed_connection_stays_closed_although_coroutines_have_waited(vhost_
         answerer.answer(desk.backend.reply_to, other)
         asyncio.run(desk.aget(other))
         desk.close()
-        wait_for(lambda: "amqtask-replies" not in [thread.name for thread in threading.enumerate()], timeout=5)
+        wait_for(lambda: "amqtask-replies" not in [thread.name for thread in threading.enumerate()])
         wait_for(lambda: proxy.open == 0)
         assert proxy.connections <= 2
 

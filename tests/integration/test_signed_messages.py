@@ -58,34 +58,34 @@ def app(vhost_url):
 
 
 def test_signed_messages_run_and_so_do_their_retries(app):
-    assert app.tasks["twice"].delay("value").get(timeout=20) == "value"
+    assert app.tasks["twice"].delay("value").get(timeout=60) == "value"
 
 
 def test_messages_of_others_become_dead_letters(app, vhost_url):
     with app_of(vhost_url) as stranger:
         result = stranger.send_task("twice", ["value"])
         with pytest.raises(DecodeError, match="no signature of a known key"):
-            result.get(timeout=20)
+            result.get(timeout=60)
     forging = {"message_signing_keys": {"2026": SECRET + "!"}, "message_signing_key": "2026"}
     with app_of(vhost_url, **forging) as forger, pytest.raises(DecodeError, match="is wrong"):
-        forger.send_task("twice", ["value"]).get(timeout=20)
+        forger.send_task("twice", ["value"]).get(timeout=60)
 
 
 def test_a_replayed_dead_letter_is_signed_again(app, vhost_url):
     result = app.tasks["once"].delay()
     with pytest.raises(ValueError, match="the first time"):
-        result.get(timeout=20)
+        result.get(timeout=60)
     with Admin(parse_urls(vhost_url), ConnectionOptions()) as admin:
         letters = DeadLetters(admin, "signed", Signer(app.settings))
         wait_for(lambda: len(letters) == 1)
         result.forget()
         assert letters.retry() == [result.id]
-    assert app.AsyncResult(result.id).get(timeout=20) == "replayed"
+    assert app.AsyncResult(result.id).get(timeout=60) == "replayed"
 
 
 def test_the_steps_of_a_long_chain_that_wait_in_the_broker_are_signed_too(app):
     more = app.tasks["more"]
-    assert chain(more.s(0), *(more.s() for _ in range(69)))().get(timeout=20) == 70
+    assert chain(more.s(0), *(more.s() for _ in range(69)))().get(timeout=60) == 70
 
 
 @pytest.mark.parametrize(

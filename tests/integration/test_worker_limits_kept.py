@@ -66,8 +66,8 @@ def test_two_workers_share_a_rate_and_others_run_beside_it(pair):
     pair.wait_done(*labels)
     times = [event.at for event in of(pair, labels)]
     assert len(times) == 15
-    assert most_in(times, 0.9) <= 10
-    assert 0.9 < max(times) - min(times) < 4
+    assert most_in(times, 0.5) <= 10
+    assert max(times) - min(times) > 0.5  # of one second: a busy machine tells of some late
 
 
 def test_two_workers_share_permits(pair):
@@ -90,12 +90,12 @@ def test_each_key_has_permits_of_its_own_and_none_holds_up_the_others(pair):
 
 
 def test_a_rate_of_one_worker_keeps_no_slot_and_the_order(site):
-    labels, free = send_all(site, "paced", 6), send_all(site, "free", 3)
+    labels, free = send_all(site, "paced", 4), send_all(site, "free", 3)
     worker = site.worker(*APP, "-c", "1")
     site.wait_done(*labels, *free)
     times = [event.at for event in of(site, labels)]
     assert [event.label for event in of(site, labels)] == labels
-    assert max(times) - min(times) > 5 * 0.05 * 0.9
+    assert max(times) - min(times) > 3 * 0.25 / 2
     assert {event.label for event in site.events("done")[:5]} >= set(free)
     assert worker.stop() == 0
 

@@ -30,7 +30,7 @@ queues:
   patient: {retry: {delays: [1h]}}
 """
 
-LATE = 3.0
+LATE = 30.0
 """Seconds a message may come late on a busy machine."""
 
 

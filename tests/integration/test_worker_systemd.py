@@ -36,7 +36,7 @@ class Systemd:
                 return self._heard
 
     def wait(self, start: str, times: int = 1) -> str:
-        wait_for(lambda: sum(line.startswith(start) for line in self.heard) >= times, 30)
+        wait_for(lambda: sum(line.startswith(start) for line in self.heard) >= times)
         return [line for line in self.heard if line.startswith(start)][times - 1]
 
     def close(self) -> None:

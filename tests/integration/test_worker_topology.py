@@ -68,7 +68,7 @@ def test_no_broker_is_waited_for(site, broker_node):
     with Proxy("127.0.0.1", broker_node.port) as proxy:
         proxy.refuse()
         worker = site.worker("-P", "solo", ready=False, url=proxy.url(site.url))
-        worker.wait_for_log("(?i)can't connect|refused|lost|reset")
+        worker.wait_for_log("no connection to RabbitMQ")
         assert worker.running
         proxy.refuse(False)
         worker.wait_ready()
@@ -78,9 +78,8 @@ def test_no_broker_is_waited_for(site, broker_node):
 
 def test_a_waiting_worker_without_a_broker_ends_when_told(site):
     worker = site.worker("-P", "prefork", "-c", "1", ready=False, url="amqp://guest:guest@127.0.0.1:1/")
-    worker.wait_for_log("127.0.0.1:1.*")
-    worker.wait_for_log("next attempt|again")
-    assert worker.stop(timeout=10) == 0
+    worker.wait_for_log("no connection to RabbitMQ at 127.0.0.1:1")
+    assert worker.stop() == 0
 
 
 def test_deleted_queue_is_declared_and_consumed_again(site):

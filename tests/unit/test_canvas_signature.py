@@ -28,6 +28,7 @@ class App:
     def __init__(self, eager=False):
         self.plans, self.applied, self.always_eager = [], [], eager
         self.tasks = {"add": lambda x, y: x + y}
+        self.errbacks_on_headers = False
 
     def plan_context(self):
         return PlanContext(reply_to="here")
@@ -206,6 +207,16 @@ def test_a_frozen_signature_is_sent_with_the_ids_it_has(app):
         frozen = work.freeze()
         assert work.apply_async().id == frozen.id
         assert [str(r) for r in lineage(work.apply_async())] == [str(r) for r in lineage(frozen)]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_an_errback_of_a_chord_is_its_members_where_the_setting_says_so(app, wanted):
+    app.errbacks_on_headers = wanted
+    work = chord([add(1), add(2)], add(3), app=app)
+    work.link_error(add(9))
+    linked = [add(9)] if wanted else None
+    assert [task.options.get("link_error") for task in work.tasks] == [linked, linked]
+    assert work.body.options["link_error"] == [add(9)]
 
 
 def test_a_chain_that_becomes_a_chord_keeps_its_ids_too(app):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -18,23 +16,8 @@ from amqtask.cli.exits import DataError, Declined, exit_code, guarded
 from amqtask.cli.main import main
 from amqtask.cli.output import confirm
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 NOBODY = "amqp://guest:hush@127.0.0.1:9/"
 """The discard port: refused at once."""
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    drivers = {name: logging.getLogger(name).level for name in ("pika", "aio_pika", "aiormq")}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, number in drivers.items():
-        logging.getLogger(name).setLevel(number)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from amqtask.worker.control.commands import load_commands
         (["control", "rate_limit"], "'rate_limit' takes TASK RATE"),
         (["control", "rate_limit", "m1"], "'rate_limit' takes TASK RATE"),
         (["inspect", "query_task"], "'query_task' takes ID..."),
-        (["flower"], "no such command 'flower': use 'amqtask top'"),
+        (["flower"], "no such command 'flower': use 'amqtask monitor'"),
         (["amqp", "queue.purge", "x"], "no such command 'amqp': use 'amqtask queue'"),
     ],
 )

@@ -69,7 +69,7 @@ class Boss:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_child_that_is_ending_already_is_not_told_twice(boss, tmp_path):
     tree.order("mail")
     tree.process.send_signal(signal.SIGTERM)  # nor by the first Ctrl-C
     gate.write_text("")
-    assert tree.process.wait(10) == 0
+    assert tree.process.wait(60) == 0
     assert tree.lines.count("mail|signal 15") == 1
     assert len([line for line in tree.lines if line.startswith("mail|pid")]) == 1
 
@@ -141,7 +141,7 @@ def test_the_end_of_a_companion_can_end_everything_with_its_code(boss):
     tree = boss("mail", mail=QUICK)
     tree.wait_line("mail|pid")
     os.kill(companion(tree), signal.SIGTERM)
-    assert tree.process.wait(10) == 5
+    assert tree.process.wait(60) == 5
     assert "mail|signal 15" in tree.lines
 
 

@@ -62,7 +62,7 @@ except PermissionError:
 def test_root_becomes_another_user_with_its_groups_for_good():
     nobody = pwd.getpwnam("nobody")
     ended = subprocess.run(
-        [sys.executable, "-c", BECOME, "nobody"], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", BECOME, "nobody"], capture_output=True, text=True, check=True, timeout=60
     )
     assert ended.stdout == f"{nobody.pw_uid} {nobody.pw_uid} {nobody.pw_gid} False\nfor good\n"
 
@@ -127,6 +127,6 @@ print(found.value)
 def test_who_will_stand_in_has_the_successor_s_successors_from_the_start():
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     ended = subprocess.run(
-        [sys.executable, "-c", ADOPTS], capture_output=True, text=True, check=True, timeout=30, env=environment
+        [sys.executable, "-c", ADOPTS], capture_output=True, text=True, check=True, timeout=60, env=environment
     )
     assert ended.stdout == "1\n"

@@ -142,8 +142,8 @@ def test_coroutines_have_a_connection_each_which_ends_with_them(app):
         assert [outcome.kind for outcome in outcomes] == [Kind.SUCCESS] * 2
 
     asyncio.run(main())
-    assert closed.acquire(timeout=5)
-    assert closed.acquire(timeout=5)
+    assert closed.acquire(timeout=60)
+    assert closed.acquire(timeout=60)
     assert len(used) == 2
     assert raw == [None, None]
     assert sorted(notes()) == ["a", "a", "b", "b"]
@@ -154,13 +154,13 @@ def test_a_coroutine_that_is_cancelled_does_not_hold_up_the_loop(app):
 
     @app.task
     async def slow():
-        await sync_to_async(lambda: (entered.set(), held.append(leave.wait(5))))()
+        await sync_to_async(lambda: (entered.set(), held.append(leave.wait(60))))()
 
     async def main():
         running = asyncio.ensure_future(Executor(app, "w@here").arun(job_for(1, slow.name)))
         await asyncio.to_thread(entered.wait, 10)
         running.cancel()
-        await asyncio.wait([running], timeout=5)
+        await asyncio.wait([running], timeout=60)
         assert running.done()
         leave.set()
 

@@ -27,7 +27,7 @@ def server():
 
 
 def get(server, path, method="GET"):
-    asking = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    asking = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         asking.request(method, path)
         answer = asking.getresponse()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import signal
 from typing import Any
 
 import pytest
+from interrupts import inside, signalled
 
 from amqtask.execution.interruptible import Interruptible
 
@@ -95,23 +97,20 @@ def test_signal_handler_raises_by_itself_only_while_the_coroutine_computes() -> 
     seen: list[str] = []
     inner: Interruptible | None = None
 
-    def ring(*_: object) -> None:
+    def ring() -> None:
         assert inner is not None
         seen.append("waits" if inner.interrupt_from_signal(Late()) else "computes")
 
     async def both() -> str:
-        signal.raise_signal(signal.SIGALRM)
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        signal.raise_signal(signal.SIGUSR1)
         return await patient(seen)
 
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        inner = Interruptible(both())
+    inner = Interruptible(both())
 
-        async def main() -> Any:
-            return await inner
+    async def main() -> Any:
+        return await inner
 
+    resting = inside(selectors.DefaultSelector.select)
+    with signalled(ring, lambda: bool(seen) and resting()):
         assert asyncio.run(main()) == "cleaned"
-    finally:
-        signal.signal(signal.SIGALRM, before)
     assert seen == ["computes", "waits", "late"]

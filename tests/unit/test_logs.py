@@ -8,29 +8,10 @@ import logging
 import os
 import re
 import select
-from typing import TYPE_CHECKING
 
 import pytest
 
 from amqtask import logs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    drivers = {name: logging.getLogger(name).level for name in logs._DRIVERS}
-    name, fields = logs._Source.name, logs._Source.task_fields
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for driver, number in drivers.items():
-        logging.getLogger(driver).setLevel(number)
-    logs.set_process_name(name)
-    logs.provide_task_fields(fields)
 
 
 def logged(form="text", **options) -> tuple[io.StringIO, logging.Logger]:

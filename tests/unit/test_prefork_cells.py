@@ -64,9 +64,8 @@ def test_child_never_goes_on_past_the_job_that_it_is_killed_for() -> None:
                 killed.add(key)
 
     def child() -> None:
-        deadline = time.monotonic() + 10
         for key in itertools.count():
-            if (key >= LEAST and killed and passed) or time.monotonic() > deadline:
+            if key >= LEAST and killed and passed:
                 return
             cells.begin(0, key)
             cells.end(0)
@@ -87,7 +86,5 @@ def test_child_never_goes_on_past_the_job_that_it_is_killed_for() -> None:
         ended.set()
         thread.join()
         sys.setswitchinterval(interval)
-    assert killed
-    assert passed
     assert len(killed | passed) >= LEAST
     assert not killed & passed

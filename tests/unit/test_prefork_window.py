@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from interrupts import signalled
 from pool_app import make_app
 from pool_host import job_for
 
@@ -62,26 +64,24 @@ def test_interruption_in_the_middle_of_a_frame_waits_for_its_end(ends: tuple[soc
     window, rung = open_window(pipe), threading.Event()
     frames: list[list[object]] = []
 
-    def ring(*_: object) -> None:
+    def ring() -> None:
         rung.set()
         window.interrupt(Late())
 
+    def in_the_middle() -> bool:
+        return bool(select.select([parent], [], [], 0)[0])
+
     def read() -> None:
-        rung.wait(10)
+        assert rung.wait(60)
         reader = FrameReader()
         while not frames:
             frames.extend(reader.feed(parent.recv(65536)))
 
-    before = signal.signal(signal.SIGALRM, ring)
     thread = threading.Thread(target=read)
     thread.start()
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    try:
-        with pytest.raises(Late), window:
-            pipe.write(Frame.STORE, LARGE)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-        thread.join(10)
+    with pytest.raises(Late), signalled(ring, in_the_middle), window:
+        pipe.write(Frame.STORE, LARGE)
+    thread.join(60)
     assert frames == [[Frame.STORE, LARGE]]
 
 

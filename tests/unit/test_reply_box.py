@@ -143,11 +143,11 @@ def test_the_child_of_a_fork_has_a_box_that_works_whoever_held_its_lock():
     def hold() -> None:
         with kept.lock:
             held.set()
-            release.wait(10)
+            release.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    held.wait(60)
     pid = os.fork()
     if pid == 0:
         kept.put("u", b"b")

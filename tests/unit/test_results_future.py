@@ -39,12 +39,12 @@ def later(*_args):
 def test_get_returns_what_is_stored_already(store):
     result = store.handle()
     store.put(result.id, {"sum": 5})
-    assert result.get(timeout=5) == {"sum": 5}
+    assert result.get(timeout=60) == {"sum": 5}
 
 
 def test_get_waits_for_the_end_and_leaves_nothing_open(store):
     result = store.handle()
-    end = in_thread(lambda: result.get(timeout=10))
+    end = in_thread(lambda: result.get(timeout=60))
     wait_for(lambda: store.backend.waiting == 1)
     store.put(result.id, None, "STARTED")
     store.put(result.id, 5)
@@ -77,7 +77,7 @@ def test_get_raises_what_the_task_raised_with_its_traceback(store):
     result = store.handle()
     store.put(result.id, ValueError("boom", 3), "FAILURE", traceback="File shop.py")
     with pytest.raises(ValueError, match="boom") as caught:
-        result.get(timeout=5)
+        result.get(timeout=60)
     assert caught.value.args == ("boom", 3)
     assert "File shop.py" in caught.value.__notes__[0]
     assert isinstance(result.get(propagate=False), ValueError)
@@ -100,7 +100,7 @@ def test_every_bad_end_is_raised(store, state, stored, kind):
     result = store.handle()
     store.put(result.id, stored, state)
     with pytest.raises(kind):
-        result.get(timeout=5)
+        result.get(timeout=60)
     assert result.ready()
 
 
@@ -115,7 +115,7 @@ def test_a_retry_does_not_end_the_wait(store):
 
 def test_progress_is_told_to_who_listens(store):
     result, told = store.handle(), []
-    end = in_thread(lambda: result.get(timeout=10, on_message=told.append))
+    end = in_thread(lambda: result.get(timeout=60, on_message=told.append))
     for done in range(3):
         store.put(result.id, {"done": done}, "PROGRESS")
         wait_for(lambda done=done: len(told) == done + 1)
@@ -135,8 +135,8 @@ def test_celerys_arguments_are_taken(store):
 
 def test_several_threads_may_wait_for_one_task(store):
     result = store.handle()
-    ends = [in_thread(lambda: AsyncResult(result.id, results=store.results).get(timeout=10)) for _ in range(5)]
-    ends += [in_thread(lambda: result.get(timeout=10)) for _ in range(5)]
+    ends = [in_thread(lambda: AsyncResult(result.id, results=store.results).get(timeout=60)) for _ in range(5)]
+    ends += [in_thread(lambda: result.get(timeout=60)) for _ in range(5)]
     wait_for(lambda: store.backend.waiting == 10)
     store.put(result.id, 5)
     assert [end() for end in ends] == [5] * 10
@@ -244,7 +244,7 @@ def test_what_a_callback_raises_goes_to_on_error_or_to_who_asks(store):
 def test_await_gives_the_result_without_blocking_the_loop(store):
     async def run() -> int:
         result = store.handle()
-        waiting = asyncio.ensure_future(result.aget(timeout=10))
+        waiting = asyncio.ensure_future(result.aget(timeout=60))
         await store.backend.waited_on()  # runs on the same loop
         store.put(result.id, 5)
         return await waiting

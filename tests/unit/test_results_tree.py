@@ -27,7 +27,7 @@ def test_every_step_of_a_chain_can_be_asked(store):
         store.put(name, number)
     assert last.parent is not None
     assert last.parent.parent is first
-    assert (last.get(timeout=5), last.parent.get(timeout=5), last.parent.parent.get(timeout=5)) == (2, 1, 0)
+    assert (last.get(timeout=60), last.parent.get(timeout=60), last.parent.parent.get(timeout=60)) == (2, 1, 0)
     assert last.as_list() == ["c", "b", "a"]
     assert last.as_tuple() == (("c", (("b", (("a", None), None)), None)), None)
 
@@ -35,7 +35,7 @@ def test_every_step_of_a_chain_can_be_asked(store):
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_the_failure_of_an_earlier_step_ends_the_wait_for_a_later_one(store, asynchronous):
     last = store.handle("c", parent=store.handle("b", parent=store.handle("a")))
-    end = in_thread((lambda: asyncio.run(last.aget(timeout=10))) if asynchronous else (lambda: last.get(timeout=10)))
+    end = in_thread((lambda: asyncio.run(last.aget(timeout=60))) if asynchronous else (lambda: last.get(timeout=60)))
     wait_for(lambda: store.backend.waiting == 1)
     store.put("b", 5)
     store.put("a", TaskRevoked("revoked"), "REVOKED")
@@ -50,7 +50,7 @@ def test_the_failure_of_an_earlier_step_ends_the_wait_for_a_later_one(store, asy
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_failure_that_is_known_already_ends_the_wait_too_unless_the_later_step_has_ended(store, asynchronous):
     def get(last: AsyncResult) -> object:
-        return asyncio.run(last.aget(timeout=10)) if asynchronous else last.get(timeout=10)
+        return asyncio.run(last.aget(timeout=60)) if asynchronous else last.get(timeout=60)
 
     first = store.handle("a")
     store.put("a", ValueError("boom"), "FAILURE")
@@ -70,10 +70,10 @@ def test_a_known_failure_ends_no_wait_once_its_task_was_run_again(store, asynchr
     last = store.handle("c", parent=store.handle("b", parent=first))
     store.put("a", ValueError("boom"), "FAILURE")
     with pytest.raises(ValueError, match="boom"):
-        last.get(timeout=10)
+        last.get(timeout=60)
     assert first.known
     store.put("a", "replayed", "STARTED")
-    end = in_thread((lambda: asyncio.run(last.aget(timeout=10))) if asynchronous else (lambda: last.get(timeout=10)))
+    end = in_thread((lambda: asyncio.run(last.aget(timeout=60))) if asynchronous else (lambda: last.get(timeout=60)))
     wait_for(lambda: store.backend.waiting == 1)
     store.put("c", "run")
     assert end() == "run"
@@ -84,9 +84,9 @@ def test_a_replay_that_fails_again_ends_the_wait(store):
     last = store.handle("b", parent=store.handle("a"))
     store.put("a", ValueError("boom"), "FAILURE")
     with pytest.raises(ValueError, match="boom"):
-        last.get(timeout=10)
+        last.get(timeout=60)
     store.put("a", None, "RETRY")
-    end = in_thread(lambda: last.get(timeout=10))
+    end = in_thread(lambda: last.get(timeout=60))
     wait_for(lambda: store.backend.waiting == 1)
     store.put("a", ValueError("boom"), "FAILURE")
     with pytest.raises(ValueError, match="boom"):
@@ -98,7 +98,7 @@ def test_a_known_failure_before_a_known_success_ends_no_wait(store):
     second = store.handle("b", parent=first)
     store.put_all([("a", ValueError("boom"), "FAILURE"), ("b", "replayed", "SUCCESS")])
     assert isinstance(first.get(propagate=False), ValueError)
-    assert second.get(timeout=5) == "replayed"
+    assert second.get(timeout=60) == "replayed"
     with pytest.raises(ResultTimeout):
         store.handle("c", parent=second).get(timeout=0)
 
@@ -108,14 +108,14 @@ def test_what_became_of_a_chords_body_is_told_not_the_error_of_a_member(store):
     body = store.handle("body", parent=header)
     store.put_all([("m1", ValueError("member"), "FAILURE"), ("body", ChordError("Dependency m1 raised"), "FAILURE")])
     with pytest.raises(ChordError):
-        body.get(timeout=5)
+        body.get(timeout=60)
 
 
 def test_a_group_after_a_failed_step_is_not_waited_for(store):
     group = GroupResult("g", [store.handle("m")], access=store.results, parent=store.handle("a"))
     store.put("a", ValueError("boom"), "FAILURE")
     with pytest.raises(ValueError, match="boom"):
-        group.get(timeout=10)
+        group.get(timeout=60)
 
 
 def test_only_the_nearest_steps_of_a_long_chain_are_watched(store):
@@ -123,7 +123,7 @@ def test_only_the_nearest_steps_of_a_long_chain_are_watched(store):
     for number in range(10_000):
         result = store.handle(str(number), parent=result)
     store.put("9999", "end")
-    assert result.get(timeout=5) == "end"
+    assert result.get(timeout=60) == "end"
 
 
 def tree(store: Store) -> AsyncResult:
@@ -136,14 +136,14 @@ def tree(store: Store) -> AsyncResult:
 
 
 def test_collect_gives_every_result_with_its_value(store):
-    found = [(node.id, value) for node, value in tree(store).collect(timeout=5)]
+    found = [(node.id, value) for node, value in tree(store).collect(timeout=60)]
     assert found == [("a", "A"), ("g", ["B1", "B2"]), ("b1", "B1"), ("b2", "B2"), ("c", "C")]
     assert tree(store).get_leaf() == "C"
 
 
 def test_collect_waits_for_what_has_not_ended(store):
     store.put("a", "A", children=[[["b", None], None]])
-    end = in_thread(lambda: [value for _, value in store.handle("a").collect(timeout=10)])
+    end = in_thread(lambda: [value for _, value in store.handle("a").collect(timeout=60)])
     wait_for(lambda: store.backend.waiting == 1)
     store.put("b", "B")
     assert end() == ["A", "B"]

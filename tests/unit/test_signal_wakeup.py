@@ -34,7 +34,7 @@ assert signal.set_wakeup_fd(-1) == -1
 
 def run(*words: str) -> str:
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, *words], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-W", "error", "-c", PROGRAM, *words], capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()

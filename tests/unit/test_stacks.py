@@ -68,7 +68,7 @@ def test_systemd_hears_what_it_is_told(tmp_path, monkeypatch, abstract):
     monkeypatch.setenv("NOTIFY_SOCKET", name.replace("\0", "@"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name)
-        systemd.settimeout(5)
+        systemd.settimeout(60)
         assert notify("READY=1\nSTATUS=fine")
         assert systemd.recv(100) == b"READY=1\nSTATUS=fine"
     assert notify("STATUS=nobody listens any more")

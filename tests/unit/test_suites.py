@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
-from suites.plan import AMQP, DEV, NEWEST, OURS, OWN, PARTS, Stage, instead, read, stages, together
+from suites.__main__ import Run
+from suites.plan import AMQP, DEV, NEWEST, ORDER, OURS, OWN, PARTS, Stage, in_order, instead, read, stages
 from suites.report import Report
 
 
@@ -62,23 +64,69 @@ def test_a_part_whose_broker_is_missing_runs_on_the_dev_broker_once():
     assert instead(conformance, plan) is None
 
 
-def test_parts_that_mostly_wait_run_on_all_their_brokers_at_once_and_what_needs_none_only_on_the_first():
-    plan = stages(read(["unit", "conformance", "chaos"]), given=False)
-    group = together(plan)
-    assert [stage.part for stage in group] == ["unit", *["conformance"] * 4]
-    assert [(stage.broker, stage.again) for stage in group[1:]] == [
+def test_what_needs_no_broker_runs_on_the_first_only():
+    plan = stages(read(["conformance"]), given=False)
+    assert [(stage.broker, stage.again) for stage in plan] == [
         (DEV, False),
         (DEV, False),
         (OWN, True),
         (NEWEST, True),
     ]
-    assert [len(together(stages(read([part]), given=False))) for part in ("integration", "conformance")] == [4, 4]
-    waiting = [stage.part for stage in together(stages(read(["acceptance", "chaos"]), given=False))]
-    assert waiting == ["acceptance", "acceptance", "chaos", "chaos", "chaos"]
-    usual = stages(read([]), given=False)
-    assert together(usual) == usual[:1], "the static checks run alone"
-    assert {stage.part for stage in together(usual[1:])} == {"unit", "property", "typing", "conformance"}
-    assert len(together(usual[1:])) == 7
+
+
+def test_what_computes_begins_first_and_every_stage_has_its_turn():
+    plan = stages(read([]), given=False)
+    order = in_order(plan)
+    assert sorted(order, key=str) == sorted(plan, key=str)
+    assert list(dict.fromkeys(stage.part for stage in order)) == list(ORDER)
+    assert set(ORDER) == set(PARTS)
+    assert in_order(stages(read(["tests/unit/test_ids.py"]), given=False))
+
+
+class Nothing:
+    """Brokers of a run that needs none."""
+
+    def drop(self, name: str) -> None:
+        raise AssertionError(name)
+
+
+def run_of(monkeypatch: pytest.MonkeyPatch, pytest_run, *words: str) -> Run:
+    monkeypatch.setattr("suites.__main__.pytest", pytest_run)
+    monkeypatch.setattr("suites.__main__.check", lambda name: True)
+    wanted = read(list(words))
+    return Run(wanted, stages(wanted, given=False), Nothing())
+
+
+def test_all_stages_run_some_at_a_time_and_types_after_the_checks_that_fill_their_cache(monkeypatch, capsys):
+    together = threading.Barrier(2, timeout=30)
+    ran: list[str] = []
+
+    def tests(targets, environment, *, show):
+        if targets != ["tests/typing"]:
+            together.wait()  # neither ends before the other has begun
+        ran.append(targets[0])
+        return 0, "1 passed in 1s"
+
+    run = run_of(monkeypatch, tests, "static", "unit", "property", "typing")
+    run.all()
+    assert sorted(ran) == ["tests/property", "tests/typing", "tests/unit"]
+    assert run.report.ok
+    names = [line.partition(" ")[0] for line in run.report.text(1).splitlines()]
+    assert names.index("import-linter") < names.index("typing")
+    assert "--- unit\n1 passed" in capsys.readouterr().out
+
+
+def test_a_stage_that_breaks_ends_the_run(monkeypatch):
+    ran: list[str] = []
+
+    def tests(targets, environment, *, show):
+        ran.append(targets[0])
+        raise OSError("no pytest")
+
+    run = run_of(monkeypatch, tests, "unit")
+    with pytest.raises(OSError, match="no pytest"):
+        run.all()
+    assert ran == ["tests/unit"]
 
 
 def test_the_files_of_tests_that_wait_long_run_in_shares_that_are_all_of_them(pytestconfig, monkeypatch):

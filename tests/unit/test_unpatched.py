@@ -17,7 +17,7 @@ def run(program: str, *arguments: str) -> str:
         [sys.executable, "-W", "error", "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -101,7 +101,7 @@ def io():
     bell.ring()
 
 unpatched.start_thread(io)
-bell.wait(20)
+bell.wait(60)
 print(told)
 """
 

@@ -37,25 +37,54 @@ def test_queues_without_any_consumer_are_named():
 
 
 GUARDED = """
-import sys, threading, time
+import itertools, time
 from amqtask.broker.loop import SelectLoop
 from amqtask.worker.health.watchdog import LoopGuard
+
+def leave():
+    print("leaving", flush=True)
+
 loop = SelectLoop()
-guard = LoopGuard(loop.call_soon_threadsafe, 0.1, 3, lambda: print("leaving", flush=True))
-guard.start()
 {then}
 loop.run()
+"""
+
+STUCK = """
+def stuck():
+    LoopGuard(loop.call_soon_threadsafe, 0.05, 3, leave).start()
+    time.sleep(600)
+
+loop.call_later(0, stuck)
+"""
+
+ENDLESS = """
+guard = LoopGuard(loop.call_soon_threadsafe, 0.05, 10_000, leave)
+guard.start()
+guard.expect_end(0.2)
+"""
+
+TURNING = """
+looks = itertools.count()
+
+def turn(tick):
+    tick()
+    if next(looks) == 30:
+        guard.stop()
+        loop.call_soon_threadsafe(loop.stop)
+
+guard = LoopGuard(turn, 0.001, 3, leave)
+guard.start()
 """
 
 
 def guarded(then: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", GUARDED.format(then=then)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", GUARDED.format(then=then)], capture_output=True, text=True, timeout=60, check=False
     )
 
 
 def test_a_frozen_loop_ends_the_process_with_its_stacks():
-    ended = guarded("def stuck(): time.sleep(60)\nloop.call_later(0.1, stuck)")
+    ended = guarded(STUCK)
     assert ended.returncode == EXIT
     assert ended.stdout == "leaving\n"
     assert "the I/O loop does not turn any more" in ended.stderr
@@ -63,13 +92,13 @@ def test_a_frozen_loop_ends_the_process_with_its_stacks():
 
 
 def test_an_end_that_takes_too_long_is_made_short():
-    ended = guarded("guard.expect_end(0.2)")
+    ended = guarded(ENDLESS)
     assert ended.returncode == EXIT
     assert "the end takes too long" in ended.stderr
 
 
 def test_a_loop_that_turns_is_left_alone():
-    ended = guarded("loop.call_later(1.0, lambda: (guard.stop(), loop.stop()))")
+    ended = guarded(TURNING)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 

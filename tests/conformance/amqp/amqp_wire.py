@@ -220,7 +220,7 @@ class Wire:
         self.send(ok, commands.Connection.Open(self.vhost), channel=0)
         self.expect(commands.Connection.OpenOk, 0)
 
-    def read_to_end(self, timeout: float = 8.0) -> bytes:
+    def read_to_end(self, timeout: float = PATIENCE) -> bytes:
         """Everything until the broker hangs up."""
         deadline, got = time.monotonic() + timeout, b""
         with suppress(Gone):

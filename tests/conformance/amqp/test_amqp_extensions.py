@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -80,7 +81,7 @@ def test_a_consumer_that_does_not_settle_in_time_is_cancelled(wire: Wire, server
     wire.call(Basic.Consume(queue="q", consumer_tag="me"), Basic.ConsumeOk)
     wire.content(Basic.Deliver)
     if server.version >= (4, 3):
-        assert wire.expect(Basic.Cancel, timeout=10).consumer_tag == "me"
+        assert wire.expect(Basic.Cancel).consumer_tag == "me"
         assert wire.call(Queue.Declare(queue="q", passive=True), Queue.DeclareOk).message_count == 1
     else:  # before, there was only a limit of the whole node, of half an hour
         time.sleep(1.5)
@@ -95,7 +96,7 @@ def test_a_consumer_may_bring_a_timeout_of_its_own(wire: Wire, server: Server) -
     tags = [wire.content(Basic.Deliver).method.delivery_tag for _ in range(3)]
     wire.send(Basic.Ack(tags[1]))
     if server.version >= (4, 3):
-        assert wire.expect(Basic.Cancel, timeout=10).consumer_tag == "me"
+        assert wire.expect(Basic.Cancel).consumer_tag == "me"
         asked = Queue.Declare(queue="q", passive=True)
         wait_for(lambda: wire.call(asked, Queue.DeclareOk).message_count == 2)
         wire.send(Basic.Ack(tags[0]))  # too late, and harmless
@@ -147,6 +148,7 @@ def pauses(channel: BlockingChannel, *, reject: bool, kind: str, turns: int = 3)
         (channel.basic_reject if reject else channel.basic_nack)(tag, requeue=True)
         inbox.wait(turn + 1)
         found.append(time.monotonic() - begin)
+    channel.queue_delete("q")
     return found
 
 
@@ -165,11 +167,16 @@ def pauses(channel: BlockingChannel, *, reject: bool, kind: str, turns: int = 3)
 def test_returned_messages_come_back_later(
     channel: BlockingChannel, server: Server, kind: str, reject: bool, expected: list[float]
 ) -> None:
-    measured = pauses(channel, reject=reject, kind=kind)
     if server.version < (4, 3):
         expected = [0, 0, 0]
-    for pause, wanted in zip(measured, expected, strict=True):
-        assert wanted - 0.02 <= pause < wanted + 0.25, measured
+    least = [math.inf] * len(expected)
+    for _ in range(10):  # a busy machine makes some pauses longer, and none shorter
+        measured = pauses(channel, reject=reject, kind=kind)
+        assert all(wanted - 0.02 <= pause for pause, wanted in zip(measured, expected, strict=True)), measured
+        least = list(map(min, least, measured))
+        if all(pause < wanted + 0.25 for pause, wanted in zip(least, expected, strict=True)):
+            return
+    pytest.fail(f"pauses of {least} s at least, not of {expected}")
 
 
 def test_a_message_that_comes_back_later_lets_others_pass(channel: BlockingChannel, server: Server) -> None:

@@ -158,7 +158,7 @@ def test_whoever_breaks_the_handshake_is_disconnected_without_a_word(vhost_url: 
                 wire.expect(Connection.Tune, 0)
     for wire in wires.values():
         with wire:
-            wire.hung_up(timeout=10)
+            wire.hung_up()
 
 
 def test_a_closed_connection_is_confirmed(wire: Wire) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from amqp_client import QUORUM, Client, Inbox, Server, put, take, take_all, wait_size
+from amqp_client import QUORUM, Client, Inbox, Server, put, size, take, take_all, wait_size
 from pika.adapters.blocking_connection import BlockingChannel
+from waiting import wait_for
 
 
 def prioritised(channel: BlockingChannel, *priorities: int | None) -> None:
@@ -72,13 +73,17 @@ def test_a_full_queue_drops_the_highest_priority_first_as_that_is_its_head(chann
     assert taken(channel) == ["3.2", "1.1"]
 
 
-def test_a_message_does_not_expire_behind_a_higher_priority(channel: BlockingChannel) -> None:
+def test_a_message_does_not_expire_behind_a_higher_priority(client: Client, channel: BlockingChannel) -> None:
     classic(channel)
-    put(channel, "q", "low", expiration="500", priority=1)
-    put(channel, "q", "high", priority=9)
-    put(channel, "q", "higher", expiration="100", priority=10)
+    plain = client.channel()  # which does not wait for confirms: "low" is not to expire while it is alone
+    begin = time.monotonic()
+    put(plain, "q", "low", expiration="1000", priority=1)
+    put(plain, "q", "high", priority=9)
+    put(plain, "q", "higher", expiration="100", priority=10)
+    plain.close()
     wait_size(channel, "q", 2)
-    time.sleep(0.6)  # nothing may happen
+    wait_for(lambda: time.monotonic() - begin > 1.2)  # nothing may happen
+    assert size(channel, "q") == 2
     assert take(channel, "q").body == b"high"
     wait_size(channel, "q", 0)
 

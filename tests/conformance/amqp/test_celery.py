@@ -141,13 +141,13 @@ def test_celery_expires_results_and_tasks(worker: CeleryWorker) -> None:
 
 def test_celery_answers_remote_control(worker: CeleryWorker) -> None:
     control = worker.app.control
-    (answer,) = control.ping(timeout=3, limit=1)
+    (answer,) = control.ping(timeout=SECONDS, limit=1)
     assert list(answer.values()) == [{"ok": "pong"}]
-    (registered,) = control.inspect(timeout=3, limit=1).registered().values()
+    (registered,) = control.inspect(timeout=SECONDS, limit=1).registered().values()
     assert "celery_shop.add" in registered
 
 
 def test_celery_revokes_a_task(worker: CeleryWorker) -> None:
-    waiting = worker.task("add", 1, 1).apply_async(countdown=2)
+    waiting = worker.task("add", 1, 1).apply_async(countdown=3)
     worker.app.control.revoke(waiting.id)
     wait_for(lambda: f"Discarding revoked task: celery_shop.add[{waiting.id}]" in worker.text(), SECONDS)

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from native_code import NativeCode
 from pool_host import Bench, job_for
 from timed_app import make_timed_app
 
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 
     from amqtask.execution.job import Job
 
-LONG = 30.0
+LONG = 300.0
 """Seconds: beyond the patience of every test."""
-
-NATIVE = 1.6
-"""Seconds of native code, longer than pools wait for user code that has to end."""
 
 SHARED = ("threads", "asyncio", "solo", "gevent")
 """Pools that run user code in the worker's own process."""
@@ -59,7 +57,7 @@ def test_a_task_may_clean_up_at_its_soft_limit(bench: Bench, task: str, way: str
         began = time.monotonic()
         (outcome,) = bench.run(limited(1, task, way, LONG, soft=0.2))
         assert (outcome.kind, outcome.text) == (Kind.SUCCESS, "'cleaned'")
-        assert 0.19 < time.monotonic() - began < 3
+        assert time.monotonic() - began > 0.19
         assert bench.run(job_for(2, "add", 1, 1))[0].text == "2"
 
     bench.play(scenario)
@@ -111,7 +109,7 @@ def test_the_hard_limit_ends_a_task_and_its_slot_goes_on(bench: Bench, task: str
         assert outcome.kind == Kind.TIMED_OUT
         assert error_of(outcome) == "amqtask.errors.TimeLimitExceeded"
         assert outcome.text == "ran longer than its time limit of 0.2 s"
-        assert 0.19 < time.monotonic() - began < 3
+        assert time.monotonic() - began > 0.19
         assert [one.text for one in bench.run(*(job_for(key, "add", key) for key in range(2, 20)))] == [
             str(key) for key in range(2, 20)
         ]
@@ -131,18 +129,23 @@ def test_the_hard_limit_follows_a_soft_one_that_was_ignored(bench: Bench, tmp_pa
     bench.play(scenario)
 
 
-def test_native_code_does_not_hold_up_the_outcome_of_a_hard_limit(bench: Bench, pool: str) -> None:
+def test_native_code_does_not_hold_up_the_outcome_of_a_hard_limit(pool: str, tmp_path: Path) -> None:
+    code, app = NativeCode(str(tmp_path / "pipe")), make_timed_app()
+    app.task(name="native")(code.run)
+
     def scenario() -> None:
-        began = time.monotonic()
-        (outcome,) = bench.run(limited(1, "spend", "native", NATIVE, hard=0.2))
-        assert outcome.kind == Kind.TIMED_OUT
-        assert time.monotonic() - began < 1.5
-        if pool in SHARED:
-            bench.wait(lambda: bench.restarts)
-            assert "spend" in bench.restarts[0]
+        try:
+            (outcome,) = bench.run(limited(1, "native", hard=0.2))
+            assert outcome.kind == Kind.TIMED_OUT
+            if pool in SHARED:
+                bench.wait(lambda: bench.restarts)
+                assert "native" in bench.restarts[0]
+        finally:
+            code.end()
         assert bench.run(job_for(2, "add", 1, 1))[0].text == "2"
 
-    bench.play(scenario)
+    with Bench(app, pool, main=True) as bench:
+        bench.play(scenario)
 
 
 @pytest.mark.parametrize("pool", ["asyncio", "prefork", "threads"])

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from native_code import NativeCode
 from pool_host import Bench, job_for
 from timed_app import make_timed_app
 
@@ -64,13 +65,22 @@ def test_a_process_that_has_grown_too_large_asks_once_to_be_replaced(pool: str) 
 
 
 @pytest.mark.parametrize("pool", ["asyncio", "gevent"])
-def test_a_loop_that_computes_does_not_answer_until_it_is_free(pool: str) -> None:
-    with Bench(make_timed_app(worker_proc_alive_timeout=0.1), pool) as bench:
-        bench.submit(job_for(1, "aspend" if pool == "asyncio" else "spend", "compute", 0.5))
-        bench.wait(lambda: bench.on_loop(bench.pool.running))
-        answers: list[bool] = []
-        bench.on_loop(lambda: bench.pool.ping(answers.append))
-        bench.wait(lambda: answers)
+def test_a_loop_that_is_held_up_does_not_answer_until_it_is_free(pool: str, tmp_path: Path) -> None:
+    code, app = NativeCode(str(tmp_path / "pipe")), make_timed_app(worker_proc_alive_timeout=1.0)
+
+    async def acode() -> None:
+        code.run()
+
+    app.task(name="native")(acode if pool == "asyncio" else code.run)
+    with Bench(app, pool) as bench:
+        try:
+            bench.submit(job_for(1, "native"))
+            bench.wait(lambda: bench.on_loop(bench.pool.running))
+            answers: list[bool] = []
+            bench.on_loop(lambda: bench.pool.ping(answers.append))
+            bench.wait(lambda: answers)
+        finally:
+            code.end()
         bench.wait(lambda: 1 in bench.outcomes)
         bench.on_loop(lambda: bench.pool.ping(answers.append))
         bench.wait(lambda: len(answers) == 2)
