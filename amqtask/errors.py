@@ -125,7 +125,13 @@ class DevBrokerGone(BrokerUnavailable):
 
 
 class AccessRefused(BrokerError):
-    """Wrong credentials, missing vhost or missing permission; trying again does not help."""
+    """Wrong credentials, missing vhost or missing permission; trying again does not help.
+
+    Attributes:
+        for_all: the connection was refused, so nothing can be sent at all.
+    """
+
+    for_all = False
 
 
 class PublishError(BrokerError):

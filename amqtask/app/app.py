@@ -15,6 +15,7 @@ from amqtask.app.configuring import Configurable
 from amqtask.app.extending import Extensible
 from amqtask.app.periodic import Periodic
 from amqtask.app.set_up import SetUp
+from amqtask.app.transactional import Transactional
 from amqtask.app.watching import Watchable
 from amqtask.app.wiring import Wiring
 from amqtask.canvas.current import is_current_app, set_current_app
@@ -41,7 +42,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Watchable):
+class Amqtask(Configurable, Extensible, Periodic, SendsByName, SetUp, Transactional, Watchable):
     """An application: its tasks, and the way to the broker. Making one neither connects nor reads a file.
 
     Settings are changed before the first use and fixed from then on; after that, everything is thread-safe.

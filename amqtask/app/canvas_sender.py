@@ -9,7 +9,7 @@ from amqtask import clock
 from amqtask.canvas.option_names import check_names
 from amqtask.canvas.parking import LIFETIME, messages_of
 from amqtask.canvas.plan import CHORD_OPTION, PlanContext, Sending
-from amqtask.canvas.shapes import DESTINATION, first_task
+from amqtask.canvas.shapes import DESTINATION, first_task, kind
 from amqtask.execution.job import Begin
 from amqtask.tasks.context import current
 from amqtask.tasks.options import CELERY_SEND_OPTIONS
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from amqtask.config.settings import Settings
     from amqtask.results.access import ResultAccess
     from amqtask.results.base import Backend
+    from amqtask.tasks.middleware import Middlewares
     from amqtask.tasks.registry import TaskRegistry
     from amqtask.wire.message import Outgoing
 
 _LONG_CHAIN = 64
 """Steps that a message of a chain carries at most; see :mod:`amqtask.canvas.parking`."""
 _LARGE_GROUP = 1000
-"""Messages that coroutines send one by one at most: each has ``broker_confirm_timeout``, its turn's wait included."""
+"""Messages that coroutines send one by one at most: a coroutine for each costs more than a batch."""
 
 
 @runtime_checkable
@@ -62,6 +63,7 @@ class CanvasSender:
         results: of the app, for handles.
         backend: where results are kept, if they are.
         apply: runs a signature here.
+        middleware: of the app.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class CanvasSender:
         results: ResultAccess,
         backend: Backend | None,
         apply: Callable[[Shape, Sequence[Any], Mapping[str, Any], Mapping[str, Any]], Any],
+        middleware: Middlewares,
     ) -> None:
+        self._middleware = middleware
         self._settings, self.tasks, self._messages, self._producer = settings, tasks, messages, producer
         self._results, self._backend, self._apply = results, backend, apply
         self._park_after = None if settings.interop == "celery" else _LONG_CHAIN  # Celery's workers know nothing of it
@@ -84,6 +88,11 @@ class CanvasSender:
     def always_eager(self) -> bool:
         """``task_always_eager``."""
         return self._settings.task_always_eager
+
+    @property
+    def errbacks_on_headers(self) -> bool:
+        """``task_allow_error_cb_on_chord_header``."""
+        return self._settings.task_allow_error_cb_on_chord_header
 
     def plan_context(self) -> PlanContext:
         """For one plan, made in this process: ids, queue for answers, the running task as parent."""
@@ -107,11 +116,13 @@ class CanvasSender:
             PublishError, BackendError: some of it may have been.
         """
         self._check_arguments(plan)
-        messages = self.outgoing(plan)
-        chords = self.begins(plan)
-        if chords:
-            self._begin(chords, plan.sendings[0].id)
-        self._producer().deliver(messages, plan.task_ids)
+        producer = self._producer()
+        with producer.around(_count(plan)):
+            messages = self.outgoing(plan)
+            chords = self.begins(plan)
+            if chords:
+                self._begin(chords, plan.sendings[0].id)
+            producer.deliver(messages, plan.task_ids)
         _add_children(plan)
 
     async def asend(self, plan: Plan) -> None:
@@ -122,10 +133,12 @@ class CanvasSender:
             await asyncio.to_thread(self.send, plan)
             return
         self._check_arguments(plan)
-        messages = self.outgoing(plan)
-        if chords := self.begins(plan):
-            await asyncio.to_thread(self._begin, chords, plan.sendings[0].id)
-        await self._producer().adeliver(messages, plan.task_ids)
+        producer = self._producer()
+        with producer.around(_count(plan)):
+            messages = self.outgoing(plan)
+            if chords := self.begins(plan):
+                await asyncio.to_thread(self._begin, chords, plan.sendings[0].id)
+            await producer.adeliver(messages, plan.task_ids)
         _add_children(plan)
 
     def _check_arguments(self, plan: Plan) -> None:
@@ -156,6 +169,10 @@ class CanvasSender:
         Raises:
             EncodeError, ConfigError, TypeError: a step that can't be sent.
         """
+        if plan.chords and (headers := self._middleware.before_chord()):
+            for start in plan.chords:  # in place: the members carry the same
+                own = (start.body if kind(start.body) == "group" else first_task(start.body))["options"]
+                own["headers"] = {**headers, **(own.get("headers") or {})}
         build = self._messages.build_sending
         serializer = serializers.get(self._settings.task_serializer)
         made = [message for parked in plan.parked for message in messages_of(parked, serializer, self._signer)]
@@ -205,6 +222,11 @@ class CanvasSender:
             begun.append(Begin(start.group_id, start.size, counted["queue"] if counted else None, kept))
         begun += [Begin(parked.queue, len(parked.segments), parked.queue, LIFETIME) for parked in plan.parked]
         return [*begun, *(Begin(group_id, by, more=True) for group_id, by in plan.grows)]
+
+
+def _count(plan: Plan) -> int:
+    """Of messages that middleware sees, at least."""
+    return len(plan.sendings) + len(plan.chords)
 
 
 def _add_children(plan: Plan) -> None:

@@ -54,6 +54,11 @@ class ComposesWork(AppCore):
         """``task_always_eager``."""
         return self.settings.task_always_eager
 
+    @property
+    def errbacks_on_headers(self) -> bool:
+        """``task_allow_error_cb_on_chord_header``."""
+        return self.settings.task_allow_error_cb_on_chord_header
+
     def plan_context(self) -> PlanContext:
         """For one plan, made in this process."""
         return self.canvas.plan_context()

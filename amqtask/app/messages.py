@@ -281,7 +281,7 @@ class MessageBuilder:
                 f"{task}: countdown and eta need a queue, but no declared queue is bound to exchange "
                 f"{destination.exchange!r} with key {destination.routing_key!r}"
             )
-        target = delay_target(queues, delay, self._router.plain_among(queues))
+        target = delay_target(queues, delay, self._router.exits_among(queues))
         return Destination(target.exchange, target.routing_key), {**strip_broker_headers(headers), **target.headers}
 
     def _constants_of(self, task: str, defaults: TaskOptions) -> _TaskConstants:

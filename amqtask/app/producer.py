@@ -7,6 +7,7 @@ on miss once. ``adelay`` and ``delay`` take the same steps.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from amqtask.app.announcing import AfterPublish
@@ -20,6 +21,7 @@ from amqtask.tasks.context import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from typing import Any, TypeVar
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from amqtask.config.settings import Settings
     from amqtask.results.access import ResultAccess
     from amqtask.results.eager import EagerResult
+    from amqtask.tasks.middleware import Middlewares
     from amqtask.tasks.options import SendOptions, TaskOptions
     from amqtask.tasks.sender import Call
     from amqtask.topology.declarations import RetryPolicy
@@ -52,6 +55,7 @@ class Producer:
         eager: gives what runs calls here.
         results: for handles.
         tracking: tells the result backend what is about to be sent; None when there is none.
+        middleware: of the app; None: nothing is around sending.
     """
 
     def __init__(
@@ -64,7 +68,9 @@ class Producer:
         eager: Callable[[], Eager],
         results: ResultAccess,
         tracking: Tracking | None,
+        middleware: Middlewares | None = None,
     ) -> None:
+        self._middleware = middleware
         self._eager, self._results, self._tracking = eager, results, tracking
         self._timeout = settings.broker_confirm_timeout
         self._topology, self._transport = topology, transport
@@ -75,6 +81,12 @@ class Producer:
 
     def send(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
         """Send one call; see :meth:`amqtask.tasks.task.Task.delay` for what may be raised."""
+        if not self._middleware:
+            return self._call(task, defaults, call, options)
+        with self._middleware.around_publish(1):
+            return self._call(task, defaults, call, options)
+
+    def _call(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None) -> AsyncResult[Any]:
         message = self._messages.build(task, defaults, call, options)
         result: AsyncResult[Any] = AsyncResult(_id(message), task, results=self._results)
         if self._tracking is not None:
@@ -84,6 +96,10 @@ class Producer:
             self._after_publish.tell([message])
         _add_child(result)
         return result
+
+    def around(self, count: int) -> AbstractContextManager[Any]:
+        """What middleware puts around the making and sending of this many messages."""
+        return self._middleware.around_publish(count) if self._middleware else nullcontext()
 
     def check(self, task: str, defaults: TaskOptions, call: Call, options: SendOptions) -> None:
         """Raise what :meth:`send` would before it asks the broker; sends nothing, and tells nobody."""
@@ -126,6 +142,14 @@ class Producer:
         self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None
     ) -> AsyncResult[Any]:
         """Like :meth:`send`, without blocking the running loop."""
+        if not self._middleware:
+            return await self._acall(task, defaults, call, options)
+        with self._middleware.around_publish(1):
+            return await self._acall(task, defaults, call, options)
+
+    async def _acall(
+        self, task: str, defaults: TaskOptions, call: Call, options: SendOptions | None
+    ) -> AsyncResult[Any]:
         message = self._messages.build(task, defaults, call, options)
         result: AsyncResult[Any] = AsyncResult(_id(message), task, results=self._results)
         if self._tracking is not None:
@@ -177,6 +201,13 @@ class Producer:
         Raises:
             PartialPublish: some were not taken; the others are confirmed.
         """
+        if not self._middleware:
+            return self._call_many(task, defaults, calls)
+        calls = list(calls)
+        with self._middleware.around_publish(len(calls)):
+            return self._call_many(task, defaults, calls)
+
+    def _call_many(self, task: str, defaults: TaskOptions, calls: Iterable[Call]) -> Sequence[AsyncResult[Any]]:
         build = self._messages.build
         messages = [build(task, defaults, call, None) for call in calls]
         if self._tracking is not None:

@@ -138,6 +138,14 @@ class Wiring:
 
             annotate_all(self.tasks, self.settings.task_annotations)
 
+    def trace(self) -> None:
+        """Begin to trace, if the setting ``tracing`` says so and it has not begun."""
+        if self.settings.tracing != "off":
+            from amqtask.tracing.switch import start_tracing  # noqa: PLC0415 -- many apps are not traced
+
+            with self._lock:
+                start_tracing(self.settings, self.middleware, self.tasks)
+
     @cached_property
     def topology(self) -> Topology:
         """What is declared."""
@@ -168,11 +176,13 @@ class Wiring:
                 lambda: self.eager,
                 self.results,
                 None if backend is None else Tracking(self.settings, backend),
+                self.middleware,
             )
 
     @cached_property
     def messages(self) -> MessageBuilder:
         """Makes messages of calls."""
+        self.trace()
         backend = self.results_backend
         asks = backend is not None and backend.by_message
         return MessageBuilder(self.settings, self.router, self._reply_to if asks else None, self.middleware)
@@ -220,6 +230,7 @@ class Wiring:
             self.results,
             self.results_backend,
             self.walk,
+            self.middleware,
         )
 
     @cached_property

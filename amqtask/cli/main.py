@@ -23,7 +23,7 @@ commands: Registry[click.Command] = Registry("command", "amqtask.cli.commands", 
 
 _OF_CELERY = {
     "amqp": "use 'amqtask queue', 'purge', 'dead' and 'topology'",
-    "flower": "use 'amqtask top', or start Flower by itself: celery -b URL flower",
+    "flower": "use 'amqtask monitor', or start Flower by itself: celery -b URL flower",
     "logtool": "write the log as JSON (--log-format json), which any such tool reads",
     "migrate": "queues stay where they are; the documentation has a page on moving from Celery",
 }

@@ -128,10 +128,6 @@ _NOTES = {
     "result_exchange": Note("results go to the caller's queue directly", ("celeryresults", None)),
     "result_exchange_type": Note("results go to the caller's queue directly", ("direct", None)),
     "result_failure_expires": Note("result_expires holds for failures too"),
-    "task_allow_error_cb_on_chord_header": Note(
-        "the error callback of a chord belongs to its body; link it to the members too where that is wanted",
-        (False, None),
-    ),
     "task_create_missing_queue_exchange_type": Note("the exchange of such a queue is direct", ("direct", None)),
     "task_create_missing_queue_type": Note("task_default_queue_type says it for all queues"),
     "task_protocol": Note("messages are of protocol 2, and both are read", (2, None)),

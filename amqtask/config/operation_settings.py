@@ -1,8 +1,9 @@
-"""Settings for operating workers: their life, remote control, events. Owns this part of the list."""
+"""Settings for operating workers: their life, remote control, events; and the outbox. Owns this part of the list."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from amqtask.config import kinds
 from amqtask.config.field import setting
@@ -22,6 +23,12 @@ class OperationSettings:
         kinds.optional(kinds.text),
         "Address where Prometheus reads the metrics of a worker or scheduler, [HOST]:PORT; with pools of routing.yaml, "
         "`up` and `dev` add 0, 1, 2 ... to the port, in the order of the pools.",
+    )
+    tracing: Literal["auto", "on", "off"] = setting(
+        "auto",
+        kinds.choice("auto", "on", "off"),
+        "OpenTelemetry's spans, and the trace in messages: auto, where the program has configured a tracer provider; "
+        "on, also where it has not, which passes traces on; off.",
     )
     worker_watchdog_interval: float = setting(
         30.0,
@@ -55,8 +62,22 @@ class OperationSettings:
     worker_heartbeat_interval: float = setting(
         2.0, kinds.positive_seconds, "How often a worker sends worker-heartbeat while somebody listens to events."
     )
+    outbox_url: str | None = setting(
+        None,
+        kinds.optional(kinds.text),
+        "Database with the outbox, for amqtask outbox: db+<SQLAlchemy URL>; in a Django project also the name of one "
+        "of its databases, where default is the default.",
+    )
     task_send_sent_event: bool = setting(False, kinds.flag, "Producers send task-sent events.")
     event_exchange: str = setting("celeryev", kinds.text, "Topic exchange of events.")
     event_queue_prefix: str = setting("celeryev", kinds.text, "Prefix of the queues of event receivers.")
     event_queue_ttl: float = setting(5.0, kinds.positive_seconds, "Life of messages in the queues of event receivers.")
     event_queue_expires: float = setting(60.0, kinds.positive_seconds, "Life of unused queues of event receivers.")
+    event_history_age: float = setting(
+        86_400.0,
+        kinds.positive_seconds,
+        "How long the history of events is kept, once a monitor or a Receiver with from_offset has made it.",
+    )
+    event_history_size: int = setting(
+        128_000_000, kinds.integer(minimum=1_000_000, unit=" bytes"), "Size of the history of events; the oldest go."
+    )

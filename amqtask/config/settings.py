@@ -50,7 +50,8 @@ class BasicSettings:
     broker_confirm_timeout: float = setting(
         5.0,
         kinds.seconds,
-        "How long a publish may take until it is confirmed, reconnects included; then PublishTimeout.",
+        "How long a publish may take until it is confirmed, reconnects included; then PublishTimeout. Coroutines that "
+        "wait for their turn behind others have it from then on.",
     )
     broker_blocked_timeout: float = setting(
         10.0,
@@ -184,6 +185,12 @@ class BasicSettings:
         True,
         kinds.flag,
         "Acknowledge when the task has ended (a crash runs it again); false: when it starts.",
+    )
+    task_allow_error_cb_on_chord_header: bool = setting(
+        False,
+        kinds.flag,
+        "An errback that is linked to a chord is linked to each member of the header too: it is called for every one "
+        "that fails, and for the chord.",
     )
     task_always_eager: bool = setting(
         False,

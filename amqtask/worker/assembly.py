@@ -77,6 +77,7 @@ class Assembly:
             shared=shared,
         )
         set_up(app, options)
+        app.trace()
         self.pool = pools.get(options.pool)(host)
         self.pool.prepare()
         from amqtask.broker.pika_driver import new_loop  # noqa: PLC0415 -- not before the fork: see above
@@ -84,6 +85,7 @@ class Assembly:
 
         if not self.pool.forks:  # each child tells it itself
             signals.worker_process_init.send(None)
+            app.trace()
         self._loop = host.loop = new_loop(real=self.pool.new_thread is not threading.Thread)
         engine = self.engine = Engine(app, options, self._loop, self.pool)
         every = every_step((*app.steps["worker"], *app.steps["consumer"]))

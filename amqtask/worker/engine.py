@@ -17,7 +17,7 @@ from amqtask.broker.publisher import Publisher
 from amqtask.errors import AccessRefused, BrokerError, ConfigError
 from amqtask.topology.chords import WATCH_TASK
 from amqtask.topology.declarations import QueueDeclare
-from amqtask.topology.layout import topology_steps
+from amqtask.topology.layout import queue_type, topology_steps
 from amqtask.wire.accept import without_pickle
 from amqtask.wire.lamport import LamportClock
 from amqtask.wire.signing import Signer
@@ -186,6 +186,8 @@ class Engine:
 
         def layout(version: Version) -> Sequence[Step]:
             names = self.consumers.names
+            types = {name: queue_type(app.topology.queue(name), version) for name in names}
+            self.custody.suspects.counting = {name for name, kind in types.items() if kind == "quorum"}
             if mode == "none":
                 return [QueueDeclare(name) for name in names]
             return topology_steps(app.topology, version, names)

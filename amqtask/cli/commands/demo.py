@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amqtask.cli.broker import open_admin, queue_names
+from amqtask.cli.broker import open_admin
 from amqtask.cli.command import Command
 from amqtask.cli.output import count
 from amqtask.errors import AmqtaskError
@@ -111,6 +111,8 @@ Your own project: amqtask init shop""")
 
 
 def _remove_queues(app: Amqtask) -> None:
+    from amqtask.topology.queue_names import queue_names  # noqa: PLC0415 -- --help needs none of it
+
     with open_admin(app) as admin:
         for name in queue_names(app.topology):
             if name.startswith(PREFIX):

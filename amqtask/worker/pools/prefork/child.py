@@ -250,6 +250,7 @@ def child_main(heritage: Heritage, slot: int, sock: socket.socket) -> NoReturn:
         child = Child(heritage, pipe, slot)
         _signals(child)
         worker_process_init.send(None)
+        heritage.app.trace()
         child.run()
         status = 0
     except (OSError, Left):
