@@ -26,10 +26,10 @@ from amqtask.broker.aio_faults import (
     check_fate,
     code_and_text,
     connect_error,
-    withdrawn,
 )
 from amqtask.broker.aio_steps import declare_step, plain
 from amqtask.broker.aio_turns import Turns
+from amqtask.broker.cancelling import cancels, check_cancelled, quietly, withdrawn
 from amqtask.broker.content import FRAME_MAX, seal
 from amqtask.broker.declare import DECLARE_TIMEOUT, is_tolerable, subject
 from amqtask.broker.fork_lock import ForkLock
@@ -181,7 +181,7 @@ class _Line:
                         await self._lost(channel)
                     finally:
                         if alone and channel is not self._channel:
-                            await _quietly(channel.close())
+                            await quietly(channel.close())
         except TimeoutError:
             raise self._late(timeout, begun=begun, written=written) from None
 
@@ -287,8 +287,9 @@ class _Line:
         return await _underneath(self._connection).channel(publisher_confirms=False)
 
     async def _connect(self) -> None:
-        refused = 0
+        refused, before = 0, cancels()
         while True:
+            check_cancelled(before)
             url, delay = self._policy.next(clock.monotonic())
             await asyncio.sleep(delay)
             try:
@@ -305,6 +306,7 @@ class _Line:
                 self._error = None
                 self._channel = None
                 self._guard = asyncio.create_task(_close_at_the_end(self._connection), name="amqtask-connection")
+                check_cancelled(before)
                 return
 
     async def _lost(self, channel: Any) -> None:
@@ -319,9 +321,9 @@ class _Line:
         guard, self._guard = self._guard, None
         if guard is not None:
             guard.cancel()  # closes the connection on its way out
-            await _quietly(guard)
+            await quietly(guard)
         elif connection is not None:
-            await _quietly(connection.close())
+            await quietly(connection.close())
 
     async def close(self) -> None:
         async with self._connecting:
@@ -342,11 +344,6 @@ async def _close_at_the_end(connection: Any) -> None:
     finally:
         with contextlib.suppress(Exception):
             await connection.close()
-
-
-async def _quietly(awaitable: Any) -> None:
-    with contextlib.suppress(Exception, asyncio.CancelledError):
-        await awaitable
 
 
 class _Connection(aio_pika.Connection):

@@ -31,12 +31,6 @@ LOST = (exceptions.AMQPError, OSError, RuntimeError, EOFError, asyncio.InvalidSt
 """What a call on a channel may raise when it, or its connection, is gone."""
 
 
-def withdrawn() -> bool:
-    """On a CancelledError: is it not this task that is cancelled, but an answer whose connection is gone?"""
-    task = asyncio.current_task()
-    return task is not None and not task.cancelling()
-
-
 def refusal(error: BaseException) -> tuple[int, str] | None:
     """Reply code and text when the broker has closed the channel for what was asked of it; else None."""
     if isinstance(error, exceptions.ChannelClosed) and (found := code_and_text(error))[0]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from amqtask import clock
 from amqtask.broker import codes, faults
-from amqtask.broker.aio_faults import LOST, refusal, withdrawn
+from amqtask.broker.aio_faults import LOST, refusal
+from amqtask.broker.cancelling import withdrawn
 from amqtask.broker.declare import subject
 from amqtask.broker.reply_queue import ACK_PAUSE, PREFETCH, PREPARING
 from amqtask.errors import BrokerError, BrokerUnavailable
