@@ -76,6 +76,13 @@ def restored_logging() -> Iterator[None]:
     logs.provide_trace_fields(trace)
 
 
+@pytest.fixture
+def patient_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages of workers give everybody a minute: the machine may be busy."""
+    for name in ("PATIENCE", "_REQUEST_TIME"):
+        monkeypatch.setattr(f"amqtask.worker.http_server.{name}", 60.0)
+
+
 @pytest.fixture(scope="session")
 def broker_node() -> Iterator[Node]:
     """The broker of the session. Shared, so not to be broken."""

@@ -23,6 +23,8 @@ from amqtask.worker.http_server import address
 from amqtask.worker.pools.threads import ThreadPool
 from amqtask.worker.steps.health import HealthChecks
 
+pytestmark = pytest.mark.usefixtures("patient_http")
+
 
 class Worker:
     """An I/O loop in a thread, and what it says of itself."""
@@ -39,13 +41,6 @@ class Worker:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch):
-    """The machine may be busy."""
-    monkeypatch.setattr(http_server, "PATIENCE", 60.0)
-    monkeypatch.setattr(http_server, "_REQUEST_TIME", 60.0)
 
 
 @pytest.fixture

@@ -33,6 +33,8 @@ from amqtask.worker.metrics.tasks import OUTCOMES
 from amqtask.worker.pools.threads import ThreadPool
 from amqtask.worker.steps.metrics import MetricsStep
 
+pytestmark = pytest.mark.usefixtures("patient_http")
+
 PAGE = Path(__file__).parents[2] / "docs/how-to/watch-workers.md"
 
 
@@ -77,13 +79,6 @@ class Worker(SimpleNamespace):
         self.thread.join()
         self.loop.close()
         self.app.close()
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch):
-    """The machine may be busy."""
-    monkeypatch.setattr(http_server, "PATIENCE", 60.0)
-    monkeypatch.setattr(http_server, "_REQUEST_TIME", 60.0)
 
 
 @pytest.fixture
